@@ -1,0 +1,387 @@
+/*
+ * entrollm.h - the public interface of EntroLLM.
+ *
+ * EntroLLM quantizes a language model, entropy-codes the integers, stores the result in one
+ * GGUF v3 file and runs it from the coded weights.
+ *
+ * Conventions
+ *   - Every function that can fail returns entro_status; 0 is success.  The last argument
+ *     'err' may be NULL; when it is not, it is filled on failure and untouched on success.
+ *   - Options structs start with 'struct_size'; fill them with their _init() function, then
+ *     change what you need.  New fields are only ever appended.
+ *   - 'const char *' results are UTF-8, borrowed, and live as long as the handle they came from.
+ *   - The library never prints, never exits and installs no signal handlers.
+ *   - A model is immutable after opening and may be used from any number of threads.  A session,
+ *     a sampler and a text stream belong to one thread at a time.
+ */
+#ifndef ENTROLLM_H
+#define ENTROLLM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define ENTRO_API
+#elif defined(__GNUC__)
+#define ENTRO_API __attribute__((visibility("default")))
+#else
+#define ENTRO_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- status ---------------------------------------------------------------------------- */
+
+/* Numbers are pinned; new ones are appended. */
+typedef enum entro_status {
+    ENTRO_OK = 0,
+    ENTRO_ERR_NOMEM = 1,       /* an allocation failed */
+    ENTRO_ERR_IO = 2,          /* the operating system refused a read, write, map, rename ... */
+    ENTRO_ERR_FORMAT = 3,      /* the bytes are not what the format says (damaged, truncated) */
+    ENTRO_ERR_VERSION = 4,     /* made by a newer tool: unknown version or feature bit */
+    ENTRO_ERR_CHECKSUM = 5,    /* a checksum or a coded stream does not match */
+    ENTRO_ERR_UNSUPPORTED = 6, /* understood, but this program cannot do it */
+    ENTRO_ERR_ARGUMENT = 7,    /* the caller's argument is out of range or inconsistent */
+    ENTRO_ERR_NOT_FOUND = 8,   /* a file, tensor, key or name does not exist */
+    ENTRO_ERR_EXISTS = 9,      /* the output exists and overwriting was not asked for */
+    ENTRO_ERR_NO_SPACE = 10,   /* the disk is full */
+    ENTRO_ERR_CANCELLED = 11,  /* a progress callback asked to stop */
+    ENTRO_ERR_CONTEXT = 12,    /* the context window is full */
+    ENTRO_ERR_MISMATCH = 13    /* two things that should agree do not (verify --source) */
+} entro_status;
+
+/* What went wrong, for people.  'message' says what was expected, what was found and what to
+ * try; 'where' names the file, and the tensor or key if there is one. */
+typedef struct entro_error {
+    entro_status status;
+    uint64_t offset; /* byte offset in the file; UINT64_MAX when there is none */
+    char where[256];
+    char message[768];
+} entro_error;
+
+/* "0.1.0" */
+ENTRO_API const char *entro_version(void);
+
+/* A short lower-case name: "ok", "out of memory", "damaged file" ... */
+ENTRO_API const char *entro_status_name(entro_status status);
+
+/* The processor features in use, e.g. "avx512 avx2" or "neon" or "reference"; honours the
+ * environment variable ENTRO_CPU_DISABLE (comma separated: avx512,avx2,neon). */
+ENTRO_API const char *entro_cpu_name(void);
+
+/* Makes every allocation of the library from number 'countdown' on (0 = the next one) fail once;
+ * UINT64_MAX, the default, never.  For tests of the library and of programs that use it. */
+ENTRO_API void entro_debug_fail_allocation(uint64_t countdown);
+
+/* ---- progress -------------------------------------------------------------------------- */
+
+typedef struct entro_progress {
+    const char *stage; /* "measure", "encode", "verify", "perplexity" ... */
+    const char *item;  /* tensor or file at hand; may be NULL */
+    uint64_t done;     /* in 'unit's */
+    uint64_t total;    /* 0 when unknown */
+    const char *unit;  /* "B" for bytes, "tok", "window" */
+    double value;      /* stage's running figure (perplexity so far), NAN when none */
+} entro_progress;
+
+/* Called from the thread that runs the job, about ten times a second at most.  Returning false
+ * cancels the job, which then fails with ENTRO_ERR_CANCELLED and leaves nothing half-written. */
+typedef bool (*entro_progress_fn)(void *user, const entro_progress *progress);
+
+/* ---- model ----------------------------------------------------------------------------- */
+
+typedef struct entro_model entro_model;
+
+typedef enum entro_model_kind {
+    ENTRO_MODEL_GGUF = 0,      /* a GGUF file of somebody else's */
+    ENTRO_MODEL_HF_FOLDER = 1, /* a Hugging Face folder */
+    ENTRO_MODEL_CONTAINER = 2  /* our file, with coded weights */
+} entro_model_kind;
+
+typedef struct entro_model_options {
+    size_t struct_size;
+    bool metadata_only; /* inspect: tensors and metadata, no tokenizer, nothing prepared to run */
+} entro_model_options;
+
+ENTRO_API void entro_model_options_init(entro_model_options *opt);
+
+/*
+ * Opens a container, a GGUF file or a Hugging Face folder and maps its weights.  *out is set on
+ * success and must be closed with entro_model_close(), after the sessions that use it.
+ * 'opt' may be NULL (defaults).  A model without tokenizer opens; tokenizing then fails with
+ * ENTRO_ERR_NOT_FOUND.
+ */
+ENTRO_API entro_status entro_model_open(entro_model **out, const char *path,
+                                        const entro_model_options *opt, entro_error *err);
+ENTRO_API void entro_model_close(entro_model *model);
+
+typedef struct entro_model_info {
+    entro_model_kind kind;
+    const char *architecture; /* "llama", "qwen2" ... */
+    const char *name;         /* general.name, or "" */
+    const char *recipe;       /* how a container was made, e.g. "u8 table=tensor"; else "" */
+    const char *tool;         /* tool and version that made it; else "" */
+    const char *tokenizer;    /* "byte-level BPE (qwen2)", "SentencePiece BPE"; "" if none */
+    uint64_t n_params;        /* weights of all tensors, tied ones once */
+    uint64_t n_file_bytes;    /* whole file, or all weight files of a folder */
+    uint32_t n_layers, n_embd, n_heads, n_kv_heads, n_ff, n_vocab;
+    uint32_t n_ctx_train; /* context the model was trained for */
+    uint32_t n_tensors;
+    bool has_chat_template;
+} entro_model_info;
+
+ENTRO_API void entro_model_get_info(const entro_model *model, entro_model_info *info);
+
+typedef struct entro_tensor_info {
+    const char *name;
+    const char *type;   /* "F32", "Q4_K", ... or the coding: "huffman" */
+    const char *method; /* "u8", "u4", "u8-row", "u4-row" of a coded tensor; else "" */
+    const char *table;  /* "tensor" or "model" of a coded tensor; else "" */
+    uint32_t n_dims;
+    uint64_t dims[4];      /* dims[0] = columns (contiguous), dims[1] = rows */
+    uint64_t n_params;     /* product of dims */
+    uint64_t n_bytes;      /* stored bytes, tables and side data included */
+    uint64_t n_side_bytes; /* of these: header, scales, table, segment index */
+    double bits;           /* 8 n_bytes / n_params */
+    double entropy;        /* of the coded integers, bits each; NAN when not coded */
+    double huffman_bits;   /* an ideal one-symbol Huffman code of them would take this; NAN ... */
+    float step_min, step_max; /* quantization steps of the rows; NAN when not coded */
+    uint64_t offset;          /* of its data in the file */
+} entro_tensor_info;
+
+/* 'i' < n_tensors, in file order. */
+ENTRO_API entro_status entro_model_get_tensor(const entro_model *model, uint32_t i,
+                                              entro_tensor_info *info, entro_error *err);
+
+/* Number of metadata keys; key number 'i' and its value as text (long arrays shortened).
+ * Returns the length of the whole text; at most 'n_value' bytes, always terminated, are written. */
+ENTRO_API uint32_t entro_model_n_keys(const entro_model *model);
+ENTRO_API size_t entro_model_get_key(const entro_model *model, uint32_t i, const char **key,
+                                     char *value, size_t n_value);
+
+/* ---- text ------------------------------------------------------------------------------ */
+
+typedef int32_t entro_token;
+
+/*
+ * Text to token ids.  'add_special' adds what the model wants around a text (BOS, EOS);
+ * 'parse_special' turns "<|im_end|>" and its like into their ids instead of plain text.
+ * Writes at most 'n_max' ids and sets *n_out to the number needed; when that is more than n_max
+ * the call still succeeds, so that (NULL, 0) asks for the size.  Any bytes are accepted.
+ */
+ENTRO_API entro_status entro_tokenize(const entro_model *model, const char *text, size_t n_text,
+                                      bool add_special, bool parse_special, entro_token *tokens,
+                                      size_t n_max, size_t *n_out, entro_error *err);
+
+/* Token ids to text, piece by piece; a UTF-8 sequence split over tokens comes out whole. */
+typedef struct entro_text_stream entro_text_stream;
+ENTRO_API entro_status entro_text_stream_new(entro_text_stream **out, const entro_model *model,
+                                             bool show_special, entro_error *err);
+ENTRO_API void entro_text_stream_free(entro_text_stream *stream);
+/* The text that 'token' completes: *text is borrowed until the next call, *n_text may be 0. */
+ENTRO_API entro_status entro_text_stream_put(entro_text_stream *stream, entro_token token,
+                                             const char **text, size_t *n_text, entro_error *err);
+/* What is held back at the end (an incomplete sequence comes out as U+FFFD). */
+ENTRO_API entro_status entro_text_stream_finish(entro_text_stream *stream, const char **text,
+                                                size_t *n_text, entro_error *err);
+
+/* Does generation end with this token? */
+ENTRO_API bool entro_token_ends(const entro_model *model, entro_token token);
+
+typedef struct entro_chat_message {
+    const char *role; /* "system", "user", "assistant" */
+    const char *content;
+} entro_chat_message;
+
+/*
+ * Writes the conversation as the model's chat template wants it.  *out is allocated, terminated
+ * and freed with entro_free().  ENTRO_ERR_NOT_FOUND: the model has no template;
+ * ENTRO_ERR_UNSUPPORTED: it has one of a family we do not know.
+ */
+ENTRO_API entro_status entro_chat_format(const entro_model *model,
+                                         const entro_chat_message *messages, size_t n_messages,
+                                         bool add_assistant, char **out, entro_error *err);
+ENTRO_API void entro_free(void *p);
+
+/* ---- session --------------------------------------------------------------------------- */
+
+typedef struct entro_session entro_session;
+
+typedef struct entro_session_options {
+    size_t struct_size;
+    uint32_t n_ctx;     /* tokens the KV cache holds; 0: the trained context, at most 4096 */
+    uint32_t n_threads; /* 0: one a processor */
+    uint32_t n_batch;   /* tokens evaluated together in a prompt; 0: 128 */
+} entro_session_options;
+
+ENTRO_API void entro_session_options_init(entro_session_options *opt);
+
+/* The model must outlive the session. */
+ENTRO_API entro_status entro_session_open(entro_session **out, const entro_model *model,
+                                          const entro_session_options *opt, entro_error *err);
+ENTRO_API void entro_session_close(entro_session *session);
+
+/*
+ * Appends tokens to the context and computes the logits after the last one.  ENTRO_ERR_CONTEXT
+ * when they do not fit (nothing is appended); ENTRO_ERR_CHECKSUM when a coded stream is damaged.
+ */
+ENTRO_API entro_status entro_session_decode(entro_session *session, const entro_token *tokens,
+                                            size_t n_tokens, entro_error *err);
+
+/* n_vocab logits after the last token; borrowed until the next decode.  NULL before any. */
+ENTRO_API const float *entro_session_logits(const entro_session *session);
+
+/*
+ * As decode, and also the logits after each of the tokens: 'logits' takes n_tokens * n_vocab
+ * floats, row i after token i.
+ */
+ENTRO_API entro_status entro_session_decode_all(entro_session *session, const entro_token *tokens,
+                                                size_t n_tokens, float *logits, entro_error *err);
+
+ENTRO_API uint32_t entro_session_n_past(const entro_session *session); /* tokens in the context */
+ENTRO_API uint32_t entro_session_n_ctx(const entro_session *session);
+/* Drops all but the first 'n_keep' tokens (no-op when there are fewer). */
+ENTRO_API void entro_session_truncate(entro_session *session, uint32_t n_keep);
+
+/* What the session holds in memory, in bytes. */
+typedef struct entro_memory {
+    uint64_t file; /* mapped weights */
+    uint64_t kv_cache;
+    uint64_t compute;       /* activations, tiles, logits of this session */
+    uint64_t other;         /* tables, tokenizer, metadata: everything else allocated */
+    uint64_t peak_resident; /* of the whole process, as the system counts it; 0 if unknown */
+} entro_memory;
+
+ENTRO_API void entro_session_get_memory(const entro_session *session, entro_memory *memory);
+
+/* ---- sampling -------------------------------------------------------------------------- */
+
+typedef struct entro_sampler entro_sampler;
+
+typedef struct entro_sampler_options {
+    size_t struct_size;
+    float temperature;      /* 0: greedy */
+    uint32_t top_k;         /* 0: off */
+    float top_p;            /* 1: off */
+    float min_p;            /* 0: off */
+    float repeat_penalty;   /* 1: off */
+    uint32_t repeat_last_n; /* tokens looked back at */
+    uint64_t seed;
+} entro_sampler_options;
+
+ENTRO_API void entro_sampler_options_init(entro_sampler_options *opt);
+ENTRO_API entro_status entro_sampler_new(entro_sampler **out, uint32_t n_vocab,
+                                         const entro_sampler_options *opt, entro_error *err);
+ENTRO_API void entro_sampler_free(entro_sampler *sampler);
+/* Tells the sampler of a token that came from elsewhere (the prompt), for the repeat penalty. */
+ENTRO_API void entro_sampler_accept(entro_sampler *sampler, entro_token token);
+/* Picks the next token from n_vocab logits and accepts it.  Same seed, logits and history: same
+ * token, on every machine and thread count. */
+ENTRO_API entro_token entro_sampler_sample(entro_sampler *sampler, const float *logits);
+
+/* ---- jobs ------------------------------------------------------------------------------ */
+
+typedef struct entro_compress_options {
+    size_t struct_size;
+    const char *method; /* default for coded tensors: "u8", "u4", "u8-row", "u4-row" */
+    const char *table;  /* "tensor": one code table a tensor; "model": one for all */
+    /* Overrides by name, first match wins: "PATTERN=METHOD", METHOD also "keep" (stored as in the
+     * source), "f16" or "f32"; PATTERN is a shell pattern over names like blk.0.attn_q.weight. */
+    const char *const *overrides;
+    size_t n_overrides;
+    uint32_t n_threads; /* 0: one a processor */
+    bool overwrite;
+    entro_progress_fn progress;
+    void *progress_user;
+} entro_compress_options;
+
+ENTRO_API void entro_compress_options_init(entro_compress_options *opt);
+
+typedef struct entro_compress_report {
+    uint64_t n_params, n_source_bytes, n_file_bytes;
+    uint64_t n_coded_params, n_coded_bytes; /* of the coded tensors, side data included */
+    uint64_t n_table_bytes;
+    uint32_t n_tensors, n_coded_tensors;
+    double entropy; /* mean bits of the coded integers under their own table */
+    double bits_per_coded_param, bits_per_param; /* the latter: whole file */
+    double bits_other_table; /* bits a coded weight if --table had been the other choice */
+    double huffman_bits;     /* plain one-symbol Hufman code of the same integers */
+    double max_error, rms_error, rms_weight; /* over all coded weights */
+    double seconds;
+    uint64_t peak_resident;
+} entro_compress_report;
+
+/* Reads 'source' (GGUF file or Hugging Face folder) and writes the container 'path' under a
+ * temporary name, renamed when complete.  'report' may be NULL. */
+ENTRO_API entro_status entro_compress(const char *source, const char *path,
+                                      const entro_compress_options *opt,
+                                      entro_compress_report *report, entro_error *err);
+
+typedef struct entro_job_options {
+    size_t struct_size;
+    uint32_t n_threads;
+    bool overwrite;
+    entro_progress_fn progress;
+    void *progress_user;
+} entro_job_options;
+
+ENTRO_API void entro_job_options_init(entro_job_options *opt);
+
+typedef struct entro_restore_report {
+    uint64_t n_file_bytes;
+    uint32_t n_tensors;
+    uint64_t n_clipped; /* weights outside the range of f16, written as its largest value */
+} entro_restore_report;
+
+/* Writes a plain GGUF file: 2-D weights as f16 ('type' "f16"; also "bf16", "f32"). */
+ENTRO_API entro_status entro_restore(const char *model, const char *path, const char *type,
+                                     const entro_job_options *opt, entro_restore_report *report,
+                                     entro_error *err);
+
+typedef struct entro_verify_report {
+    uint32_t n_tensors; /* checksums compared */
+    uint64_t n_bytes;
+    uint32_t n_compared; /* tensors compared with the source; 0 without one */
+    double max_steps;    /* largest |weight - source| in quantization steps (0.5 is perfect) */
+    double rms_error;    /* relative: rms(error) / rms(weight) */
+} entro_verify_report;
+
+/* Checks structure, every checksum and every coded stream of a container; with 'source' (or
+ * NULL) also that each weight lies within half a step of the source's. */
+ENTRO_API entro_status entro_verify(const char *path, const char *source,
+                                    const entro_job_options *opt, entro_verify_report *report,
+                                    entro_error *err);
+
+typedef struct entro_perplexity_options {
+    size_t struct_size;
+    uint32_t n_ctx;     /* tokens a window; 512 */
+    uint32_t n_windows; /* 0: all */
+    uint32_t n_threads, n_batch;
+    entro_progress_fn progress;
+    void *progress_user;
+} entro_perplexity_options;
+
+ENTRO_API void entro_perplexity_options_init(entro_perplexity_options *opt);
+
+typedef struct entro_perplexity_report {
+    double perplexity, perplexity_error; /* exp of the mean and its standard error */
+    double nll;                          /* mean, nats a token */
+    uint64_t n_scored;
+    uint32_t n_windows;
+    uint64_t n_tokens; /* of the text */
+    double seconds;
+} entro_perplexity_report;
+
+/* Perplexity of a text by llama.cpp's rule: windows of n_ctx tokens that do not overlap, each
+ * starting with BOS where the model wants one, the second half of each window scored. */
+ENTRO_API entro_status entro_perplexity(const entro_model *model, const char *text, size_t n_text,
+                                        const entro_perplexity_options *opt,
+                                        entro_perplexity_report *report, entro_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

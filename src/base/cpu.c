@@ -1,0 +1,90 @@
+/* cpu.c - see cpu.h. */
+#include "base/cpu.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <entrollm/entrollm.h>
+
+static uint32_t detect(void)
+{
+    uint32_t features = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+        __builtin_cpu_supports("f16c"))
+        features |= EN_CPU_AVX2;
+    if ((features & EN_CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") &&
+        __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vnni"))
+        features |= EN_CPU_AVX512;
+#elif defined(__aarch64__)
+    features |= EN_CPU_NEON; /* part of the base architecture */
+#endif
+    return features;
+}
+
+static uint32_t disabled(void)
+{
+    static const struct {
+        const char *name;
+        uint32_t features;
+    } names[] = {
+        {"avx2", EN_CPU_AVX2 | EN_CPU_AVX512},
+        {"avx512", EN_CPU_AVX512},
+        {"neon", EN_CPU_NEON},
+    };
+    uint32_t features = 0;
+    const char *list = getenv("ENTRO_CPU_DISABLE");
+    while (list != NULL && *list != '\0') {
+        size_t n = strcspn(list, ", ");
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (n == strlen(names[i].name) && memcmp(list, names[i].name, n) == 0)
+                features |= names[i].features;
+        list += n + (list[n] != '\0');
+    }
+    return features;
+}
+
+uint32_t en_cpu_features(void)
+{
+    enum { KNOWN = 1u << 31 };
+    static _Atomic uint32_t cached;
+    uint32_t features = atomic_load_explicit(&cached, memory_order_relaxed);
+    if (features == 0) {
+        features = (detect() & ~disabled()) | KNOWN;
+        atomic_store_explicit(&cached, features, memory_order_relaxed);
+    }
+    return features & ~(uint32_t)KNOWN;
+}
+
+const char *entro_cpu_name(void)
+{
+    uint32_t features = en_cpu_features();
+    if (features & EN_CPU_AVX512)
+        return "avx512 avx2";
+    if (features & EN_CPU_AVX2)
+        return "avx2";
+    return features & EN_CPU_NEON ? "neon" : "reference";
+}
+
+uint32_t en_cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    int n = CPU_COUNT(&set);
+    return n > 0 ? (uint32_t)n : 1;
+}
+
+double en_clock_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

@@ -1,0 +1,58 @@
+/*
+ * memory.h - the one place where memory is allocated.
+ *
+ * Everything the library allocates, libraries it calls included where they let us, goes through
+ * here, so that tests can make every single allocation fail and the program can say what it holds.
+ * Memory is 64-byte aligned (one vector, one cache line).  Thread safe.
+ */
+#ifndef EN_BASE_MEMORY_H
+#define EN_BASE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* All return NULL when out of memory or when n_items * item_bytes overflows; 0 bytes give a
+ * valid pointer.  en_realloc keeps the old block on failure. */
+void *en_alloc(size_t n_items, size_t item_bytes);
+void *en_alloc_zero(size_t n_items, size_t item_bytes);
+void *en_realloc(void *p, size_t n_items, size_t item_bytes);
+char *en_strndup(const char *text, size_t n_bytes); /* adds the terminating zero */
+void en_free(void *p);                              /* NULL is fine */
+
+/* For libraries with a malloc-like hook (jansson, PCRE2). */
+void *en_malloc(size_t n_bytes);
+
+/* Bytes allocated now, all threads. */
+size_t en_memory_in_use(void);
+
+/* Peak resident set of the process in bytes (VmHWM), 0 where the system does not tell. */
+uint64_t en_memory_peak_resident(void);
+
+/* Allocation number 'countdown' from now (0 = the next) fails once; UINT64_MAX: none. */
+void en_memory_fail_at(uint64_t countdown);
+
+/* a * b and a + b; false when they overflow (then *out is untouched). */
+static inline bool en_mul(size_t a, size_t b, size_t *out)
+{
+    size_t r;
+    if (__builtin_mul_overflow(a, b, &r))
+        return false;
+    *out = r;
+    return true;
+}
+
+static inline bool en_add(size_t a, size_t b, size_t *out)
+{
+    size_t r;
+    if (__builtin_add_overflow(a, b, &r))
+        return false;
+    *out = r;
+    return true;
+}
+
+/* Grows 'items' (capacity *cap, items of item_bytes) to hold n_needed; false when out of memory
+ * or above n_max. */
+bool en_grow(void **items, size_t *cap, size_t n_needed, size_t n_max, size_t item_bytes);
+
+#endif

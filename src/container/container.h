@@ -1,0 +1,74 @@
+/*
+ * container.h - our file: a GGUF v3 file whose weight matrices are coded.  docs/format.md is the
+ * contract.
+ *
+ *   en_source (a GGUF file with entrollm.* keys) --en_container_open--> logical tensors: plain ones
+ *   as they are, coded ones with shape, grids, code and segments.
+ *
+ * A coded matrix is cut into segments of whole rows; each is decoded by itself, by any thread.
+ */
+#ifndef EN_CONTAINER_CONTAINER_H
+#define EN_CONTAINER_CONTAINER_H
+
+#include "entropy/code.h"
+#include "formats/source.h"
+#include "quant/method.h"
+
+/* A coded matrix, ready to decode.  Everything points into the mapped file or is owned by the
+ * container; immutable. */
+typedef struct en_coded {
+    const en_quant_method *method;
+    bool model_table; /* code is the model's shared one */
+    uint64_t n_rows, n_cols;
+    uint32_t n_segments;
+    uint32_t rows_per_segment;    /* the last segment may have fewer */
+    const float *steps, *offsets; /* n_grids each */
+    uint64_t n_grids;             /* 1 or n_rows */
+    const en_code *code;
+    const uint8_t *index;    /* n_segments + 1 starts, little-endian u64, relative to 'segments' */
+    const uint8_t *segments; /* n_segment_bytes, readable EN_CODE_IN_PAD bytes further */
+    uint64_t n_segment_bytes;
+    uint64_t n_side_bytes;        /* payload bytes that are not segments */
+    double entropy, huffman_bits; /* as measured by the encoder, stored */
+} en_coded;
+
+typedef struct en_container_tensor {
+    en_tensor tensor; /* logical name and shape; for a coded one dtype, data, n_bytes and offset are
+                         those of its payload as stored */
+    const en_coded *coded; /* NULL for a plain tensor */
+    uint64_t hash;         /* XXH3-64 of the stored bytes, from the file */
+} en_container_tensor;
+
+typedef struct en_container en_container;
+
+bool en_container_is(const en_source *source);
+
+/* Parses and checks everything but the checksums and the streams.  'source' must be open and
+ * outlive the container. */
+entro_status en_container_open(en_container **out, const en_source *source, entro_error *err);
+void en_container_close(en_container *c);
+
+uint32_t en_container_n_tensors(const en_container *c);
+const en_container_tensor *en_container_tensor_at(const en_container *c, uint32_t i);
+const en_container_tensor *en_container_find(const en_container *c, const char *name);
+
+/* Rows and first row of a segment. */
+static inline uint64_t en_coded_segment_row(const en_coded *m, uint32_t segment)
+{
+    return (uint64_t)segment * m->rows_per_segment;
+}
+
+static inline uint64_t en_coded_segment_rows(const en_coded *m, uint32_t segment)
+{
+    uint64_t row = en_coded_segment_row(m, segment), left = m->n_rows - row;
+    return left < m->rows_per_segment ? left : m->rows_per_segment;
+}
+
+/* Codes of one segment, row after row: room for rows_per_segment * n_cols + EN_CODE_OUT_SLACK.
+ * False when the stream is damaged (codes are then any valid ones). */
+bool en_coded_decode_segment(const en_coded *m, uint32_t segment, uint8_t *codes);
+
+/* Compares the stored checksum of tensor i with its bytes. */
+entro_status en_container_check_hash(const en_container *c, uint32_t i, entro_error *err);
+
+#endif

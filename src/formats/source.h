@@ -1,0 +1,63 @@
+/*
+ * source.h - a model as its publisher left it: a GGUF file or a Hugging Face folder.
+ *
+ * Both look the same from here on: metadata in GGUF's terms, tensors under GGUF's names and in
+ * GGUF's conventions (llama's q and k rows in interleaved rope order, for instance).  A Hugging
+ * Face folder is translated while it is read; nothing is copied or rewritten on disk.
+ */
+#ifndef EN_FORMATS_SOURCE_H
+#define EN_FORMATS_SOURCE_H
+
+#include "formats/metadata.h"
+#include "tensor/tensor.h"
+
+typedef struct en_source en_source;
+
+typedef enum en_source_kind { EN_SOURCE_GGUF, EN_SOURCE_HF } en_source_kind;
+
+/* Opens a GGUF file, a Hugging Face folder, or a file inside such a folder (config.json,
+ * model.safetensors, its index).  Says what the path is when it is none of these. */
+entro_status en_source_open(en_source **out, const char *path, entro_error *err);
+void en_source_close(en_source *source);
+
+en_source_kind en_source_get_kind(const en_source *source);
+const char *en_source_path(const en_source *source);
+const en_meta *en_source_meta(const en_source *source);
+uint64_t en_source_file_bytes(const en_source *source); /* all weight files */
+uint32_t en_source_n_tensors(const en_source *source);
+const en_tensor *en_source_tensor(const en_source *source, uint32_t i);     /* i < n_tensors */
+const en_tensor *en_source_find(const en_source *source, const char *name); /* NULL if absent */
+
+/*
+ * Rows [row, row + n_rows) of a float tensor (is_float of its dtype) as f32: out takes
+ * n_rows * dims[0] floats.  A tensor of one dimension is one row.  Any number of threads may read.
+ */
+entro_status en_source_read_rows(const en_source *source, const en_tensor *tensor, uint64_t row,
+                                 uint64_t n_rows, float *out, entro_error *err);
+
+/* Tells the system that the tensor's pages will not be needed soon (streaming jobs). */
+void en_source_forget(const en_source *source, const en_tensor *tensor);
+
+/* ---- for the two kinds (source_gguf.c, source_hf.c) --------------------------------------- */
+
+typedef struct en_source_ops {
+    entro_status (*read_rows)(const en_source *source, const en_tensor *tensor, uint64_t row,
+                              uint64_t n_rows, float *out, entro_error *err);
+    void (*forget)(const en_source *source, const en_tensor *tensor);
+    void (*close)(en_source *source);
+} en_source_ops;
+
+struct en_source {
+    const en_source_ops *ops;
+    en_source_kind kind;
+    char *path;
+    en_meta *meta;
+    en_tensor *tensors;
+    uint32_t n_tensors;
+    uint64_t file_bytes;
+};
+
+entro_status en_source_open_gguf(en_source **out, const char *path, entro_error *err);
+entro_status en_source_open_hf(en_source **out, const char *folder, entro_error *err);
+
+#endif

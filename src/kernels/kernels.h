@@ -1,0 +1,67 @@
+/*
+ * kernels.h - the table of hot loops.
+ *
+ * ref/ holds the truth in plain C.  x86/ and arm/ hold variants, one file a group and instruction
+ * set, each with one init that overwrites entries; the last one that this processor supports wins.
+ * Kernels on integers and codes, and conversions, are bit-exact across variants.  Sums of floats
+ * may be added in another order: relative tolerance 1e-5 of the sum of magnitudes.
+ *
+ * Pointers need no alignment.  Nothing is read or written beyond the lengths given.
+ */
+#ifndef EN_KERNELS_KERNELS_H
+#define EN_KERNELS_KERNELS_H
+
+#include "tensor/dtype.h"
+
+typedef struct en_kernels {
+    /* ---- conversions (exact) ---- */
+    /* n_elems (whole blocks) of a stored type to f32; NULL for types that are no floats. */
+    void (*dequantize[EN_DTYPE_COUNT])(const uint8_t *blocks, float *out, size_t n_elems);
+    void (*f32_to_f16)(const float *in, uint16_t *out, size_t n);  /* nearest even, +-inf above */
+    void (*f32_to_bf16)(const float *in, uint16_t *out, size_t n); /* nearest even */
+
+    /* ---- quantization (exact) ---- */
+    /* *lo, *hi: smallest and largest value; returns false when there is a NaN or infinity.
+     * n >= 1. */
+    bool (*min_max)(const float *x, size_t n, float *lo, float *hi);
+    /* codes[i] = clamp(rint((x[i] - offset) * inverse_step), 0, max_code): one subtraction, one
+     * multiplication, each rounded to f32, then to nearest even. */
+    void (*quantize)(const float *x, float offset, float inverse_step, unsigned max_code,
+                     uint8_t *codes, size_t n);
+    /* out[i] = codes[i] * step + offset: multiply, round, add, round (no fused multiply-add). */
+    void (*expand_codes)(const uint8_t *codes, float step, float offset, float *out, size_t n);
+
+    /* ---- products ---- */
+    float (*dot_codes)(const uint8_t *codes, const float *x, size_t n); /* sum codes[i] x[i] */
+    float (*dot_f32)(const float *a, const float *b, size_t n);
+    /* y[t * y_stride + r] = sum_k w[r * n_cols + k] x[t * x_stride + k], r < n_rows, t < n_tokens */
+    void (*matmul_f32)(const float *w, size_t n_rows, size_t n_cols, const float *x,
+                       size_t x_stride, size_t n_tokens, float *y, size_t y_stride);
+    float (*dot_f16)(const uint16_t *a, const float *x, size_t n);
+    void (*axpy_f16)(float a, const uint16_t *x, float *y, size_t n); /* y += a x */
+    float (*sum)(const float *x, size_t n);
+
+    /* ---- the small steps of a transformer ---- */
+    /* out = x / sqrt(mean(x^2) + epsilon) * gain; out may be x. */
+    void (*rms_norm)(const float *x, const float *gain, float epsilon, float *out, size_t n);
+    void (*softmax)(float *x, size_t n);
+    void (*silu_mul)(const float *gate, const float *up, float *out,
+                     size_t n);                      /* out may be gate */
+    void (*add)(const float *x, float *y, size_t n); /* y += x */
+} en_kernels;
+
+/* The table for this processor (see base/cpu.h); built once. */
+const en_kernels *en_kernels_get(void);
+/* Plain C only. */
+const en_kernels *en_kernels_ref(void);
+/* The table for a given set of features (tests); features the processor lacks must not be named. */
+void en_kernels_fill(en_kernels *table, uint32_t cpu_features);
+
+/* Each group's init; only those of the target's architecture exist. */
+void en_kernels_init_ref(en_kernels *table);
+void en_kernels_init_dequantize_ref(en_kernels *table);
+void en_kernels_init_avx2(en_kernels *table);
+void en_kernels_init_avx512(en_kernels *table);
+void en_kernels_init_neon(en_kernels *table);
+
+#endif

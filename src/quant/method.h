@@ -1,0 +1,40 @@
+/*
+ * method.h - the quantization methods, by name.
+ *
+ * The EntroLLM scheme (arXiv 2505.02380; see docs/methods.md): a uniform grid of 2^bits levels from
+ * the smallest to the largest weight, for a whole tensor ("u8", "u4": the paper's) or for every
+ * row ("u8-row", "u4-row": ours).
+ *
+ *   unsigned    (no change of sign):  q = rint(w s)        s = (2^b - 1) / max|w|
+ *   asymmetric  (otherwise):          q = rint((w - z) s)  s = (2^b - 1) / (hi - lo), z = lo
+ *
+ * Weights come back as q * step + offset with step = 1/s (negative for an all-negative tensor under
+ * the unsigned rule).
+ */
+#ifndef EN_QUANT_METHOD_H
+#define EN_QUANT_METHOD_H
+
+#include "base/status.h"
+
+typedef struct en_quant_method {
+    const char *name;    /* "u8-row" */
+    const char *summary; /* one line for --help */
+    unsigned bits;       /* 8 or 4: codes are below 1 << bits */
+    bool per_row;        /* a grid for each row instead of one for the tensor */
+} en_quant_method;
+
+uint32_t en_quant_n_methods(void);
+const en_quant_method *en_quant_method_at(uint32_t i);
+/* NULL when there is none of that name. */
+const en_quant_method *en_quant_method_find(const char *name);
+
+typedef struct en_grid {
+    float step, offset; /* w' = q * step + offset */
+    float inverse_step; /* what the weights are multiplied by */
+    unsigned max_code;
+} en_grid;
+
+/* The grid for weights from lo to hi (finite, lo <= hi). */
+en_grid en_quant_grid(float lo, float hi, unsigned bits);
+
+#endif

@@ -78,7 +78,11 @@ entro_status en_meta_set_string(en_meta *meta, const char *key, const char *valu
 /* As en_meta_set without the copy: the value's memory must outlive 'meta'. */
 entro_status en_meta_set_borrowed(en_meta *meta, const char *key, const en_meta_value *value,
                                   entro_error *err);
-void en_meta_remove(en_meta *meta, const char *key);
+/* As en_meta_set_borrowed, and 'owned' (from en_alloc, the memory the value points into; NULL is
+ * fine) is freed with the entry, or at once on failure. */
+entro_status en_meta_set_adopted(en_meta *meta, const char *key, const en_meta_value *value,
+                                 void *owned, entro_error *err);
+void en_meta_remove(en_meta *meta, const char *key); /* absent is fine */
 
 /* The value as text for people: arrays shortened.  Returns the whole length; writes at most n_out
  * bytes, always terminated. */

@@ -9,6 +9,7 @@
 #define EN_FORMATS_SOURCE_H
 
 #include "formats/metadata.h"
+#include "formats/name_index.h"
 #include "tensor/tensor.h"
 
 typedef struct en_source en_source;
@@ -44,7 +45,7 @@ typedef struct en_source_ops {
     entro_status (*read_rows)(const en_source *source, const en_tensor *tensor, uint64_t row,
                               uint64_t n_rows, float *out, entro_error *err);
     void (*forget)(const en_source *source, const en_tensor *tensor);
-    void (*close)(en_source *source);
+    void (*close)(en_source *source); /* frees everything the kind allocated, 'source' too */
 } en_source_ops;
 
 struct en_source {
@@ -55,6 +56,7 @@ struct en_source {
     en_tensor *tensors;
     uint32_t n_tensors;
     uint64_t file_bytes;
+    en_name_index index; /* of the tensors' names; built and freed in source.c, zeroed by kinds */
 };
 
 entro_status en_source_open_gguf(en_source **out, const char *path, entro_error *err);

@@ -34,7 +34,10 @@ typedef struct en_grid {
     unsigned max_code;
 } en_grid;
 
-/* The grid for weights from lo to hi (finite, lo <= hi). */
+/*
+ * The grid for weights from lo to hi (finite, lo <= hi).  A constant tensor gets step 1, offset lo and
+ * code 0.  When hi - lo overflows f32 the step is infinite and the grid is of no use.
+ */
 en_grid en_quant_grid(float lo, float hi, unsigned bits);
 
 #endif

@@ -1,0 +1,209 @@
+/*
+ * container.c - see container.h.
+ *
+ * The logical tensors are the file's tensors without the shared code tables.  In a container, type
+ * I8 is ours: each such tensor is a payload or a shared table, so that a damaged one is noticed.
+ */
+#include "container/container.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "container/format_keys.h"
+#include "container/payload.h"
+
+struct en_container {
+    const en_source *source;
+    uint32_t n_tensors, n_coded;
+    en_container_tensor *tensors;
+    en_coded *coded;     /* one for each coded tensor, in order */
+    en_code **own_codes; /* parallel to 'coded'; NULL where the model's is used */
+    en_model_codes model;
+};
+
+bool en_container_is(const en_source *source)
+{
+    return en_meta_get(en_source_meta(source), EN_KEY_VERSION) != NULL;
+}
+
+void en_container_close(en_container *c)
+{
+    if (c == NULL)
+        return;
+    for (uint32_t i = 0; i < c->n_coded; i++)
+        en_code_free(c->own_codes[i]);
+    en_code_free(c->model.code[0]);
+    en_code_free(c->model.code[1]);
+    en_free(c->own_codes);
+    en_free(c->coded);
+    en_free(c->tensors);
+    en_free(c);
+}
+
+static entro_status check_version(const en_meta *meta, entro_error *err)
+{
+    uint32_t version = en_meta_u32(meta, EN_KEY_VERSION, 0);
+    if (version == 0)
+        return en_fail(err, ENTRO_ERR_FORMAT, EN_KEY_VERSION " is not a positive number");
+    const en_meta_value *features = en_meta_get(meta, EN_KEY_FEATURES);
+    if (features == NULL || features->is_array || features->type != EN_META_U64)
+        return en_fail(err, ENTRO_ERR_FORMAT, "has no " EN_KEY_FEATURES " (u64)");
+    uint64_t unknown = features->u & ~(uint64_t)EN_FEATURES_KNOWN;
+    if (version > EN_CONTAINER_VERSION || unknown != 0)
+        return en_fail(
+            err, ENTRO_ERR_VERSION,
+            "was made by a newer tool (format %u, unknown feature bits %llx); this program "
+            "reads format %d; use a newer entrollm, or compress the original again",
+            version, (unsigned long long)unknown, EN_CONTAINER_VERSION);
+    return ENTRO_OK;
+}
+
+static entro_status find_hashes(const en_source *source, const en_meta_value **out,
+                                entro_error *err)
+{
+    const en_meta_value *v = en_meta_get(en_source_meta(source), EN_KEY_HASHES);
+    if (v == NULL || !v->is_array || v->type != EN_META_U64)
+        return en_fail(err, ENTRO_ERR_FORMAT, "has no " EN_KEY_HASHES " (array of u64)");
+    if (v->n != en_source_n_tensors(source))
+        return en_fail(err, ENTRO_ERR_FORMAT, "has %llu checksums for %u tensors",
+                       (unsigned long long)v->n, en_source_n_tensors(source));
+    *out = v;
+    return ENTRO_OK;
+}
+
+static entro_status compare_hash(const en_tensor *t, uint64_t expected, entro_error *err)
+{
+    uint64_t hash = en_hash64(t->data, (size_t)t->n_bytes);
+    if (hash == expected)
+        return ENTRO_OK;
+    en_fail_at(err, ENTRO_ERR_CHECKSUM, t->offset,
+               "checksum is %016llx, expected %016llx: the file is damaged; copy or make it again",
+               (unsigned long long)hash, (unsigned long long)expected);
+    en_error_place(err, "tensor '%s'", t->name);
+    return ENTRO_ERR_CHECKSUM;
+}
+
+static entro_status fail_tensor(const en_tensor *t, entro_status status, entro_error *err)
+{
+    if (err != NULL && err->offset == EN_NO_OFFSET)
+        err->offset = t->offset;
+    en_error_place(err, "tensor '%s'", t->name);
+    return status;
+}
+
+/* Which shared table this is (its bits), 0 when it is none. */
+static unsigned table_bits(const char *name)
+{
+    if (strcmp(name, en_model_table_name(4)) == 0)
+        return 4;
+    return strcmp(name, en_model_table_name(8)) == 0 ? 8 : 0;
+}
+
+/* Shared tables are small and everything hangs on them, so they are checked against their checksum
+ * here already. */
+static entro_status load_tables(en_container *c, const en_meta_value *hashes, entro_error *err)
+{
+    for (uint32_t i = 0; i < en_source_n_tensors(c->source); i++) {
+        const en_tensor *t = en_source_tensor(c->source, i);
+        unsigned bits = table_bits(t->name);
+        if (bits == 0)
+            continue;
+        EN_TRY(compare_hash(t, en_load64(hashes->data + (size_t)i * 8), err));
+        entro_status status = en_code_load(&c->model.code[en_model_codes_slot(bits)], 1u << bits,
+                                           t->data, (size_t)t->n_bytes, err);
+        if (status != ENTRO_OK)
+            return fail_tensor(t, status, err);
+    }
+    return ENTRO_OK;
+}
+
+static entro_status add_coded(en_container *c, en_container_tensor *to, entro_error *err)
+{
+    en_coded *coded = &c->coded[c->n_coded];
+    entro_status status = en_payload_parse(coded, &c->own_codes[c->n_coded], to->tensor.data,
+                                           (size_t)to->tensor.n_bytes, &c->model, err);
+    if (status != ENTRO_OK)
+        return fail_tensor(&to->tensor, status, err);
+    c->n_coded++;
+    to->coded = coded;
+    to->tensor.n_dims = 2;
+    to->tensor.dims[0] = coded->n_cols;
+    to->tensor.dims[1] = coded->n_rows;
+    return ENTRO_OK;
+}
+
+static entro_status add_tensors(en_container *c, const en_meta_value *hashes, entro_error *err)
+{
+    for (uint32_t i = 0; i < en_source_n_tensors(c->source); i++) {
+        const en_tensor *t = en_source_tensor(c->source, i);
+        if (table_bits(t->name) != 0)
+            continue;
+        en_container_tensor *to = &c->tensors[c->n_tensors];
+        *to = (en_container_tensor){.tensor = *t, .hash = en_load64(hashes->data + (size_t)i * 8)};
+        if (t->dtype == EN_DTYPE_I8)
+            EN_TRY(add_coded(c, to, err));
+        c->n_tensors++;
+    }
+    return ENTRO_OK;
+}
+
+static entro_status open_parts(en_container *c, entro_error *err)
+{
+    EN_TRY(check_version(en_source_meta(c->source), err));
+    const en_meta_value *hashes;
+    EN_TRY(find_hashes(c->source, &hashes, err));
+    uint32_t n = en_source_n_tensors(c->source), n_i8 = 0;
+    for (uint32_t i = 0; i < n; i++)
+        n_i8 += en_source_tensor(c->source, i)->dtype == EN_DTYPE_I8;
+    c->tensors = en_alloc_zero(n, sizeof *c->tensors);
+    c->coded = en_alloc_zero(n_i8, sizeof *c->coded);
+    c->own_codes = en_alloc_zero(n_i8, sizeof *c->own_codes);
+    if (!c->tensors || !c->coded || !c->own_codes)
+        return en_fail_memory(err);
+    EN_TRY(load_tables(c, hashes, err));
+    return add_tensors(c, hashes, err);
+}
+
+entro_status en_container_open(en_container **out, const en_source *source, entro_error *err)
+{
+    if (!en_container_is(source))
+        return en_fail(err, ENTRO_ERR_FORMAT,
+                       "is not an EntroLLM container (no " EN_KEY_VERSION "); make one with "
+                       "'entrollm compress'");
+    en_container *c = en_alloc_zero(1, sizeof *c);
+    if (c == NULL)
+        return en_fail_memory(err);
+    c->source = source;
+    entro_status status = open_parts(c, err);
+    if (status != ENTRO_OK) {
+        en_error_place(err, "%s", en_source_path(source));
+        en_container_close(c);
+        return status;
+    }
+    *out = c;
+    return ENTRO_OK;
+}
+
+uint32_t en_container_n_tensors(const en_container *c)
+{
+    return c->n_tensors;
+}
+
+const en_container_tensor *en_container_tensor_at(const en_container *c, uint32_t i)
+{
+    return &c->tensors[i];
+}
+
+const en_container_tensor *en_container_find(const en_container *c, const char *name)
+{
+    for (uint32_t i = 0; i < c->n_tensors; i++)
+        if (strcmp(c->tensors[i].tensor.name, name) == 0)
+            return &c->tensors[i];
+    return NULL;
+}
+
+entro_status en_container_check_hash(const en_container *c, uint32_t i, entro_error *err)
+{
+    return compare_hash(&c->tensors[i].tensor, c->tensors[i].hash, err);
+}

@@ -1,0 +1,89 @@
+/*
+ * payload.h - the bytes of one coded tensor; docs/format.md, "Coded tensors", is the contract.
+ *
+ *   | header 192 | steps | offsets | code table | segment index | segments | >= 64 zeros |
+ *
+ * Every part starts at a multiple of 64 and so does the payload itself.  The code table is absent
+ * when the tensor uses the model's.
+ */
+#ifndef EN_CONTAINER_PAYLOAD_H
+#define EN_CONTAINER_PAYLOAD_H
+
+#include "container/container.h"
+
+#define EN_PAYLOAD_MAGIC "EntroTns"
+
+enum {
+    EN_PAYLOAD_VERSION = 1,
+    EN_PAYLOAD_HEADER_BYTES = 192,
+    EN_PAYLOAD_ALIGN = 64,
+    EN_PAYLOAD_MAX_SEGMENT = 1 << 22,   /* symbols; bounds what a decoder must allocate */
+    EN_PAYLOAD_SEGMENT_SYMBOLS = 32768, /* what the encoder aims at: a decoded one stays in L2 */
+    EN_CODING_HUFFMAN = 1,              /* words and tables of docs/coding.md */
+    EN_PAYLOAD_MODEL_TABLE = 1          /* flag: the code is the model's */
+};
+
+typedef enum en_payload_part_name {
+    EN_PART_STEPS,
+    EN_PART_OFFSETS,
+    EN_PART_TABLE,
+    EN_PART_INDEX,
+    EN_PART_SEGMENTS,
+    EN_PART_COUNT
+} en_payload_part_name;
+
+typedef struct en_payload_part {
+    uint64_t offset; /* from the start of the payload */
+    uint64_t n_bytes;
+} en_payload_part;
+
+/* The header as numbers. */
+typedef struct en_payload {
+    const en_quant_method *method;
+    bool model_table;
+    uint64_t n_rows, n_cols, n_grids;
+    uint32_t rows_per_segment, n_segments;
+    double entropy, huffman_bits;
+    en_payload_part parts[EN_PART_COUNT];
+} en_payload;
+
+/* The codes stored once for all tensors, by alphabet; NULL where the file has none. */
+typedef struct en_model_codes {
+    en_code *code[2]; /* [0]: 4 bits, [1]: 8 bits */
+} en_model_codes;
+
+static inline unsigned en_model_codes_slot(unsigned bits)
+{
+    return bits == 8;
+}
+
+/* Name of the tensor that holds the shared table. */
+static inline const char *en_model_table_name(unsigned bits)
+{
+    return bits == 8 ? "entrollm.table.8" : "entrollm.table.4";
+}
+
+bool en_payload_is(const uint8_t *bytes, size_t n_bytes);
+
+/*
+ * Checks untrusted bytes and fills 'coded', which then points into them.  *own_code is a new code
+ * (free it after 'coded') or NULL when the model's is used.
+ */
+entro_status en_payload_parse(en_coded *coded, en_code **own_code, const uint8_t *bytes,
+                              size_t n_bytes, const en_model_codes *model, entro_error *err);
+
+/* ---- writing --------------------------------------------------------------------------- */
+
+/* May a tensor of this shape be coded at all? */
+bool en_payload_fits(uint64_t n_rows, uint64_t n_cols);
+/* Fills in segments and grids for a method and shape that fits. */
+void en_payload_plan(en_payload *p, const en_quant_method *method, uint64_t n_rows,
+                     uint64_t n_cols);
+/* Lays out the parts for n_table_bytes (0: the model's table); the segments come last and their
+ * length is not needed. */
+void en_payload_layout(en_payload *p, size_t n_table_bytes);
+/* Bytes of the whole payload when the segments take n_segment_bytes. */
+uint64_t en_payload_total_bytes(const en_payload *p, uint64_t n_segment_bytes);
+void en_payload_store_header(const en_payload *p, uint8_t out[EN_PAYLOAD_HEADER_BYTES]);
+
+#endif

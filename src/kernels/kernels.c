@@ -1,0 +1,35 @@
+/* kernels.c - picks each entry of the table for this processor; see kernels.h. */
+#include "kernels/kernels.h"
+
+#include <pthread.h>
+
+#include "base/cpu.h"
+
+static en_kernels best, plain;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
+{
+    *table = (en_kernels){0};
+    en_kernels_init_ref(table);
+    en_kernels_init_dequantize_ref(table);
+    (void)cpu_features;
+}
+
+static void fill_both(void)
+{
+    en_kernels_fill(&plain, 0);
+    en_kernels_fill(&best, en_cpu_features());
+}
+
+const en_kernels *en_kernels_get(void)
+{
+    pthread_once(&once, fill_both);
+    return &best;
+}
+
+const en_kernels *en_kernels_ref(void)
+{
+    pthread_once(&once, fill_both);
+    return &plain;
+}

@@ -37,7 +37,8 @@ void en_gguf_close(en_gguf *gguf); /* a zeroed one is fine */
 /*
  * Writing: the head is a function of the keys and of names, types and shapes alone; its length
  * does not depend on values of scalars, offsets or the elements of numeric arrays.  So a writer
- * reserves it, streams the data, then patches it in.
+ * reserves it, streams the data, then patches it in.  'alignment' must be the metadata's
+ * general.alignment (32 when that key is absent), or ENTRO_ERR_ARGUMENT is returned.
  */
 /* Bytes of the head, padded to 'alignment'; the data section starts there. */
 entro_status en_gguf_head_bytes(const en_meta *meta, const en_tensor *tensors, uint32_t n_tensors,

@@ -32,7 +32,9 @@ typedef struct en_kernels {
     void (*expand_codes)(const uint8_t *codes, float step, float offset, float *out, size_t n);
 
     /* ---- products ---- */
-    float (*dot_codes)(const uint8_t *codes, const float *x, size_t n); /* sum codes[i] x[i] */
+    /* sum (codes[i] - centre) x[i]; centre is a whole number from 0 to 255.  Codes lie far from 0
+     * on one side: without a centre near zero weight the sum would lose bits by cancellation. */
+    float (*dot_codes)(const uint8_t *codes, float centre, const float *x, size_t n);
     float (*dot_f32)(const float *a, const float *b, size_t n);
     /* y[t * y_stride + r] = sum_k w[r * n_cols + k] x[t * x_stride + k], r < n_rows, t < n_tokens */
     void (*matmul_f32)(const float *w, size_t n_rows, size_t n_cols, const float *x,

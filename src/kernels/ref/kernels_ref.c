@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "tensor/half.h"
+
 /* ---- conversions --------------------------------------------------------------------------- */
 
 static uint32_t bits_of(float x)
@@ -45,19 +47,6 @@ static void f32_to_f16(const float *in, uint16_t *out, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = f16_of(in[i]);
-}
-
-static float f32_of_f16(uint16_t half)
-{
-    uint32_t exponent = half >> 10 & 31, mantissa = half & 0x3ff;
-    float magnitude;
-    if (exponent == 31)
-        magnitude = mantissa ? NAN : INFINITY;
-    else if (exponent == 0)
-        magnitude = ldexpf((float)mantissa, -24);
-    else
-        magnitude = ldexpf((float)(mantissa | 0x400), (int)exponent - 25);
-    return half & 0x8000 ? -magnitude : magnitude;
 }
 
 static void f32_to_bf16(const float *in, uint16_t *out, size_t n)
@@ -106,11 +95,11 @@ static void expand_codes(const uint8_t *codes, float step, float offset, float *
 
 /* ---- products ------------------------------------------------------------------------------ */
 
-static float dot_codes(const uint8_t *codes, const float *x, size_t n)
+static float dot_codes(const uint8_t *codes, float centre, const float *x, size_t n)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
-        sum += (double)codes[i] * (double)x[i];
+        sum += ((double)codes[i] - (double)centre) * (double)x[i];
     return (float)sum;
 }
 
@@ -134,14 +123,14 @@ static float dot_f16(const uint16_t *a, const float *x, size_t n)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
-        sum += (double)f32_of_f16(a[i]) * (double)x[i];
+        sum += (double)en_half_to_f32(a[i]) * (double)x[i];
     return (float)sum;
 }
 
 static void axpy_f16(float a, const uint16_t *x, float *y, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] += a * f32_of_f16(x[i]);
+        y[i] += a * en_half_to_f32(x[i]);
 }
 
 static float sum_f32(const float *x, size_t n)

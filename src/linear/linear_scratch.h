@@ -1,0 +1,41 @@
+/*
+ * linear_scratch.h - what one thread needs to turn a piece of a matrix into numbers.
+ *
+ *   codes: one decoded segment         tile: the f32 rows that are multiplied next
+ *
+ * A tile is a few rows, so that it stays in the core's L2 cache while all tokens pass by; in the
+ * other direction it is long enough for the micro-kernels of matmul_f32.
+ */
+#ifndef EN_LINEAR_LINEAR_SCRATCH_H
+#define EN_LINEAR_LINEAR_SCRATCH_H
+
+#include "linear/linear.h"
+
+struct en_linear_scratch {
+    uint32_t n_threads;
+    size_t codes_bytes, tile_bytes; /* of each thread */
+    uint8_t *memory;                /* codes of thread 0, tile of thread 0, codes of thread 1 ... */
+};
+
+static inline uint8_t *en_linear_codes(const en_linear_scratch *s, uint32_t thread)
+{
+    return s->memory + (size_t)thread * (s->codes_bytes + s->tile_bytes);
+}
+
+static inline float *en_linear_tile(const en_linear_scratch *s, uint32_t thread)
+{
+    return (float *)(en_linear_codes(s, thread) + s->codes_bytes);
+}
+
+/* Rows of a tile, a multiple of 4: many for a prompt, few for a single token, where a tile is used
+ * once and had better stay in L1. */
+static inline uint32_t en_linear_tile_rows(uint64_t n_cols, bool many_tokens)
+{
+    enum { TILE_BYTES = 192 << 10, SMALL_TILE_BYTES = 32 << 10, MAX_ROWS = 32, MANY_ROWS = 16 };
+    uint64_t rows = (many_tokens ? TILE_BYTES : SMALL_TILE_BYTES) / (n_cols * sizeof(float));
+    rows = rows > MAX_ROWS ? MAX_ROWS : rows & ~(uint64_t)3;
+    uint32_t least = many_tokens ? MANY_ROWS : 4;
+    return rows < least ? least : (uint32_t)rows;
+}
+
+#endif

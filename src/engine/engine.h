@@ -17,11 +17,14 @@ struct entro_model {
     en_container *container; /* NULL for a source that is run directly */
     en_decoder *decoder;     /* NULL when opened for its metadata only */
     en_tokenizer *tokenizer; /* NULL when the model has none */
+    /* Terminated copies of strings of the metadata, "" when absent. */
+    char *architecture, *name, *recipe, *tool;
 };
 
 entro_status en_model_open(entro_model **out, const char *path, const entro_model_options *opt,
                            entro_error *err);
-void en_model_close(entro_model *model);
+void en_model_close(entro_model *model);             /* NULL is fine */
+uint32_t en_model_n_vocab(const entro_model *model); /* logits a token; needs the decoder */
 
 /* The session functions of the public header, same contracts. */
 entro_status en_session_open(entro_session **out, const entro_model *model,

@@ -1,0 +1,44 @@
+/*
+ * api_jobs.c - compress, restore, verify, perplexity.
+ */
+#include "api/api_options.h"
+#include "eval/perplexity.h"
+#include "pipeline/pipeline.h"
+
+entro_status entro_compress(const char *source, const char *path, const entro_compress_options *opt,
+                            entro_compress_report *report, entro_error *err)
+{
+    entro_compress_options full;
+    entro_compress_options_init(&full);
+    EN_TRY(en_options_merge(&full, sizeof full, opt, err));
+    return en_compress(source, path, &full, report, err);
+}
+
+entro_status entro_restore(const char *model, const char *path, const char *type,
+                           const entro_job_options *opt, entro_restore_report *report,
+                           entro_error *err)
+{
+    entro_job_options full;
+    entro_job_options_init(&full);
+    EN_TRY(en_options_merge(&full, sizeof full, opt, err));
+    return en_restore(model, path, type, &full, report, err);
+}
+
+entro_status entro_verify(const char *path, const char *source, const entro_job_options *opt,
+                          entro_verify_report *report, entro_error *err)
+{
+    entro_job_options full;
+    entro_job_options_init(&full);
+    EN_TRY(en_options_merge(&full, sizeof full, opt, err));
+    return en_verify(path, source, &full, report, err);
+}
+
+entro_status entro_perplexity(const entro_model *model, const char *text, size_t n_text,
+                              const entro_perplexity_options *opt, entro_perplexity_report *report,
+                              entro_error *err)
+{
+    entro_perplexity_options full;
+    entro_perplexity_options_init(&full);
+    EN_TRY(en_options_merge(&full, sizeof full, opt, err));
+    return en_perplexity(model, text, n_text, &full, report, err);
+}

@@ -1,0 +1,68 @@
+/*
+ * api_options.c - the _init() functions and the merging of options.
+ */
+#include "api/api_options.h"
+
+#include <string.h>
+
+enum { DEFAULT_N_CTX_PERPLEXITY = 512 };
+
+entro_status en_options_merge(void *full, size_t full_bytes, const void *given, entro_error *err)
+{
+    if (given == NULL)
+        return ENTRO_OK;
+    size_t given_bytes;
+    memcpy(&given_bytes, given, sizeof given_bytes);
+    /* A length of zero is an options struct that never saw its _init(); a longer one comes from a
+     * newer header and may ask for things this library does not know. */
+    if (given_bytes < sizeof given_bytes || given_bytes > full_bytes)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "options struct of %zu bytes where this library knows %zu: fill it with "
+                       "its _init() function, and use the header of this library",
+                       given_bytes, full_bytes);
+    memcpy(full, given, given_bytes);
+    memcpy(full, &full_bytes, sizeof full_bytes);
+    return ENTRO_OK;
+}
+
+const char *entro_version(void)
+{
+    return ENTRO_VERSION;
+}
+
+void entro_model_options_init(entro_model_options *opt)
+{
+    *opt = (entro_model_options){.struct_size = sizeof *opt};
+}
+
+void entro_session_options_init(entro_session_options *opt)
+{
+    *opt = (entro_session_options){.struct_size = sizeof *opt};
+}
+
+void entro_sampler_options_init(entro_sampler_options *opt)
+{
+    *opt = (entro_sampler_options){.struct_size = sizeof *opt,
+                                   .temperature = 0.8f,
+                                   .top_k = 40,
+                                   .top_p = 0.95f,
+                                   .min_p = 0.05f,
+                                   .repeat_penalty = 1.0f,
+                                   .repeat_last_n = 64};
+}
+
+void entro_compress_options_init(entro_compress_options *opt)
+{
+    *opt = (entro_compress_options){.struct_size = sizeof *opt, .method = "u8", .table = "tensor"};
+}
+
+void entro_job_options_init(entro_job_options *opt)
+{
+    *opt = (entro_job_options){.struct_size = sizeof *opt};
+}
+
+void entro_perplexity_options_init(entro_perplexity_options *opt)
+{
+    *opt =
+        (entro_perplexity_options){.struct_size = sizeof *opt, .n_ctx = DEFAULT_N_CTX_PERPLEXITY};
+}

@@ -1,0 +1,10 @@
+/*
+ * arch_mistral.c - Mistral 7B and its kin: llama with a sliding window
+ * (mistral.attention.sliding_window), which version 0.1 uses and later ones leave out.
+ */
+#include "model/arch.h"
+
+const en_arch en_arch_mistral = {
+    .name = "mistral",
+    .rope = EN_ROPE_ADJACENT,
+};

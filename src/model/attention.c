@@ -1,0 +1,251 @@
+/*
+ * attention.c - see attention.h.
+ *
+ * Two ways to do a tile, chosen by the number of query rows (heads of the group times tokens):
+ *
+ *   few rows (generation)  dot_f16 and axpy_f16 straight from the cache
+ *   many rows (prompt)     the tile becomes f32 once, then two small matrix products
+ */
+#include "model/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+enum {
+    TILE = 64,          /* positions */
+    ROWS = 64,          /* query rows of an item, unless one group has more heads */
+    ROWS_FOR_MATMUL = 6 /* from here on turning the tile into f32 pays */
+};
+
+/* How the work is cut: items are (token block, head block). */
+typedef struct plan {
+    const en_attention *a;
+    const en_kernels *kernels;
+    uint32_t heads_per_item; /* heads of one group: all, or one */
+    uint32_t tokens_per_item;
+    uint32_t n_head_blocks, n_token_blocks;
+    float scale;
+    size_t scratch_floats;
+} plan;
+
+/* One item: rows are (token, head), token-major. */
+typedef struct item {
+    const plan *p;
+    uint32_t kv_head, first_head;
+    uint32_t first_token, n_tokens, n_rows;
+    float *q;            /* n_rows x n_head_dim, scaled */
+    float *sum;          /* n_rows x n_head_dim: sum of exp(score - max) v */
+    float *part;         /* n_rows x n_head_dim: a tile's share */
+    float *scores;       /* n_rows x TILE */
+    float *keys;         /* TILE x n_head_dim */
+    float *values;       /* n_head_dim x TILE */
+    float *max, *weight; /* n_rows: running maximum, running sum of exp(score - max) */
+} item;
+
+static uint32_t max_rows(uint32_t group)
+{
+    return group > ROWS ? group : ROWS;
+}
+
+static size_t scratch_floats(uint32_t group, uint32_t n_head_dim)
+{
+    size_t rows = max_rows(group), d = n_head_dim;
+    return rows * (3 * d + TILE + 2) + 3 * TILE * d;
+}
+
+size_t en_attention_scratch_floats(const en_hparams *hp)
+{
+    return scratch_floats(hp->n_heads / hp->n_kv_heads, hp->n_head_dim);
+}
+
+static uint32_t row_position(const item *it, uint32_t row)
+{
+    return it->p->a->n_past + it->first_token + row / it->p->heads_per_item;
+}
+
+/* First position a token at 'position' sees. */
+static uint32_t first_seen(const en_attention *a, uint32_t position)
+{
+    return a->window != 0 && position >= a->window ? position - a->window + 1 : 0;
+}
+
+static void lay_out(item *it, float *scratch, uint32_t d)
+{
+    size_t rows = it->n_rows;
+    it->q = scratch;
+    it->sum = it->q + rows * d;
+    it->part = it->sum + rows * d;
+    it->scores = it->part + rows * d;
+    it->max = it->scores + rows * TILE;
+    it->weight = it->max + rows;
+    it->keys = it->weight + rows;
+    it->values = it->keys + (size_t)TILE * d;
+}
+
+static void load_queries(item *it, uint32_t d)
+{
+    const en_attention *a = it->p->a;
+    uint32_t heads = it->p->heads_per_item;
+    for (uint32_t row = 0; row < it->n_rows; row++) {
+        const float *q = a->q + (it->first_token + row / heads) * a->q_stride +
+                         (size_t)(it->first_head + row % heads) * d;
+        for (uint32_t i = 0; i < d; i++)
+            it->q[(size_t)row * d + i] = q[i] * it->p->scale;
+        it->max[row] = -INFINITY;
+        it->weight[row] = 0.0f;
+    }
+    memset(it->sum, 0, (size_t)it->n_rows * d * sizeof(float));
+}
+
+/*
+ * Turns a row's scores of a tile into exp(score - max), zero where the row does not see, with
+ * the running maximum brought up to date.  Returns what the sums so far must be multiplied by.
+ *
+ * The softmax kernel gives exp(s - m) / l with m the maximum and l the sum over the tile.  l is
+ * recovered from the largest value, which is 1 / l.
+ */
+static float weigh_tile(const item *it, uint32_t row, uint32_t tile, uint32_t n)
+{
+    const en_attention *a = it->p->a;
+    float *scores = it->scores + (size_t)row * TILE;
+    uint32_t position = row_position(it, row), lo = first_seen(a, position);
+    uint32_t begin = lo > tile ? lo - tile : 0;
+    uint32_t end = position + 1 > tile ? position + 1 - tile : 0;
+    if (end > n)
+        end = n;
+    if (begin >= end) {
+        memset(scores, 0, n * sizeof *scores);
+        return 1.0f;
+    }
+    float max = scores[begin];
+    for (uint32_t i = begin + 1; i < end; i++)
+        max = scores[i] > max ? scores[i] : max;
+    it->p->kernels->softmax(scores + begin, end - begin);
+    float largest = 0.0f;
+    for (uint32_t i = begin; i < end; i++)
+        largest = scores[i] > largest ? scores[i] : largest;
+    float tile_sum = largest > 0.0f ? 1.0f / largest : 0.0f; /* 0: all NaN, nothing to save */
+
+    float new_max = max > it->max[row] ? max : it->max[row];
+    float tile_factor = tile_sum * expf(max - new_max);
+    float old_factor = expf(it->max[row] - new_max);
+    for (uint32_t i = begin; i < end; i++)
+        scores[i] *= tile_factor;
+    memset(scores, 0, begin * sizeof *scores);
+    memset(scores + end, 0, (n - end) * sizeof *scores);
+    it->weight[row] = it->weight[row] * old_factor + tile_factor;
+    it->max[row] = new_max;
+    return old_factor;
+}
+
+static void rescale(float *x, float factor, uint32_t n)
+{
+    if (factor == 1.0f)
+        return;
+    for (uint32_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+/* ---- few rows ---- */
+
+static void tile_direct(const item *it, const uint16_t *keys, const uint16_t *values, uint32_t tile,
+                        uint32_t n, uint32_t d)
+{
+    const en_kernels *k = it->p->kernels;
+    for (uint32_t row = 0; row < it->n_rows; row++) {
+        float *scores = it->scores + (size_t)row * TILE, *sum = it->sum + (size_t)row * d;
+        for (uint32_t i = 0; i < n; i++)
+            scores[i] = k->dot_f16(keys + (size_t)i * d, it->q + (size_t)row * d, d);
+        rescale(sum, weigh_tile(it, row, tile, n), d);
+        for (uint32_t i = 0; i < n; i++) {
+            if (scores[i] != 0.0f)
+                k->axpy_f16(scores[i], values + (size_t)i * d, sum, d);
+        }
+    }
+}
+
+/* ---- many rows ---- */
+
+/* values[i][t] = cache[t][i], the layout of a matrix whose rows are outputs. */
+static void transpose_values(const item *it, const uint16_t *values, uint32_t n, uint32_t d)
+{
+    float *plain = it->values + (size_t)TILE * d;
+    it->p->kernels->dequantize[EN_DTYPE_F16]((const uint8_t *)values, plain, (size_t)n * d);
+    for (uint32_t i = 0; i < d; i++) {
+        for (uint32_t t = 0; t < n; t++)
+            it->values[(size_t)i * n + t] = plain[(size_t)t * d + i];
+    }
+}
+
+static void tile_matmul(const item *it, const uint16_t *keys, const uint16_t *values, uint32_t tile,
+                        uint32_t n, uint32_t d)
+{
+    const en_kernels *k = it->p->kernels;
+    k->dequantize[EN_DTYPE_F16]((const uint8_t *)keys, it->keys, (size_t)n * d);
+    k->matmul_f32(it->keys, n, d, it->q, d, it->n_rows, it->scores, TILE);
+    for (uint32_t row = 0; row < it->n_rows; row++)
+        rescale(it->sum + (size_t)row * d, weigh_tile(it, row, tile, n), d);
+    transpose_values(it, values, n, d);
+    k->matmul_f32(it->values, d, n, it->scores, TILE, it->n_rows, it->part, d);
+    k->add(it->part, it->sum, (size_t)it->n_rows * d);
+}
+
+static void store(const item *it, uint32_t d)
+{
+    const en_attention *a = it->p->a;
+    uint32_t heads = it->p->heads_per_item;
+    for (uint32_t row = 0; row < it->n_rows; row++) {
+        float *out = a->out + (it->first_token + row / heads) * a->out_stride +
+                     (size_t)(it->first_head + row % heads) * d;
+        for (uint32_t i = 0; i < d; i++)
+            out[i] = it->sum[(size_t)row * d + i] / it->weight[row];
+    }
+}
+
+static void run_item(void *context, uint32_t index, uint32_t thread)
+{
+    const plan *p = context;
+    const en_attention *a = p->a;
+    const en_kv_cache *c = a->cache;
+    uint32_t d = c->n_head_dim, group = a->n_heads / c->n_kv_heads;
+    /* Late tokens see more: start with them, so that threads finish together. */
+    uint32_t block = p->n_token_blocks - 1 - index / p->n_head_blocks;
+    item it = {.p = p,
+               .first_head = index % p->n_head_blocks * p->heads_per_item,
+               .first_token = block * p->tokens_per_item};
+    it.kv_head = it.first_head / group;
+    uint32_t left = a->n_tokens - it.first_token;
+    it.n_tokens = left < p->tokens_per_item ? left : p->tokens_per_item;
+    it.n_rows = it.n_tokens * p->heads_per_item;
+    lay_out(&it, a->scratch + thread * p->scratch_floats, d);
+    load_queries(&it, d);
+
+    uint32_t end = row_position(&it, it.n_rows - 1) + 1;
+    uint32_t begin = first_seen(a, row_position(&it, 0)) / TILE * TILE;
+    for (uint32_t tile = begin; tile < end; tile += TILE) {
+        uint32_t n = end - tile < TILE ? end - tile : TILE;
+        size_t at = en_kv_cache_at(c, a->layer, it.kv_head, tile);
+        if (it.n_rows < ROWS_FOR_MATMUL)
+            tile_direct(&it, c->keys + at, c->values + at, tile, n, d);
+        else
+            tile_matmul(&it, c->keys + at, c->values + at, tile, n, d);
+    }
+    store(&it, d);
+}
+
+void en_attention_run(const en_attention *a, en_pool *pool)
+{
+    uint32_t group = a->n_heads / a->cache->n_kv_heads;
+    plan p = {.a = a,
+              .kernels = en_kernels_get(),
+              .scale = 1.0f / sqrtf((float)a->cache->n_head_dim),
+              .scratch_floats = scratch_floats(group, a->cache->n_head_dim)};
+    /* A single token gives each head to a thread of its own; more tokens share the group's keys. */
+    p.heads_per_item = a->n_tokens == 1 ? 1 : group;
+    p.tokens_per_item = a->n_tokens == 1 ? 1 : max_rows(group) / group;
+    p.n_head_blocks = a->n_heads / p.heads_per_item;
+    p.n_token_blocks = (a->n_tokens + p.tokens_per_item - 1) / p.tokens_per_item;
+    en_pool_run(pool, run_item, &p, p.n_head_blocks * p.n_token_blocks);
+}

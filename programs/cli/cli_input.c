@@ -1,0 +1,143 @@
+/*
+ * cli_input.c - see cli_input.h.
+ */
+#include "cli_input.h"
+
+#include "cli_format.h"
+#include "cli_options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int cli_read_text(cli_buffer *out, const char *path)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    FILE *file = is_stdin ? stdin : fopen(path, "rb");
+    size_t cap = 0, n = 0;
+    char *data = NULL;
+    struct stat about;
+    if (!file)
+        return cli_fail_text("%s: %s (a text file was expected)", path, strerror(errno));
+    if (fstat(fileno(file), &about) == 0 && S_ISDIR(about.st_mode)) {
+        if (!is_stdin)
+            fclose(file);
+        return cli_fail_text("%s: is a folder (a text file was expected)", path);
+    }
+    for (;;) {
+        if (cap - n < 4096) {
+            char *more = realloc(data, cap = cap ? cap * 2 : 65536);
+            if (!more) {
+                errno = ENOMEM;
+                break;
+            }
+            data = more;
+        }
+        errno = 0;
+        size_t n_read = fread(data + n, 1, cap - n - 1, file);
+        n += n_read;
+        if (n_read == 0)
+            break;
+    }
+    int problem = ferror(file) || errno == ENOMEM ? errno : 0;
+    if (!is_stdin)
+        fclose(file);
+    if (problem || !data) {
+        free(data);
+        return cli_fail_text("%s: %s", is_stdin ? "standard input" : path, strerror(problem));
+    }
+    data[n] = 0;
+    *out = (cli_buffer){data, n};
+    return CLI_EXIT_OK;
+}
+
+int cli_open_model(entro_model **out, const char *path, bool metadata_only)
+{
+    entro_model_options options;
+    entro_error err = {.status = ENTRO_OK};
+    entro_model_options_init(&options);
+    options.metadata_only = metadata_only;
+    if (entro_model_open(out, path, &options, &err) != ENTRO_OK)
+        return cli_fail(&err);
+    return CLI_EXIT_OK;
+}
+
+const char *cli_base_name(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    while (n > 0 && path[n - 1] != '/')
+        n--;
+    return path + n;
+}
+
+char *cli_stem(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    if (n > 5 && strncmp(path + n - 5, ".gguf", 5) == 0)
+        n -= 5;
+    return strndup(path, n);
+}
+
+void cli_unescape(cli_buffer *text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text->n; i++) {
+        char c = text->data[i];
+        if (c == '\\' && i + 1 < text->n) {
+            char next = text->data[i + 1];
+            const char *known = strchr("n\nt\tr\r\"\"''\\\\", next);
+            if (next && known && strchr("ntr\"'\\", next)) {
+                c = known[1];
+                i++;
+            }
+        }
+        text->data[n++] = c;
+    }
+    text->data[n] = 0;
+    text->n = n;
+}
+
+int cli_tokenize(const entro_model *model, const char *text, size_t n_text, bool add_special,
+                 bool parse_special, entro_token **tokens, size_t *n_tokens)
+{
+    entro_error err = {.status = ENTRO_OK};
+    size_t n_needed = 0;
+    *tokens = NULL;
+    if (entro_tokenize(model, text, n_text, add_special, parse_special, NULL, 0, &n_needed, &err))
+        return cli_fail(&err);
+    entro_token *out = malloc((n_needed + 1) * sizeof(*out));
+    if (!out)
+        return cli_fail_text("out of memory: %zu tokens", n_needed);
+    if (entro_tokenize(model, text, n_text, add_special, parse_special, out, n_needed, n_tokens,
+                       &err)) {
+        free(out);
+        return cli_fail(&err);
+    }
+    *tokens = out;
+    return CLI_EXIT_OK;
+}
+
+uint64_t cli_bytes_per_token(const entro_model *model)
+{
+    entro_model_info info;
+    uint64_t n_bytes = 0, n_embedding = 0;
+    bool has_output = false;
+    entro_model_get_info(model, &info);
+    for (uint32_t i = 0; i < info.n_tensors; i++) {
+        entro_tensor_info tensor;
+        if (entro_model_get_tensor(model, i, &tensor, NULL) != ENTRO_OK)
+            continue;
+        n_bytes += tensor.n_bytes;
+        if (strcmp(tensor.name, "token_embd.weight") == 0)
+            n_embedding = tensor.n_bytes;
+        if (strcmp(tensor.name, "output.weight") == 0)
+            has_output = true;
+    }
+    return has_output ? n_bytes - n_embedding : n_bytes;
+}

@@ -1,0 +1,37 @@
+/*
+ * cli_input.h - what commands read: models, text files, standard input.
+ */
+#ifndef CLI_INPUT_H
+#define CLI_INPUT_H
+
+#include <entrollm/entrollm.h>
+
+typedef struct cli_buffer {
+    char *data; /* terminated; free() it */
+    size_t n;
+} cli_buffer;
+
+/* All of a file, or of standard input for "-".  Says what is wrong and returns an exit code. */
+int cli_read_text(cli_buffer *out, const char *path);
+
+/* Opens the model; says what is wrong and returns an exit code. */
+int cli_open_model(entro_model **out, const char *path, bool metadata_only);
+
+/* "SmolLM2-135M-Instruct-u8.gguf" -> "SmolLM2-135M-Instruct"; free() it. */
+char *cli_stem(const char *path);
+
+/* The part behind the last slash (trailing slashes do not count as one). */
+const char *cli_base_name(const char *path);
+
+/* Replaces \n, \t, \r, \", \', \\ in place. */
+void cli_unescape(cli_buffer *text);
+
+/* Text to tokens; *tokens is free()d by the caller. */
+int cli_tokenize(const entro_model *model, const char *text, size_t n_text, bool add_special,
+                 bool parse_special, entro_token **tokens, size_t *n_tokens);
+
+/* Bytes of weights one generated token reads: all tensors, but of an embedding that is not the
+ * output matrix as well only a row. */
+uint64_t cli_bytes_per_token(const entro_model *model);
+
+#endif

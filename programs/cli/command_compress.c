@@ -1,0 +1,198 @@
+/*
+ * command_compress.c - entrollm compress: a source model to one coded file, with the account.
+ */
+#include "cli_commands.h"
+#include "cli_format.h"
+#include "cli_input.h"
+#include "cli_terminal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct settings {
+    const char *source, *output, *method, *table;
+    cli_list overrides;
+    int64_t threads;
+    bool force, json, quiet;
+} settings;
+
+static const cli_option options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, output),
+     .value = "FILE",
+     .help = "the file to write, instead of the argument"},
+    {.name = "method",
+     .letter = 'q',
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, method),
+     .value = "METHOD",
+     .fallback = "u8",
+     .choices = "u8|u4|u8-row|u4-row",
+     .help = "how weights become integers: 8 or 4 bits, one scale a tensor or a row"},
+    {.name = "table",
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, table),
+     .value = "KIND",
+     .fallback = "tensor",
+     .choices = "tensor|model",
+     .help = "one code table a tensor, or one for the model"},
+    {.name = "set",
+     .kind = CLI_LIST,
+     .offset = offsetof(settings, overrides),
+     .value = "PATTERN=METHOD",
+     .help = "another method for tensors whose name matches (also keep, f16, f32); may be "
+             "repeated, the first match wins"},
+    {.name = "keep",
+     .kind = CLI_LIST,
+     .offset = offsetof(settings, overrides),
+     .value = "PATTERN",
+     .suffix = "=keep",
+     .help = "store matching tensors as they are in the source"},
+    CLI_OPTION_THREADS(settings),
+    CLI_OPTION_FORCE(settings),
+    CLI_OPTION_JSON(settings),
+    {.name = "quiet",
+     .kind = CLI_FLAG,
+     .offset = offsetof(settings, quiet),
+     .help = "no progress, no account"},
+};
+
+static const cli_positional positionals[] = {
+    {"SOURCE", offsetof(settings, source), true, "a GGUF file or a Hugging Face folder"},
+    {"OUTPUT", offsetof(settings, output), false,
+     "the file to write; without it SOURCE's name with the method added"},
+};
+
+static void print_account(const settings *s, const char *output, const entro_compress_report *r)
+{
+    double n = (double)r->n_params, coded = (double)r->n_coded_params;
+    const char *other = strcmp(s->table, "tensor") == 0 ? "model" : "tensor";
+    double other_bits = r->bits_other_table;
+    printf("%s\n", output);
+    printf("  source   %s, %.2f bits a parameter\n", cli_bytes((double)r->n_source_bytes).s,
+           n > 0 ? 8 * (double)r->n_source_bytes / n : 0);
+    printf("  result   %s, %.2f bits a parameter (whole file), %.1f %% of 16 bits\n",
+           cli_bytes((double)r->n_file_bytes).s, r->bits_per_param, r->bits_per_param / 0.16);
+    printf("  coded    %s of %s parameters, %u of %u tensors: %s, one table a %s\n",
+           cli_count(coded).s, cli_count(n).s, r->n_coded_tensors, r->n_tensors, s->method,
+           s->table);
+    printf("  rate     %s bits a coded weight; entropy %s, one-symbol Huffman %s, tables %s\n",
+           cli_figure(r->bits_per_coded_param, 4).s, cli_figure(r->entropy, 4).s,
+           cli_figure(r->huffman_bits, 4).s, cli_bytes((double)r->n_table_bytes).s);
+    printf("           one table a %s would take %s bits\n", other, cli_figure(other_bits, 4).s);
+    printf("  error    rms %s %% of the weights' rms, largest %s\n",
+           cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,
+           cli_figure(r->max_error, 5).s);
+    printf("  time     %.2f s, %s/s of source, %s weights/s; peak memory %s\n", r->seconds,
+           cli_bytes((double)r->n_source_bytes / r->seconds).s, cli_count(n / r->seconds).s,
+           cli_bytes((double)r->peak_resident).s);
+}
+
+static int print_json(const settings *s, const char *output, const entro_compress_report *r)
+{
+    json_t *o = json_object();
+    cli_json_text(o, "source", s->source);
+    cli_json_text(o, "output", output);
+    cli_json_text(o, "method", s->method);
+    cli_json_text(o, "table", s->table);
+    cli_json_int(o, "n_params", r->n_params);
+    cli_json_int(o, "n_source_bytes", r->n_source_bytes);
+    cli_json_int(o, "n_file_bytes", r->n_file_bytes);
+    cli_json_int(o, "n_tensors", r->n_tensors);
+    cli_json_int(o, "n_coded_tensors", r->n_coded_tensors);
+    cli_json_int(o, "n_coded_params", r->n_coded_params);
+    cli_json_int(o, "n_coded_bytes", r->n_coded_bytes);
+    cli_json_int(o, "n_table_bytes", r->n_table_bytes);
+    cli_json_real(o, "bits_per_param", r->bits_per_param);
+    cli_json_real(o, "bits_per_coded_param", r->bits_per_coded_param);
+    cli_json_real(o, "entropy", r->entropy);
+    cli_json_real(o, "huffman_bits", r->huffman_bits);
+    cli_json_real(o, "bits_other_table", r->bits_other_table);
+    cli_json_real(o, "max_error", r->max_error);
+    cli_json_real(o, "rms_error", r->rms_error);
+    cli_json_real(o, "rms_weight", r->rms_weight);
+    cli_json_real(o, "seconds", r->seconds);
+    cli_json_int(o, "peak_resident", r->peak_resident);
+    return cli_json_print(o);
+}
+
+static int check_overrides(const settings *s)
+{
+    for (size_t i = 0; i < s->overrides.n; i++) {
+        const char *item = s->overrides.items[i], *equals = strrchr(item, '=');
+        if (!equals || equals == item || !equals[1])
+            return cli_usage_error(&cli_compress_command,
+                                   "--set wants PATTERN=METHOD (as 'output.weight=f16'), not '%s'",
+                                   item);
+    }
+    return CLI_EXIT_OK;
+}
+
+static char *name_output(const settings *s)
+{
+    if (s->output)
+        return strdup(s->output);
+    char *stem = cli_stem(s->source), *name = NULL;
+    if (stem && asprintf(&name, "%s-%s.gguf", stem, s->method) < 0)
+        name = NULL;
+    free(stem);
+    return name;
+}
+
+static int compress(void *p)
+{
+    const settings *s = p;
+    cli_progress progress = {.quiet = s->quiet};
+    entro_compress_options opt;
+    entro_compress_report report;
+    entro_error err = {.status = ENTRO_OK};
+    int code = check_overrides(s);
+    if (code)
+        return code;
+    char *output = name_output(s);
+    if (!output)
+        return cli_fail_text("out of memory");
+    entro_compress_options_init(&opt);
+    opt.method = s->method;
+    opt.table = s->table;
+    opt.overrides = s->overrides.items;
+    opt.n_overrides = s->overrides.n;
+    opt.n_threads = (uint32_t)s->threads;
+    opt.overwrite = s->force;
+    opt.progress = cli_progress_show;
+    opt.progress_user = &progress;
+    entro_status status = entro_compress(s->source, output, &opt, &report, &err);
+    cli_progress_clear(&progress);
+    if (status != ENTRO_OK)
+        code = cli_fail(&err);
+    else if (s->json)
+        code = print_json(s, output, &report);
+    else if (!s->quiet)
+        print_account(s, output, &report);
+    free(output);
+    return code;
+}
+
+const cli_command cli_compress_command = {
+    .name = "compress",
+    .summary = "quantize and entropy-code a model into one GGUF file",
+    .about =
+        "Reads a GGUF file or a Hugging Face folder and writes one GGUF file whose 2-D weights "
+        "are quantized and Huffman-coded; norms and biases stay as they are.  The file appears "
+        "under its name only when it is complete.",
+    .examples = "  entrollm compress model.gguf model-u8.gguf\n"
+                "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
+                "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
+                "--keep output.weight\n"
+                "  entrollm compress model.gguf out.gguf --table model --json\n",
+    .options = options,
+    .n_options = CLI_COUNT(options),
+    .positionals = positionals,
+    .n_positionals = CLI_COUNT(positionals),
+    .settings_bytes = sizeof(settings),
+    .run = compress,
+};

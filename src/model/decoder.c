@@ -17,6 +17,7 @@ typedef struct step {
     uint32_t layer_index;
     uint32_t n_past;
     const float *gain; /* of the norm at hand */
+    const float *bias; /* added to h first; NULL: none */
     bool add_first;    /* x += h before the norm */
 } step;
 
@@ -48,6 +49,8 @@ static void token_norm(void *context, uint32_t t, uint32_t thread)
     const step *st = context;
     const en_hparams *hp = &st->s->decoder->hp;
     float *x = st->s->x + (size_t)t * hp->n_embd, *h = st->s->h + (size_t)t * hp->n_embd;
+    if (st->bias != NULL)
+        st->kernels->add(st->bias, h, hp->n_embd);
     if (st->add_first)
         st->kernels->add(h, x, hp->n_embd);
     st->kernels->rms_norm(x, st->gain, hp->norm_epsilon, h, hp->n_embd);
@@ -74,20 +77,14 @@ static void token_qkv(void *context, uint32_t t, uint32_t thread)
     }
 }
 
-static void token_output_bias(void *context, uint32_t t, uint32_t thread)
-{
-    (void)thread;
-    const step *st = context;
-    uint32_t n = st->s->decoder->hp.n_embd;
-    st->kernels->add(st->layer->attn_output_bias, st->s->h + (size_t)t * n, n);
-}
-
 static void token_silu(void *context, uint32_t t, uint32_t thread)
 {
     (void)thread;
     const step *st = context;
     uint32_t n = st->s->decoder->hp.n_ff;
     float *gate = st->s->gate_up + (size_t)t * 2 * n;
+    if (st->layer->gate_up_bias != NULL)
+        st->kernels->add(st->layer->gate_up_bias, gate, 2 * (size_t)n);
     st->kernels->silu_mul(gate, gate + n, gate, n);
 }
 
@@ -135,11 +132,9 @@ static entro_status attend(step *st, uint32_t n_tokens, entro_error *err)
                       .out_stride = q_floats(hp),
                       .scratch = s->attention_scratch};
     en_attention_run(&a, s->pool);
-    EN_TRY(apply(st, &st->layer->attn_output, s->heads, q_floats(hp), s->h, hp->n_embd, n_tokens,
-                 err));
-    if (st->layer->attn_output_bias != NULL)
-        for_tokens(st, token_output_bias, n_tokens);
-    return ENTRO_OK;
+    st->bias = st->layer->attn_output_bias;
+    return apply(st, &st->layer->attn_output, s->heads, q_floats(hp), s->h, hp->n_embd, n_tokens,
+                 err);
 }
 
 static entro_status feed_forward(step *st, uint32_t n_tokens, entro_error *err)
@@ -152,6 +147,7 @@ static entro_status feed_forward(step *st, uint32_t n_tokens, entro_error *err)
     EN_TRY(apply_side_by_side(st, st->layer->gate_up, en_arch_n_gate_up(hp->arch), s->gate_up,
                               stride, n_tokens, err));
     for_tokens(st, token_silu, n_tokens);
+    st->bias = st->layer->ffn_down_bias;
     return apply(st, &st->layer->ffn_down, s->gate_up, stride, s->h, hp->n_embd, n_tokens, err);
 }
 

@@ -119,26 +119,45 @@ static entro_status load_vector(loader *l, int layer, const char *name, uint64_t
     return read_vector(l, f.tensor, f.coded, n, 0, n, out);
 }
 
-/* The biases of q, k and v, stored apart or as one vector, become one. */
-static entro_status load_qkv_bias(loader *l, int layer, uint64_t n_q, uint64_t n_kv, float **out)
+/* Biases of matrices whose results lie side by side become one vector; parts that are missing stay
+ * zero. */
+static entro_status load_biases(loader *l, int layer, const char *const *names,
+                                const uint64_t *counts, int n, bool required, float **out)
 {
-    const en_arch *arch = l->hp->arch;
-    uint64_t n_all = n_q + 2 * n_kv;
-    if (arch->fused_qkv)
-        return load_vector(l, layer, "attn_qkv.bias", n_all, arch->needs_qkv_bias, out);
-    const char *const names[3] = {"attn_q.bias", "attn_k.bias", "attn_v.bias"};
-    const uint64_t counts[3] = {n_q, n_kv, n_kv};
-    uint64_t offset = 0;
-    for (int i = 0; i < 3; i++) {
+    uint64_t offset = 0, n_all = 0;
+    for (int i = 0; i < n; i++)
+        n_all += counts[i];
+    for (int i = 0; i < n; i++) {
         set_name(l, layer, names[i]);
         found f = find_tensor(l);
         if (f.tensor != NULL)
             EN_TRY(read_vector(l, f.tensor, f.coded, counts[i], offset, n_all, out));
-        else if (arch->needs_qkv_bias)
+        else if (required)
             return missing(l);
         offset += counts[i];
     }
     return ENTRO_OK;
+}
+
+static entro_status load_qkv_bias(loader *l, int layer, uint64_t n_q, uint64_t n_kv, float **out)
+{
+    const en_arch *arch = l->hp->arch;
+    const char *const names[3] = {"attn_q.bias", "attn_k.bias", "attn_v.bias"};
+    const uint64_t counts[3] = {n_q, n_kv, n_kv};
+    if (arch->fused_qkv)
+        return load_vector(l, layer, "attn_qkv.bias", n_q + 2 * n_kv, arch->needs_qkv_bias, out);
+    return load_biases(l, layer, names, counts, 3, arch->needs_qkv_bias, out);
+}
+
+static entro_status load_feed_forward_bias(loader *l, int i, en_layer *layer)
+{
+    const char *const names[2] = {"ffn_gate.bias", "ffn_up.bias"};
+    const uint64_t counts[2] = {l->hp->n_ff, l->hp->n_ff};
+    if (l->hp->arch->fused_gate_up)
+        EN_TRY(load_vector(l, i, "ffn_up.bias", 2 * counts[0], false, &layer->gate_up_bias));
+    else
+        EN_TRY(load_biases(l, i, names, counts, 2, false, &layer->gate_up_bias));
+    return load_vector(l, i, "ffn_down.bias", l->hp->n_embd, false, &layer->ffn_down_bias);
 }
 
 static entro_status load_attention(loader *l, int i, en_layer *layer)
@@ -170,6 +189,7 @@ static entro_status load_feed_forward(loader *l, int i, en_layer *layer)
         EN_TRY(load_matrix(l, i, "ffn_up.weight", hp->n_embd, hp->n_ff, &layer->gate_up[1]));
     }
     EN_TRY(load_matrix(l, i, "ffn_down.weight", hp->n_ff, hp->n_embd, &layer->ffn_down));
+    EN_TRY(load_feed_forward_bias(l, i, layer));
     return load_vector(l, i, "ffn_norm.weight", hp->n_embd, true, &layer->ffn_norm);
 }
 
@@ -198,27 +218,40 @@ static entro_status load_whole_model(loader *l, en_weights *w)
 
 /* ---- tensors that nobody asked for --------------------------------------------------------- */
 
-static bool is_known_suffix(const en_arch *arch, const char *suffix)
+static bool is_in(const char *const *list, const char *suffix)
 {
-    static const char *const shared[] = {
-        "attn_norm.weight", "ffn_norm.weight",   "attn_output.weight",
-        "attn_output.bias", "ffn_up.weight",     "ffn_down.weight",
-        "attn_rot_embd",    "rope_freqs.weight", "attn_rot_embd.weight"};
-    static const char *const apart[] = {"attn_q.weight", "attn_k.weight", "attn_v.weight",
-                                        "attn_q.bias",   "attn_k.bias",   "attn_v.bias"};
-    for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
-        if (strcmp(suffix, shared[i]) == 0)
-            return true;
-    }
-    if (!arch->fused_gate_up && strcmp(suffix, "ffn_gate.weight") == 0)
-        return true;
-    if (arch->fused_qkv)
-        return strcmp(suffix, "attn_qkv.weight") == 0 || strcmp(suffix, "attn_qkv.bias") == 0;
-    for (size_t i = 0; i < sizeof apart / sizeof apart[0]; i++) {
-        if (strcmp(suffix, apart[i]) == 0)
+    for (; *list != NULL; list++) {
+        if (strcmp(suffix, *list) == 0)
             return true;
     }
     return false;
+}
+
+static bool is_known_suffix(const en_arch *arch, const char *suffix)
+{
+    /* the last two: old files, tables that are computed here */
+    static const char *const shared[] = {"attn_norm.weight",
+                                         "ffn_norm.weight",
+                                         "attn_output.weight",
+                                         "attn_output.bias",
+                                         "ffn_up.weight",
+                                         "ffn_up.bias",
+                                         "ffn_down.weight",
+                                         "ffn_down.bias",
+                                         "attn_rot_embd",
+                                         "rope_freqs.weight",
+                                         NULL};
+    static const char *const qkv_apart[] = {"attn_q.weight",
+                                            "attn_k.weight",
+                                            "attn_v.weight",
+                                            "attn_q.bias",
+                                            "attn_k.bias",
+                                            "attn_v.bias",
+                                            NULL};
+    static const char *const qkv_fused[] = {"attn_qkv.weight", "attn_qkv.bias", NULL};
+    static const char *const gate[] = {"ffn_gate.weight", "ffn_gate.bias", NULL};
+    return is_in(shared, suffix) || is_in(arch->fused_qkv ? qkv_fused : qkv_apart, suffix) ||
+           (!arch->fused_gate_up && is_in(gate, suffix));
 }
 
 /* A layer's tensor that is not used (a norm of q, a bias of the feed-forward) would make the
@@ -277,6 +310,8 @@ void en_weights_free(en_weights *w)
         en_free(w->layers[i].ffn_norm);
         en_free(w->layers[i].qkv_bias);
         en_free(w->layers[i].attn_output_bias);
+        en_free(w->layers[i].gate_up_bias);
+        en_free(w->layers[i].ffn_down_bias);
     }
     en_free(w->layers);
     en_free(w->output_norm);

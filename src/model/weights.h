@@ -18,6 +18,8 @@ typedef struct en_layer {
     en_linear attn_output, ffn_down;
     float *qkv_bias;         /* as the rows; NULL: none */
     float *attn_output_bias; /* NULL: none */
+    float *gate_up_bias;     /* as the rows; NULL: none */
+    float *ffn_down_bias;    /* NULL: none */
 } en_layer;
 
 typedef struct en_weights {

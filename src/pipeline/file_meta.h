@@ -1,0 +1,17 @@
+/*
+ * file_meta.h - the metadata of a file we write, made from that of the file we read.
+ */
+#ifndef EN_PIPELINE_FILE_META_H
+#define EN_PIPELINE_FILE_META_H
+
+#include "formats/source.h"
+
+/*
+ * All keys of 'source', borrowed, so it must outlive *out; without entrollm.*, split.* and what
+ * depends on how weights are stored (general.file_type, general.alignment).
+ */
+entro_status en_file_meta_copy(en_meta **out, const en_source *source, entro_error *err);
+
+entro_status en_file_meta_set_u64(en_meta *meta, const char *key, uint64_t value, entro_error *err);
+
+#endif

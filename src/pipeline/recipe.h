@@ -1,0 +1,51 @@
+/*
+ * recipe.h - which tensor is stored how.
+ *
+ *   no float numbers                   as they are
+ *   one dimension (norms, biases)      f32
+ *   two dimensions, >= 1024 weights    coded with the default method; embeddings included
+ *   everything else                    as in the source
+ *
+ * Overrides "PATTERN=METHOD" change the choice for tensors of two or more dimensions; the first one
+ * that matches wins.
+ */
+#ifndef EN_PIPELINE_RECIPE_H
+#define EN_PIPELINE_RECIPE_H
+
+#include "quant/method.h"
+#include "tensor/tensor.h"
+
+typedef enum en_store_kind {
+    EN_STORE_KEEP,
+    EN_STORE_F32,
+    EN_STORE_F16,
+    EN_STORE_CODED
+} en_store_kind;
+
+typedef struct en_store_choice {
+    en_store_kind kind;
+    const en_quant_method *method; /* of a coded one */
+} en_store_choice;
+
+typedef struct en_recipe_rule {
+    char *pattern;
+    en_store_choice choice;
+    bool matched; /* some tensor has a name like this */
+} en_recipe_rule;
+
+typedef struct en_recipe {
+    const en_quant_method *method;
+    bool model_table;
+    en_recipe_rule *rules;
+    size_t n_rules;
+    char *text; /* as stored in the file: "u8 table=tensor output.weight=keep" */
+} en_recipe;
+
+entro_status en_recipe_init(en_recipe *recipe, const entro_compress_options *opt, entro_error *err);
+void en_recipe_free(en_recipe *recipe); /* a zeroed one is fine */
+
+en_store_choice en_recipe_choose(en_recipe *recipe, const en_tensor *tensor);
+/* ENTRO_ERR_NOT_FOUND when a pattern has matched no tensor: likely a slip of the pen. */
+entro_status en_recipe_check_used(const en_recipe *recipe, entro_error *err);
+
+#endif

@@ -13,7 +13,7 @@
 #include "base/pool.h"
 #include "model/kv_cache.h"
 #include "model/rope.h"
-#include "model/weights.h"
+#include "model/model_weights.h"
 
 typedef struct en_decoder {
     en_hparams hp;

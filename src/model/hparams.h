@@ -2,7 +2,7 @@
  * hparams.h - a model's numbers, read from its metadata and checked.
  *
  * Every count is limited, so that sizes computed from a few of them cannot overflow 64 bits; the
- * tensors' shapes are compared with them in weights.c.
+ * tensors' shapes are compared with them in model_weights.c.
  */
 #ifndef EN_MODEL_HPARAMS_H
 #define EN_MODEL_HPARAMS_H
@@ -25,7 +25,7 @@ typedef struct en_hparams {
     uint32_t n_head_dim;          /* floats of one head's q, k or v */
     uint32_t n_rot;               /* of these, the first n_rot (even) are rotated */
     uint32_t n_ff;
-    uint32_t n_vocab;        /* rows of the embedding; set by weights.c */
+    uint32_t n_vocab;        /* rows of the embedding; set by model_weights.c */
     uint32_t n_ctx_train;    /* 0: not stored */
     uint32_t sliding_window; /* a token sees this many, itself included; 0: all before it */
     float norm_epsilon;

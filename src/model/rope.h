@@ -11,7 +11,7 @@
 #ifndef EN_MODEL_ROPE_H
 #define EN_MODEL_ROPE_H
 
-#include "model/weights.h"
+#include "model/model_weights.h"
 
 typedef struct en_rope {
     en_rope_style style;

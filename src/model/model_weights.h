@@ -1,11 +1,11 @@
 /*
- * weights.h - the tensors of a model, found by name and checked against its numbers.
+ * model_weights.h - the tensors of a model, found by name and checked against its numbers.
  *
  * Matrices stay where they lie in the file; vectors (norms, biases, rope factors) are small and
  * kept as f32.
  */
-#ifndef EN_MODEL_WEIGHTS_H
-#define EN_MODEL_WEIGHTS_H
+#ifndef EN_MODEL_MODEL_WEIGHTS_H
+#define EN_MODEL_MODEL_WEIGHTS_H
 
 #include "linear/linear.h"
 #include "model/hparams.h"

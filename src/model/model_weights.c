@@ -1,7 +1,7 @@
 /*
- * weights.c - see weights.h.
+ * model_weights.c - see model_weights.h.
  */
-#include "model/weights.h"
+#include "model/model_weights.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,0 +1,262 @@
+/*
+ * verify.c - is a container whole, and is it what was made from that source?
+ *
+ * Without a source: the structure (checked by opening it), every tensor's checksum, and that every
+ * segment decodes to exactly its number of codes from exactly its bytes.  With a source also the
+ * numbers: coded weights lie within half a step of the source's, plain ones are the same.
+ */
+#include "pipeline/pipeline.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "pipeline/weights.h"
+#include "kernels/kernels.h"
+
+/*
+ * Half a step and what f32 adds to it: (w - z) s and q step + z are each rounded twice, every time by
+ * at most 2^-24 of a number of up to 255 steps, and step is 1 / s rounded.  That makes less than
+ * 255 * 5 * 2^-24 < 1e-4 steps.
+ */
+static const double allowed_steps = 0.5 + 1e-4;
+
+/* Sums of one thread. */
+typedef struct part {
+    double error, weight; /* squares */
+    double max_steps;
+} part;
+
+typedef struct verification {
+    en_source *file, *source; /* source: NULL when not compared */
+    en_container *container;
+    en_job job;
+    en_weights_scratch scratch;
+    part *parts; /* one a thread */
+    /* the tensor at hand: */
+    en_weights ours, theirs;
+    uint64_t done;
+    entro_verify_report report;
+} verification;
+
+static entro_status fail_value(const verification *v, uint64_t i, float ours, float theirs,
+                               const char *expected, entro_error *err)
+{
+    return en_fail(err, ENTRO_ERR_MISMATCH,
+                   "weight %llu of row %llu is %.9g, the source has %.9g; expected %s: it was not "
+                   "made from this source",
+                   (unsigned long long)(i % v->ours.n_cols),
+                   (unsigned long long)(i / v->ours.n_cols), (double)ours, (double)theirs,
+                   expected);
+}
+
+static entro_status compare_coded(const verification *v, uint64_t row, uint64_t n_rows,
+                                  const float *ours, const float *theirs, part *p, entro_error *err)
+{
+    const en_coded *m = v->ours.coded;
+    size_t n_cols = (size_t)m->n_cols;
+    for (uint64_t r = 0; r < n_rows; r++) {
+        double step = fabs((double)m->steps[m->n_grids > 1 ? row + r : 0]);
+        const float *a = ours + r * n_cols, *b = theirs + r * n_cols;
+        double largest = 0, error = 0, weight = 0;
+        for (size_t i = 0; i < n_cols; i++) {
+            double d = (double)a[i] - (double)b[i];
+            /* Written so that a NaN fails. */
+            if (!(fabs(d) <= allowed_steps * step))
+                return fail_value(v, (row + r) * n_cols + i, a[i], b[i],
+                                  "at most half a quantization step between them", err);
+            error += d * d;
+            weight += (double)b[i] * (double)b[i];
+            largest = fabs(d) > largest ? fabs(d) : largest;
+        }
+        p->error += error;
+        p->weight += weight;
+        p->max_steps = largest / step > p->max_steps ? largest / step : p->max_steps;
+    }
+    return ENTRO_OK;
+}
+
+/* Equal bits; or, when we store f16 and the source does not, equal after that rounding. */
+static entro_status compare_plain(const verification *v, uint64_t row, size_t n, float *ours,
+                                  float *theirs, entro_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        float theirs_rounded = theirs[i];
+        if (v->ours.tensor->dtype == EN_DTYPE_F16 && v->theirs.tensor->dtype != EN_DTYPE_F16) {
+            uint16_t half;
+            en_kernels_get()->f32_to_f16(&theirs[i], &half, 1);
+            en_kernels_get()->dequantize[EN_DTYPE_F16]((const uint8_t *)&half, &theirs_rounded, 1);
+        }
+        if (memcmp(&ours[i], &theirs_rounded, sizeof ours[i]) != 0)
+            return fail_value(v, row * v->ours.n_cols + i, ours[i], theirs[i], "the same number",
+                              err);
+    }
+    return ENTRO_OK;
+}
+
+static entro_status check_block(void *context, uint32_t block, uint32_t thread, entro_error *err)
+{
+    verification *v = context;
+    float *ours = en_weights_scratch_rows(&v->scratch, thread);
+    float *theirs = en_weights_scratch_others(&v->scratch, thread);
+    uint64_t row = en_weights_block_row(&v->ours, block);
+    uint64_t n_rows = en_weights_block_rows(&v->ours, block);
+    EN_TRY(
+        en_weights_read(&v->ours, block, ours, en_weights_scratch_codes(&v->scratch, thread), err));
+    if (v->source == NULL)
+        return ENTRO_OK;
+    EN_TRY(en_source_read_rows(v->source, v->theirs.tensor, row, n_rows, theirs, err));
+    if (v->ours.coded != NULL)
+        return compare_coded(v, row, n_rows, ours, theirs, &v->parts[thread], err);
+    return compare_plain(v, row, (size_t)(n_rows * v->ours.n_cols), ours, theirs, err);
+}
+
+/* The source's tensor of that name, which must have the same shape. */
+static entro_status find_theirs(verification *v, const en_tensor *t, entro_error *err)
+{
+    const en_tensor *s = en_source_find(v->source, t->name);
+    if (s == NULL)
+        return en_fail(err, ENTRO_ERR_MISMATCH, "the source has no tensor of this name");
+    if (memcmp(s->dims, t->dims, sizeof t->dims) != 0)
+        return en_fail(err, ENTRO_ERR_MISMATCH,
+                       "has shape %llu x %llu x %llu, the source's has %llu x %llu x %llu",
+                       (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
+                       (unsigned long long)t->dims[2], (unsigned long long)s->dims[0],
+                       (unsigned long long)s->dims[1], (unsigned long long)s->dims[2]);
+    v->theirs = en_weights_of(v->source, s, NULL);
+    return ENTRO_OK;
+}
+
+static entro_status check_blocks(verification *v, entro_error *err)
+{
+    uint32_t n = v->ours.n_blocks, chunk = 256;
+    EN_TRY(en_weights_scratch_fit(&v->scratch, &v->ours, v->job.n_threads, err));
+    for (uint32_t first = 0; first < n; first += chunk) {
+        uint32_t n_now = n - first < chunk ? n - first : chunk;
+        EN_TRY(en_job_run(&v->job, check_block, v, first, n_now, err));
+        uint64_t moved = (uint64_t)((double)v->ours.tensor->n_bytes * (first + n_now) / n);
+        EN_TRY(en_job_reach(&v->job, v->ours.tensor->name, v->done + moved, err));
+        if (v->source != NULL)
+            en_source_forget(v->source, v->theirs.tensor);
+    }
+    return ENTRO_OK;
+}
+
+static entro_status check_tensor(verification *v, uint32_t i, entro_error *err)
+{
+    const en_container_tensor *t = en_container_tensor_at(v->container, i);
+    EN_TRY(en_container_check_hash(v->container, i, err));
+    v->report.n_tensors++;
+    v->report.n_bytes += t->tensor.n_bytes;
+    v->ours = en_weights_of(v->file, &t->tensor, t->coded);
+    bool is_float = t->coded != NULL || en_dtype_get(t->tensor.dtype)->is_float;
+    if (v->source == NULL)
+        return t->coded != NULL ? check_blocks(v, err) : ENTRO_OK;
+    EN_TRY(find_theirs(v, &t->tensor, err));
+    v->report.n_compared++;
+    if (is_float && en_dtype_get(v->theirs.tensor->dtype)->is_float)
+        return check_blocks(v, err);
+    const en_tensor *s = v->theirs.tensor;
+    if (s->dtype != t->tensor.dtype || s->n_bytes != t->tensor.n_bytes || s->data == NULL ||
+        memcmp(s->data, t->tensor.data, (size_t)s->n_bytes) != 0)
+        return en_fail(err, ENTRO_ERR_MISMATCH, "differs from the source's");
+    return ENTRO_OK;
+}
+
+static entro_status check_all(verification *v, entro_error *err)
+{
+    uint32_t n = en_container_n_tensors(v->container);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < n; i++)
+        total += en_container_tensor_at(v->container, i)->tensor.n_bytes;
+    en_job_stage(&v->job, "verify", total);
+    for (uint32_t i = 0; i < n; i++) {
+        const en_tensor *t = &en_container_tensor_at(v->container, i)->tensor;
+        entro_status status = check_tensor(v, i, err);
+        en_source_forget(v->file, t);
+        v->done += t->n_bytes;
+        if (status == ENTRO_OK)
+            status = en_job_reach(&v->job, t->name, v->done, err);
+        if (status == ENTRO_OK)
+            continue;
+        bool placed = err != NULL && err->where[0] != '\0';
+        if (status != ENTRO_ERR_CANCELLED && !placed)
+            en_error_place(err, "tensor '%s'", t->name);
+        if (status == ENTRO_ERR_CHECKSUM || status == ENTRO_ERR_MISMATCH)
+            en_error_place(err, "%s", en_source_path(v->file));
+        return status;
+    }
+    if (v->source == NULL)
+        return ENTRO_OK;
+    for (uint32_t i = 0; i < en_source_n_tensors(v->source); i++) {
+        const char *name = en_source_tensor(v->source, i)->name;
+        if (en_container_find(v->container, name) == NULL)
+            return en_fail(err, ENTRO_ERR_MISMATCH, "has no tensor '%s', which the source has",
+                           name);
+    }
+    return ENTRO_OK;
+}
+
+static entro_status open_source(verification *v, const char *source, entro_error *err)
+{
+    EN_TRY(en_source_open(&v->source, source, err));
+    if (!en_container_is(v->source))
+        return ENTRO_OK;
+    en_fail(err, ENTRO_ERR_ARGUMENT,
+            "is a container itself; compare with the original it was made from");
+    en_error_place(err, "%s", source);
+    return ENTRO_ERR_ARGUMENT;
+}
+
+static entro_status run(verification *v, const char *path, const char *source,
+                        const entro_job_options *opt, entro_error *err)
+{
+    EN_TRY(en_source_open(&v->file, path, err));
+    if (!en_container_is(v->file)) {
+        en_fail(err, ENTRO_ERR_ARGUMENT,
+                "is not an EntroLLM container, so there are no checksums to verify; make one with "
+                "'entrollm compress'");
+        en_error_place(err, "%s", path);
+        return ENTRO_ERR_ARGUMENT;
+    }
+    EN_TRY(en_container_open(&v->container, v->file, err));
+    if (source != NULL)
+        EN_TRY(open_source(v, source, err));
+    EN_TRY(en_job_open(&v->job, opt->n_threads, opt->progress, opt->progress_user, err));
+    v->parts = en_alloc_zero(v->job.n_threads, sizeof *v->parts);
+    if (v->parts == NULL)
+        return en_fail_memory(err);
+    return check_all(v, err);
+}
+
+static void make_report(verification *v)
+{
+    double error = 0, weight = 0;
+    for (uint32_t i = 0; i < v->job.n_threads; i++) {
+        const part *p = &v->parts[i];
+        error += p->error;
+        weight += p->weight;
+        if (p->max_steps > v->report.max_steps)
+            v->report.max_steps = p->max_steps;
+    }
+    v->report.rms_error = weight > 0 ? sqrt(error / weight) : 0;
+}
+
+entro_status en_verify(const char *path, const char *source, const entro_job_options *opt,
+                       entro_verify_report *report, entro_error *err)
+{
+    entro_job_options defaults = {.struct_size = sizeof defaults};
+    verification v = {0};
+    entro_status status = run(&v, path, source, opt != NULL ? opt : &defaults, err);
+    if (status == ENTRO_OK && report != NULL) {
+        make_report(&v);
+        *report = v.report;
+    }
+    en_free(v.parts);
+    en_weights_scratch_free(&v.scratch);
+    en_job_close(&v.job);
+    en_source_close(v.source);
+    en_container_close(v.container);
+    en_source_close(v.file);
+    return status;
+}

@@ -1,0 +1,236 @@
+/*
+ * test_allocations.c - every allocation of compress, verify, open, tokenize, decode, sample and
+ * restore fails once: each time the job reports "out of memory", leaves no file and no memory.
+ */
+#include <entrollm/entrollm.h>
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "test_support.h"
+
+static char g_folder[] = "/tmp/entrollm-alloc-XXXXXX";
+static char g_coded[96], g_output[96];
+
+typedef entro_status (*scenario_fn)(const char *model, entro_error *err);
+
+static entro_status compress(const char *model, const char *table, entro_error *err)
+{
+    static const char *const overrides[] = {"blk.0.attn_q.weight=u4-row", "*.attn_k.weight=keep",
+                                            "*.attn_v.weight=f16"};
+    entro_compress_options opt;
+    entro_compress_options_init(&opt);
+    opt.method = "u8";
+    opt.table = table;
+    opt.overrides = overrides;
+    opt.n_overrides = 3;
+    opt.n_threads = 2;
+    opt.overwrite = true;
+    return entro_compress(model, g_output, &opt, NULL, err);
+}
+
+static entro_status compress_tensor_tables(const char *model, entro_error *err)
+{
+    return compress(model, "tensor", err);
+}
+
+static entro_status compress_model_table(const char *model, entro_error *err)
+{
+    return compress(model, "model", err);
+}
+
+static entro_status verify_with_source(const char *model, entro_error *err)
+{
+    return entro_verify(g_coded, model, NULL, NULL, err);
+}
+
+static entro_status restore(const char *model, entro_error *err)
+{
+    (void)model;
+    entro_job_options opt;
+    entro_job_options_init(&opt);
+    opt.overwrite = true;
+    return entro_restore(g_coded, g_output, "f16", &opt, NULL, err);
+}
+
+static entro_status generate(const entro_model *model, entro_session *session,
+                             entro_sampler *sampler, entro_text_stream *stream, entro_error *err)
+{
+    entro_token tokens[32];
+    size_t n_tokens, n_text;
+    const char *text;
+    entro_status status = entro_tokenize(model, "Once upon a time, \xf0\x9f\x98\x80 there",
+                                         strlen("Once upon a time, \xf0\x9f\x98\x80 there"), true,
+                                         true, tokens, 32, &n_tokens, err);
+    for (int i = 0; i < 3 && status == ENTRO_OK; i++) {
+        status = entro_session_decode(session, tokens, i == 0 ? n_tokens : 1, err);
+        if (status == ENTRO_OK) {
+            tokens[0] = entro_sampler_sample(sampler, entro_session_logits(session));
+            status = entro_text_stream_put(stream, tokens[0], &text, &n_text, err);
+        }
+    }
+    return status;
+}
+
+static entro_status run(const char *path, entro_error *err)
+{
+    entro_model *model = NULL;
+    entro_session *session = NULL;
+    entro_sampler *sampler = NULL;
+    entro_text_stream *stream = NULL;
+    entro_session_options opt;
+    entro_session_options_init(&opt);
+    opt.n_ctx = 64;
+    opt.n_threads = 2;
+    entro_status status = entro_model_open(&model, path, NULL, err);
+    if (status == ENTRO_OK)
+        status = entro_session_open(&session, model, &opt, err);
+    if (status == ENTRO_OK) {
+        entro_model_info info;
+        entro_model_get_info(model, &info);
+        entro_sampler_options sampling;
+        entro_sampler_options_init(&sampling);
+        status = entro_sampler_new(&sampler, info.n_vocab, &sampling, err);
+    }
+    if (status == ENTRO_OK)
+        status = entro_text_stream_new(&stream, model, true, err);
+    if (status == ENTRO_OK)
+        status = generate(model, session, sampler, stream, err);
+    entro_text_stream_free(stream);
+    entro_sampler_free(sampler);
+    entro_session_close(session);
+    entro_model_close(model);
+    return status;
+}
+
+static entro_status run_source(const char *model, entro_error *err)
+{
+    return run(model, err);
+}
+
+static entro_status run_coded(const char *model, entro_error *err)
+{
+    (void)model;
+    return run(g_coded, err);
+}
+
+static entro_status measure_perplexity(const char *path, entro_error *err)
+{
+    (void)path;
+    char text[3000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = "the cat sat. "[i % 13];
+    entro_model *model = NULL;
+    entro_perplexity_options opt;
+    entro_perplexity_options_init(&opt);
+    opt.n_ctx = 32;
+    opt.n_windows = 2;
+    entro_status status = entro_model_open(&model, g_coded, NULL, err);
+    if (status == ENTRO_OK)
+        status = entro_perplexity(model, text, sizeof text, &opt, NULL, err);
+    entro_model_close(model);
+    return status;
+}
+
+static int count_files(void)
+{
+    int n = 0;
+    DIR *d = opendir(g_folder);
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void fail_each_allocation(scenario_fn scenario, const char *model)
+{
+    entro_error err;
+    assert_int_equal(scenario(model, &err), ENTRO_OK); /* tables that are made once are made now */
+    unlink(g_output);
+    size_t in_use = en_memory_in_use();
+    int n_files = count_files();
+    uint64_t n = 0;
+    for (bool done = false; !done; n++) {
+        assert_true(n < 100000);
+        memset(&err, 0, sizeof err);
+        entro_debug_fail_allocation(n);
+        entro_status status = scenario(model, &err);
+        entro_debug_fail_allocation(UINT64_MAX);
+        done = status == ENTRO_OK;
+        if (!done && (status != ENTRO_ERR_NOMEM || err.status != status))
+            fail_msg("allocation %llu failed and gave '%s': %s: %s", (unsigned long long)n,
+                     entro_status_name(status), err.where, err.message);
+        if (done)
+            unlink(g_output);
+        assert_int_equal(count_files(), n_files);
+        if (en_memory_in_use() != in_use)
+            fail_msg("allocation %llu failed and left %lld bytes", (unsigned long long)n,
+                     (long long)(en_memory_in_use() - in_use));
+    }
+    assert_true(n > 1);
+    print_message("             %llu allocations\n", (unsigned long long)n - 1);
+}
+
+static void jobs_on(const char *model)
+{
+    snprintf(g_coded, sizeof g_coded, "%s/coded.gguf", g_folder);
+    snprintf(g_output, sizeof g_output, "%s/coded.gguf", g_folder);
+    entro_error err;
+    if (compress(model, "tensor", &err) != ENTRO_OK)
+        fail_msg("%s: %s", err.where, err.message);
+    snprintf(g_output, sizeof g_output, "%s/output.gguf", g_folder);
+    static const struct {
+        const char *name;
+        scenario_fn run;
+    } scenarios[] = {
+        {"compress, a table a tensor", compress_tensor_tables},
+        {"compress, one table", compress_model_table},
+        {"verify", verify_with_source},
+        {"restore", restore},
+        {"run the source", run_source},
+        {"run the coded file", run_coded},
+        {"perplexity", measure_perplexity},
+    };
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        print_message("             %s\n", scenarios[i].name);
+        fail_each_allocation(scenarios[i].run, model);
+    }
+    unlink(g_coded);
+}
+
+static void every_allocation_may_fail_on_a_gguf_file(void **state)
+{
+    (void)state;
+    jobs_on(TEST_SHARED "/data/models/stories260k/stories260K.gguf");
+}
+
+static void every_allocation_may_fail_on_a_hugging_face_folder(void **state)
+{
+    (void)state;
+    jobs_on(TEST_SHARED "/data/models/tinystories-656k");
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(g_folder) == NULL ? -1 : 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    return rmdir(g_folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_allocation_may_fail_on_a_gguf_file),
+        cmocka_unit_test(every_allocation_may_fail_on_a_hugging_face_folder),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -151,7 +151,7 @@ static entro_status add_tensors(en_container *c, const en_meta_value *hashes, en
 static entro_status open_parts(en_container *c, entro_error *err)
 {
     EN_TRY(check_version(en_source_meta(c->source), err));
-    const en_meta_value *hashes;
+    const en_meta_value *hashes = NULL;
     EN_TRY(find_hashes(c->source, &hashes, err));
     uint32_t n = en_source_n_tensors(c->source), n_i8 = 0;
     for (uint32_t i = 0; i < n; i++)

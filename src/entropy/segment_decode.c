@@ -1,0 +1,196 @@
+/*
+ * segment_decode.c - table decoder, several streams a thread.
+ *
+ *   streams: | 0 | 1 | ... | 7 |   each its own run of symbols, decoded in turn
+ *   look-up: index = the next max_bits bits -> all whole words in them: symbols, count, bits
+ *
+ * A stream's state is (bits, in, out).  'bits' holds what comes next at its top and, below the
+ * last bit loaded, a one: shifting out used bits moves this mark up, so its place tells how many
+ * bits were used, and no counter is kept.  A refill loads the 8 bytes at in + used / 8 and drops
+ * used % 8 bits: at least 56 are then valid, enough for 5 look-ups of 11 bits or 4 of 12.
+ *
+ * Within one turn of one stream every step waits for the one before; the turns of different
+ * streams overlap in the processor, which is why there are several.
+ *
+ * Every look-up stores a whole entry and moves on by its count.  To stay inside a stream's own
+ * symbols and bytes whatever the bits are, the loop runs as many turns as fit even if every one
+ * used and wrote the most it can, then asks again; what is left is decoded step by step.
+ *
+ * An escape (a rare symbol, about one in 200) leaves the straight path: it refills and looks the
+ * symbol up by itself.
+ */
+#include "base/bytes.h"
+#include "entropy/code_words.h"
+
+typedef struct reader {
+    uint64_t bits;
+    const uint8_t *in; /* where 'bits' was loaded */
+    uint8_t *out;
+} reader;
+
+typedef struct entry_shape {
+    unsigned lookup_bits, bytes, max_symbols, per_refill;
+} entry_shape;
+
+static inline void load(reader *r, unsigned drop)
+{
+    r->bits = (__builtin_bswap64(en_load64(r->in)) | 1) << drop;
+}
+
+static inline unsigned used_bits(const reader *r)
+{
+    return (unsigned)__builtin_ctzll(r->bits);
+}
+
+static inline void refill(reader *r)
+{
+    unsigned used = used_bits(r);
+    r->in += used >> 3;
+    load(r, used & 7);
+}
+
+static inline __attribute__((always_inline)) void read_rare(const en_code *code, reader *r)
+{
+    refill(r);
+    unsigned e = code->rare_lookup[r->bits >> 1 >> (63 - code->rare_lookup_bits)];
+    r->bits <<= e >> 8;
+    *r->out++ = (uint8_t)e;
+}
+
+static inline __attribute__((always_inline)) void look_up(const en_code *code, reader *r,
+                                                          entry_shape shape)
+{
+    size_t index = r->bits >> (64 - shape.lookup_bits);
+    bool escape;
+    if (shape.bytes == 4) {
+        uint32_t e = ((const uint32_t *)code->entries)[index];
+        en_store32(r->out, e);
+        r->bits <<= e >> 16 & 63;
+        r->out += e >> 24 & 0x7f;
+        escape = e >> 31;
+    } else if (shape.bytes == 8) {
+        uint64_t e = ((const uint64_t *)code->entries)[index];
+        en_store64(r->out, e);
+        r->bits <<= e >> 56 & 15;
+        r->out += e >> 60 & 7;
+        escape = e >> 63;
+    } else {
+        const uint8_t *e = (const uint8_t *)code->entries + 16 * index;
+        memcpy(r->out, e, 16);
+        r->bits <<= e[14] & 63;
+        r->out += e[15] & 0x7f;
+        escape = e[15] >> 7;
+    }
+    if (__builtin_expect(escape, 0))
+        read_rare(code, r);
+}
+
+/* Turns that surely fit: bytes read past the stream's end, and symbols stored past its last one,
+ * are not the concern of the caller's neighbours then. */
+static inline size_t safe_turns(const reader *r, const en_stream *stream, entry_shape shape)
+{
+    const size_t most_in = (size_t)shape.per_refill * 2 * EN_HUFFMAN_MAX_BITS / 8;
+    const size_t most_out = (size_t)shape.per_refill * shape.max_symbols;
+    size_t in_left = (size_t)(stream->in + stream->n_bytes - r->in);
+    size_t out_left = (size_t)(stream->out + stream->n_symbols - r->out);
+    size_t in_turns = in_left < 16 ? 0 : (in_left - 16) / most_in;
+    size_t out_turns = out_left < 16 ? 0 : (out_left - 16) / most_out;
+    return in_turns < out_turns ? in_turns : out_turns;
+}
+
+static inline __attribute__((always_inline)) void turn(const en_code *code, reader *state,
+                                                       entry_shape shape)
+{
+    reader r = *state;
+    for (unsigned i = 0; i < shape.per_refill; i++)
+        look_up(code, &r, shape);
+    refill(&r);
+    *state = r;
+}
+
+/* The last symbols of a stream: as before, but whole look-ups only while they are sure to fit. */
+static inline __attribute__((always_inline)) bool finish(const en_code *code, reader *r,
+                                                         const en_stream *stream, entry_shape shape)
+{
+    for (size_t n; (n = safe_turns(r, stream, shape)) > 0;)
+        while (n-- > 0)
+            turn(code, r, shape);
+    size_t pos = (size_t)(r->in - stream->in) * 8 + used_bits(r);
+    return en_stream_decode_ref(code, stream, pos, (size_t)(r->out - stream->out));
+}
+
+static inline __attribute__((always_inline)) bool
+decode(const en_code *code, const en_stream *streams, unsigned n_streams, entry_shape shape)
+{
+    reader readers[EN_STREAMS];
+    for (unsigned s = 0; s < n_streams; s++) {
+        readers[s] = (reader){.in = streams[s].in, .out = streams[s].out};
+        load(&readers[s], 0);
+    }
+    while (n_streams == EN_STREAMS) {
+        size_t n = SIZE_MAX;
+        for (unsigned s = 0; s < EN_STREAMS; s++) {
+            size_t turns = safe_turns(&readers[s], &streams[s], shape);
+            n = turns < n ? turns : n;
+        }
+        if (n == 0)
+            break;
+        while (n-- > 0)
+            for (unsigned s = 0; s < EN_STREAMS; s++)
+                turn(code, &readers[s], shape);
+    }
+    for (unsigned s = 0; s < n_streams; s++)
+        if (!finish(code, &readers[s], &streams[s], shape))
+            return false;
+    return true;
+}
+
+static bool decode_2(const en_code *code, const en_stream *streams, unsigned n_streams)
+{
+    return decode(code, streams, n_streams, (entry_shape){EN_LOOKUP_BITS_256, 4, 2, 4});
+}
+
+static bool decode_7(const en_code *code, const en_stream *streams, unsigned n_streams)
+{
+    return decode(code, streams, n_streams, (entry_shape){EN_LOOKUP_BITS_16, 8, 7, 5});
+}
+
+static bool decode_14(const en_code *code, const en_stream *streams, unsigned n_streams)
+{
+    return decode(code, streams, n_streams, (entry_shape){EN_LOOKUP_BITS_16, 16, 14, 5});
+}
+
+/* One word without bits: the symbols are all the same, the streams empty. */
+static bool decode_fill(const en_code *code, const en_stream *streams, unsigned n_streams)
+{
+    for (unsigned s = 0; s < n_streams; s++) {
+        if (streams[s].n_bytes > 0)
+            return false;
+        memset(streams[s].out, code->common[0], streams[s].n_symbols);
+    }
+    return true;
+}
+
+static bool decode_segment(const en_code *code, const en_stream *streams, unsigned n_streams)
+{
+    switch (code->layout) {
+    case EN_ENTRY_FILL: return decode_fill(code, streams, n_streams);
+    case EN_ENTRY_2: return decode_2(code, streams, n_streams);
+    case EN_ENTRY_7: return decode_7(code, streams, n_streams);
+    case EN_ENTRY_14: return decode_14(code, streams, n_streams);
+    }
+    return false;
+}
+
+bool en_code_decode(const en_code *code, const uint8_t *in, size_t n_bytes, uint8_t *out,
+                    size_t n_symbols)
+{
+    if (n_symbols == 0)
+        return n_bytes == 0;
+    en_stream streams[EN_STREAMS];
+    bool ok = en_segment_split(in, n_bytes, out, n_symbols, streams) &&
+              decode_segment(code, streams, en_segment_streams(n_symbols));
+    if (!ok)
+        memset(out, 0, n_symbols);
+    return ok;
+}

@@ -170,7 +170,7 @@ static uint32_t largest(const float *logits, uint32_t n)
 {
     uint32_t best = 0;
     for (uint32_t i = 1; i < n; i++) {
-        if (logits[i] > logits[best] || isnan(logits[best]))
+        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i])))
             best = i;
     }
     return best;

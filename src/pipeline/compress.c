@@ -21,15 +21,15 @@
 #include "pipeline/file_meta.h"
 #include "pipeline/gguf_output.h"
 #include "pipeline/recipe.h"
+#include "pipeline/table_choice.h"
 #include "pipeline/weights.h"
 
 /* Sums over coded tensors, for the report. */
 typedef struct totals {
     uint64_t n_weights;
     double entropy_bits, huffman_bits;
-    double own_bits;   /* of the codes in use: cost of all weights, without tables */
-    double other_bits; /* the same had --table been the other choice, with its tables */
-    double table_bits; /* of the tables in use */
+    uint64_t n_table_bytes; /* of the tables in use */
+    double more_bits;       /* what one table a model takes more than one a tensor */
     double error, weight, max_error;
 } totals;
 
@@ -49,7 +49,7 @@ typedef struct compression {
 
     bool alphabets[2]; /* in use by coded tensors */
     en_model_codes model;
-    en_histogram *all[2]; /* histograms over the model */
+    en_table_choice tables;
 
     en_meta *meta;
     en_tensor *stored; /* as they go into the file: shared tables first */
@@ -88,11 +88,8 @@ static entro_status choose(compression *c, entro_error *err)
         en_quantizer_need_add(&need, t, c->choices[i].method);
     }
     EN_TRY(en_recipe_check_used(&c->recipe, err));
-    for (int slot = 0; slot < 2; slot++) {
-        c->alphabets[slot] = need.alphabets[slot];
-        if (need.alphabets[slot])
-            EN_TRY(en_histogram_new(&c->all[slot], 1u << bits_of_slot(slot), err));
-    }
+    memcpy(c->alphabets, need.alphabets, sizeof c->alphabets);
+    EN_TRY(en_table_choice_open(&c->tables, c->alphabets, err));
     EN_TRY(en_quantizer_open(&c->quantizer, c->source, &c->job, &need, err));
     return en_encoder_open(&c->encoder, &c->job, err);
 }
@@ -188,15 +185,22 @@ static entro_status quantize(compression *c, uint32_t i, uint64_t n_bytes, entro
     return en_quantizer_run(&c->quantizer, t, c->choices[i].method, c->done, n_bytes, err);
 }
 
-/* What the tensor at hand would cost with a table of its own. */
-static entro_status add_own_cost(compression *c, entro_error *err)
+/* A code for the tensor at hand alone. */
+static entro_status build_own(compression *c, en_code **own, entro_error *err)
 {
-    const en_histogram *h = c->quantizer.histogram;
-    en_code *code;
-    EN_TRY(en_code_build(&code, h, err));
-    c->totals.other_bits += en_code_cost(code, h) * (double)en_histogram_total(h) +
-                            8.0 * (double)en_code_stored_bytes(code);
-    en_code_free(code);
+    EN_TRY(en_code_build(own, c->quantizer.histogram, err));
+    entro_status status = en_table_choice_add(&c->tables, &c->quantizer, *own, err);
+    if (status != ENTRO_OK)
+        en_code_free(*own);
+    return status;
+}
+
+static entro_status measure_tensor(compression *c, uint32_t i, uint64_t n_bytes, entro_error *err)
+{
+    en_code *own;
+    EN_TRY(quantize(c, i, n_bytes, err));
+    EN_TRY(build_own(c, &own, err));
+    en_code_free(own);
     return ENTRO_OK;
 }
 
@@ -221,19 +225,12 @@ static entro_status measure(compression *c, entro_error *err)
         if (c->choices[i].kind != EN_STORE_CODED)
             continue;
         uint64_t n_bytes = en_source_tensor(c->source, i)->n_bytes;
-        entro_status status = quantize(c, i, n_bytes, err);
-        if (status == ENTRO_OK)
-            status = add_own_cost(c, err);
+        entro_status status = measure_tensor(c, i, n_bytes, err);
         if (status != ENTRO_OK)
             return fail_at_tensor(c, i, status, err);
-        int slot = en_model_codes_slot(c->choices[i].method->bits);
-        en_histogram_merge(c->all[slot], c->quantizer.histogram);
         c->done += n_bytes;
     }
-    for (int slot = 0; slot < 2; slot++)
-        if (c->alphabets[slot])
-            EN_TRY(en_code_build(&c->model.code[slot], c->all[slot], err));
-    return ENTRO_OK;
+    return en_table_choice_build(&c->tables, &c->model, err);
 }
 
 /* ---- encode ---------------------------------------------------------------------------- */
@@ -263,13 +260,13 @@ static entro_status put_tables(compression *c, uint32_t *stored, entro_error *er
         entro_status status = put_tensor(c, (*stored)++, bytes, n, err);
         en_free(bytes);
         EN_TRY(status);
-        c->totals.table_bits += 8.0 * (double)n;
+        c->totals.n_table_bytes += n;
         c->report.n_coded_bytes += n;
     }
     return ENTRO_OK;
 }
 
-static void add_totals(compression *c, const en_code *code)
+static void add_totals(compression *c)
 {
     const en_quantizer *q = &c->quantizer;
     totals *t = &c->totals;
@@ -277,7 +274,6 @@ static void add_totals(compression *c, const en_code *code)
     t->n_weights += en_histogram_total(q->histogram);
     t->entropy_bits += q->plan.entropy * n;
     t->huffman_bits += q->plan.huffman_bits * n;
-    t->own_bits += en_code_cost(code, q->histogram) * n;
     t->error += q->error;
     t->weight += q->weight;
     t->max_error = q->max_error > t->max_error ? q->max_error : t->max_error;
@@ -291,15 +287,14 @@ static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro
     int slot = en_model_codes_slot(c->choices[i].method->bits);
     en_code *own = NULL;
     if (!c->recipe.model_table) {
-        en_histogram_merge(c->all[slot], c->quantizer.histogram);
-        EN_TRY(en_code_build(&own, c->quantizer.histogram, err));
-        c->totals.table_bits += 8.0 * (double)en_code_stored_bytes(own);
+        EN_TRY(build_own(c, &own, err));
+        c->totals.n_table_bytes += en_code_stored_bytes(own);
     }
     const en_code *code = own != NULL ? own : c->model.code[slot];
     entro_status status = en_encoder_run(&c->encoder, &c->quantizer, code, own == NULL,
                                          c->done + half, n_bytes - half, err);
     if (status == ENTRO_OK) {
-        add_totals(c, code);
+        add_totals(c);
         status = put_tensor(c, stored, c->encoder.payload, c->encoder.n_bytes, err);
     }
     en_code_free(own);
@@ -365,20 +360,11 @@ static entro_status encode(compression *c, entro_error *err)
 
 /* ---- report ---------------------------------------------------------------------------- */
 
-/* What one table a model would have cost, from the histogram over the model. */
-static entro_status add_shared_cost(compression *c, entro_error *err)
+static entro_status compare_tables(compression *c, entro_error *err)
 {
-    for (int slot = 0; slot < 2; slot++) {
-        if (c->recipe.model_table || !c->alphabets[slot])
-            continue;
-        en_code *code;
-        EN_TRY(en_code_build(&code, c->all[slot], err));
-        c->totals.other_bits +=
-            en_code_cost(code, c->all[slot]) * (double)en_histogram_total(c->all[slot]) +
-            8.0 * (double)en_code_stored_bytes(code);
-        en_code_free(code);
-    }
-    return ENTRO_OK;
+    if (!c->recipe.model_table) /* else the model's codes are there already */
+        EN_TRY(en_table_choice_build(&c->tables, &c->model, err));
+    return en_table_choice_compare(&c->tables, &c->model, &c->totals.more_bits, err);
 }
 
 static void make_report(compression *c, uint64_t n_file_bytes)
@@ -389,15 +375,14 @@ static void make_report(compression *c, uint64_t n_file_bytes)
     r->n_params = c->n_params;
     r->n_source_bytes = en_source_file_bytes(c->source);
     r->n_file_bytes = n_file_bytes;
-    r->n_table_bytes = (uint64_t)(t->table_bits / 8);
+    r->n_table_bytes = t->n_table_bytes;
     r->n_tensors = c->n_source;
     r->entropy = t->entropy_bits / n;
     r->huffman_bits = t->huffman_bits / n;
     r->bits_per_coded_param = 8.0 * (double)r->n_coded_bytes / n;
     r->bits_per_param = 8.0 * (double)n_file_bytes / (double)c->n_params;
-    /* Everything but codes and tables stays the same. */
-    r->bits_other_table =
-        r->bits_per_coded_param + (t->other_bits - t->own_bits - t->table_bits) / n;
+    double other = c->recipe.model_table ? -t->more_bits : t->more_bits;
+    r->bits_other_table = r->bits_per_coded_param + other / n;
     r->max_error = t->max_error;
     r->rms_error = sqrt(t->error / n);
     r->rms_weight = sqrt(t->weight / n);
@@ -411,10 +396,9 @@ static void close_all(compression *c)
     en_meta_free(c->meta);
     en_free(c->stored);
     en_free(c->hashes);
-    for (int slot = 0; slot < 2; slot++) {
-        en_histogram_free(c->all[slot]);
-        en_code_free(c->model.code[slot]);
-    }
+    en_table_choice_close(&c->tables);
+    en_code_free(c->model.code[0]);
+    en_code_free(c->model.code[1]);
     en_weights_scratch_free(&c->scratch);
     en_encoder_close(&c->encoder);
     en_quantizer_close(&c->quantizer);
@@ -457,7 +441,7 @@ static entro_status run(compression *c, const char *source, const char *path, en
     if (status == ENTRO_OK)
         status = encode(c, err);
     if (status == ENTRO_OK)
-        status = add_shared_cost(c, err);
+        status = compare_tables(c, err);
     uint64_t n_file_bytes = 0;
     if (status == ENTRO_OK)
         status = en_gguf_output_finish(&c->out, &n_file_bytes, err);

@@ -4,12 +4,7 @@
  * Each input and output ends at a page that must not be touched, so that reading or writing one
  * byte too far is a crash, and has canary bytes before it.  Lengths 0 to 130 cover every tail.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <cmocka.h>
+#include "test_support.h"
 
 #include <math.h>
 #include <sys/mman.h>
@@ -49,12 +44,10 @@ static void check_canary(const void *p)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-static uint64_t random_state = 42;
-
 static uint32_t random32(void)
 {
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(random_state >> 32);
+    static uint64_t state = 42;
+    return (uint32_t)(test_random(&state) >> 32);
 }
 
 /* Numbers between -1 and 1, now and then far larger or smaller. */

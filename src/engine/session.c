@@ -49,7 +49,7 @@ entro_status en_session_open(entro_session **out, const entro_model *model,
     if (model->decoder == NULL)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
                        "the model was opened for its metadata only; open it without that option");
-    uint32_t n_ctx, n_batch;
+    uint32_t n_ctx = 0, n_batch = 0;
     EN_TRY(choose_sizes(model, opt, &n_ctx, &n_batch, err));
     entro_session *s = en_alloc_zero(1, sizeof *s);
     if (s == NULL)

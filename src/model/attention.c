@@ -5,6 +5,8 @@
  *
  *   few rows (generation)  dot_f16 and axpy_f16 straight from the cache
  *   many rows (prompt)     the tile becomes f32 once, then two small matrix products
+ *
+ * A tile may begin in the cache and end in the batch: its first n_cached positions are f16.
  */
 #include "model/attention.h"
 
@@ -39,7 +41,7 @@ typedef struct item {
     float *sum;          /* n_rows x n_head_dim: sum of exp(score - max) v */
     float *part;         /* n_rows x n_head_dim: a tile's share */
     float *scores;       /* n_rows x TILE */
-    float *keys;         /* TILE x n_head_dim */
+    float *plain;        /* TILE x n_head_dim: keys, then values */
     float *values;       /* n_head_dim x TILE */
     float *max, *weight; /* n_rows: running maximum, running sum of exp(score - max) */
 } item;
@@ -52,7 +54,7 @@ static uint32_t max_rows(uint32_t group)
 static size_t scratch_floats(uint32_t group, uint32_t n_head_dim)
 {
     size_t rows = max_rows(group), d = n_head_dim;
-    return rows * (3 * d + TILE + 2) + 3 * TILE * d;
+    return rows * (3 * d + TILE + 2) + 2 * TILE * d;
 }
 
 size_t en_attention_scratch_floats(const en_hparams *hp)
@@ -80,8 +82,8 @@ static void lay_out(item *it, float *scratch, uint32_t d)
     it->scores = it->part + rows * d;
     it->max = it->scores + rows * TILE;
     it->weight = it->max + rows;
-    it->keys = it->weight + rows;
-    it->values = it->keys + (size_t)TILE * d;
+    it->plain = it->weight + rows;
+    it->values = it->plain + (size_t)TILE * d;
 }
 
 static void load_queries(item *it, uint32_t d)
@@ -89,7 +91,7 @@ static void load_queries(item *it, uint32_t d)
     const en_attention *a = it->p->a;
     uint32_t heads = it->p->heads_per_item;
     for (uint32_t row = 0; row < it->n_rows; row++) {
-        const float *q = a->q + (it->first_token + row / heads) * a->q_stride +
+        const float *q = a->q + (it->first_token + row / heads) * a->stride +
                          (size_t)(it->first_head + row % heads) * d;
         for (uint32_t i = 0; i < d; i++)
             it->q[(size_t)row * d + i] = q[i] * it->p->scale;
@@ -148,46 +150,101 @@ static void rescale(float *x, float factor, uint32_t n)
         x[i] *= factor;
 }
 
+/* Positions of a tile that lie in the cache. */
+static uint32_t count_cached(const item *it, uint32_t tile, uint32_t n)
+{
+    uint32_t n_past = it->p->a->n_past;
+    return n_past <= tile ? 0 : n_past - tile < n ? n_past - tile : n;
+}
+
+/* Key or value ('of_batch' is a->k or a->v) of a position of the batch. */
+static const float *batch_row(const item *it, const float *of_batch, uint32_t position, uint32_t d)
+{
+    const en_attention *a = it->p->a;
+    return of_batch + (position - a->n_past) * a->stride + (size_t)it->kv_head * d;
+}
+
 /* ---- few rows ---- */
 
-static void tile_direct(const item *it, const uint16_t *keys, const uint16_t *values, uint32_t tile,
-                        uint32_t n, uint32_t d)
+static void score_row(const item *it, const float *q, uint32_t tile, uint32_t n, uint32_t n_cached,
+                      float *scores)
 {
-    const en_kernels *k = it->p->kernels;
+    const en_attention *a = it->p->a;
+    uint32_t d = a->cache->n_head_dim, i = 0;
+    const uint16_t *keys = a->cache->keys + en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
+    for (; i < n_cached; i++)
+        scores[i] = it->p->kernels->dot_f16(keys + (size_t)i * d, q, d);
+    for (; i < n; i++)
+        scores[i] = it->p->kernels->dot_f32(batch_row(it, a->k, tile + i, d), q, d);
+}
+
+static void sum_values(const item *it, const float *scores, uint32_t tile, uint32_t n,
+                       uint32_t n_cached, float *sum)
+{
+    const en_attention *a = it->p->a;
+    uint32_t d = a->cache->n_head_dim;
+    const uint16_t *values =
+        a->cache->values + en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
+    for (uint32_t i = 0; i < n; i++) {
+        if (scores[i] == 0.0f) /* outside the window, or too small to matter */
+            continue;
+        if (i < n_cached) {
+            it->p->kernels->axpy_f16(scores[i], values + (size_t)i * d, sum, d);
+            continue;
+        }
+        const float *v = batch_row(it, a->v, tile + i, d);
+        for (uint32_t j = 0; j < d; j++)
+            sum[j] += scores[i] * v[j];
+    }
+}
+
+static void tile_direct(const item *it, uint32_t tile, uint32_t n)
+{
+    uint32_t d = it->p->a->cache->n_head_dim, n_cached = count_cached(it, tile, n);
     for (uint32_t row = 0; row < it->n_rows; row++) {
         float *scores = it->scores + (size_t)row * TILE, *sum = it->sum + (size_t)row * d;
-        for (uint32_t i = 0; i < n; i++)
-            scores[i] = k->dot_f16(keys + (size_t)i * d, it->q + (size_t)row * d, d);
+        score_row(it, it->q + (size_t)row * d, tile, n, n_cached, scores);
         rescale(sum, weigh_tile(it, row, tile, n), d);
-        for (uint32_t i = 0; i < n; i++) {
-            if (scores[i] != 0.0f)
-                k->axpy_f16(scores[i], values + (size_t)i * d, sum, d);
-        }
+        sum_values(it, scores, tile, n, n_cached, sum);
     }
 }
 
 /* ---- many rows ---- */
 
-/* values[i][t] = cache[t][i], the layout of a matrix whose rows are outputs. */
-static void transpose_values(const item *it, const uint16_t *values, uint32_t n, uint32_t d)
+/* A tile of keys or values as f32, position after position. */
+static void load_tile(const item *it, const uint16_t *cached, const float *of_batch, uint32_t tile,
+                      uint32_t n, float *out)
 {
-    float *plain = it->values + (size_t)TILE * d;
-    it->p->kernels->dequantize[EN_DTYPE_F16]((const uint8_t *)values, plain, (size_t)n * d);
+    const en_attention *a = it->p->a;
+    uint32_t d = a->cache->n_head_dim, n_cached = count_cached(it, tile, n);
+    cached += en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
+    if (n_cached > 0)
+        it->p->kernels->dequantize[EN_DTYPE_F16]((const uint8_t *)cached, out,
+                                                 (size_t)n_cached * d);
+    for (uint32_t i = n_cached; i < n; i++)
+        memcpy(out + (size_t)i * d, batch_row(it, of_batch, tile + i, d), d * sizeof *out);
+}
+
+/* values[i][t] = plain[t][i], the layout of a matrix whose rows are outputs. */
+static void transpose(const float *plain, float *values, uint32_t n, uint32_t d)
+{
     for (uint32_t i = 0; i < d; i++) {
         for (uint32_t t = 0; t < n; t++)
-            it->values[(size_t)i * n + t] = plain[(size_t)t * d + i];
+            values[(size_t)i * n + t] = plain[(size_t)t * d + i];
     }
 }
 
-static void tile_matmul(const item *it, const uint16_t *keys, const uint16_t *values, uint32_t tile,
-                        uint32_t n, uint32_t d)
+static void tile_matmul(const item *it, uint32_t tile, uint32_t n)
 {
+    const en_attention *a = it->p->a;
     const en_kernels *k = it->p->kernels;
-    k->dequantize[EN_DTYPE_F16]((const uint8_t *)keys, it->keys, (size_t)n * d);
-    k->matmul_f32(it->keys, n, d, it->q, d, it->n_rows, it->scores, TILE);
+    uint32_t d = a->cache->n_head_dim;
+    load_tile(it, a->cache->keys, a->k, tile, n, it->plain);
+    k->matmul_f32(it->plain, n, d, it->q, d, it->n_rows, it->scores, TILE);
     for (uint32_t row = 0; row < it->n_rows; row++)
         rescale(it->sum + (size_t)row * d, weigh_tile(it, row, tile, n), d);
-    transpose_values(it, values, n, d);
+    load_tile(it, a->cache->values, a->v, tile, n, it->plain);
+    transpose(it->plain, it->values, n, d);
     k->matmul_f32(it->values, d, n, it->scores, TILE, it->n_rows, it->part, d);
     k->add(it->part, it->sum, (size_t)it->n_rows * d);
 }
@@ -226,11 +283,10 @@ static void run_item(void *context, uint32_t index, uint32_t thread)
     uint32_t begin = first_seen(a, row_position(&it, 0)) / TILE * TILE;
     for (uint32_t tile = begin; tile < end; tile += TILE) {
         uint32_t n = end - tile < TILE ? end - tile : TILE;
-        size_t at = en_kv_cache_at(c, a->layer, it.kv_head, tile);
         if (it.n_rows < ROWS_FOR_MATMUL)
-            tile_direct(&it, c->keys + at, c->values + at, tile, n, d);
+            tile_direct(&it, tile, n);
         else
-            tile_matmul(&it, c->keys + at, c->values + at, tile, n, d);
+            tile_matmul(&it, tile, n);
     }
     store(&it, d);
 }

@@ -3,8 +3,11 @@
  *
  *   out_h(t) = sum_p softmax_p(q_h(t) . k(p) / sqrt(n_head_dim)) v(p)     lo(t) <= p <= pos(t)
  *
- * with lo(t) = 0, or pos(t) - window + 1 under a sliding window.  Positions are walked in tiles
- * with a running maximum and sum (online softmax), so scratch memory does not grow with the
+ * with lo(t) = 0, or pos(t) - window + 1 under a sliding window.  Positions below n_past come from
+ * the cache as f16; those of the batch itself are still at hand as f32 and used so: a text that
+ * fits into one batch is computed in f32 throughout.
+ *
+ * Positions are walked in tiles with a running maximum and sum (online softmax), so scratch memory does not grow with the
  * context.  One item of work is a few heads of one group at a few tokens; each is computed by one
  * thread in one order, so the result does not depend on the number of threads.
  */
@@ -15,14 +18,15 @@
 #include "model/kv_cache.h"
 
 typedef struct en_attention {
-    const en_kv_cache *cache; /* holds the n_past + n_tokens positions already */
+    const en_kv_cache *cache; /* read below n_past */
     uint32_t layer;
     uint32_t n_heads;
     uint32_t window; /* 0: none */
     uint32_t n_past, n_tokens;
-    const float *q; /* q[t * q_stride + head * n_head_dim + i] */
-    size_t q_stride;
-    float *out; /* like q */
+    const float *q;     /* q[t * stride + head * n_head_dim + i] */
+    const float *k, *v; /* of the batch: k[t * stride + kv_head * n_head_dim + i] */
+    size_t stride;      /* of q, k and v */
+    float *out;         /* like q */
     size_t out_stride;
     float *scratch; /* n_threads times en_attention_scratch_floats() */
 } en_attention;

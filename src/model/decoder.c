@@ -127,7 +127,9 @@ static entro_status attend(step *st, uint32_t n_tokens, entro_error *err)
                       .n_past = st->n_past,
                       .n_tokens = n_tokens,
                       .q = s->qkv,
-                      .q_stride = qkv_floats(hp),
+                      .k = s->qkv + q_floats(hp),
+                      .v = s->qkv + q_floats(hp) + kv_floats(hp),
+                      .stride = qkv_floats(hp),
                       .out = s->heads,
                       .out_stride = q_floats(hp),
                       .scratch = s->attention_scratch};

@@ -165,7 +165,7 @@ static entro_status open_parts(en_container *c, entro_error *err)
     return add_tensors(c, hashes, err);
 }
 
-entro_status en_container_open(en_container **out, const en_source *source, entro_error *err)
+static entro_status open_new(en_container **out, const en_source *source, entro_error *err)
 {
     if (!en_container_is(source))
         return en_fail(err, ENTRO_ERR_FORMAT,
@@ -176,13 +176,19 @@ entro_status en_container_open(en_container **out, const en_source *source, entr
         return en_fail_memory(err);
     c->source = source;
     entro_status status = open_parts(c, err);
-    if (status != ENTRO_OK) {
-        en_error_place(err, "%s", en_source_path(source));
+    if (status == ENTRO_OK)
+        *out = c;
+    else
         en_container_close(c);
-        return status;
-    }
-    *out = c;
-    return ENTRO_OK;
+    return status;
+}
+
+entro_status en_container_open(en_container **out, const en_source *source, entro_error *err)
+{
+    entro_status status = open_new(out, source, err);
+    if (status != ENTRO_OK)
+        en_error_place(err, "%s", en_source_path(source));
+    return status;
 }
 
 uint32_t en_container_n_tensors(const en_container *c)

@@ -107,6 +107,8 @@ int main(int argc, char **argv)
     setlocale(LC_CTYPE, "");
     cli_signals_install();
     int code = cli_finish_output(dispatch(argc, argv));
-    cli_interrupt_die();
+    /* A job that was done before it heard of the signal has not failed. */
+    if (code != CLI_EXIT_OK)
+        cli_interrupt_die();
     return code;
 }

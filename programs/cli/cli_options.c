@@ -238,16 +238,14 @@ static int parse_long(arguments *args, char *word)
 
 static int parse_short(arguments *args, char *word)
 {
+    /* "-temp" and "-model" are habits from other programs, not -t "emp" and -m "odel". */
+    if (strlen(word) > 4 && find_long(args->command, word + 1, strlen(word + 1)))
+        return cli_usage_error(args->command, "unknown option '%s'; did you mean '-%s'?", word,
+                               word);
     for (const char *p = word + 1; *p; p++) {
         const cli_option *option = find_short(args->command, *p);
-        if (!option) {
-            /* "-temp" and "-model" are habits from other programs. */
-            const char *meant = p == word + 1 && p[1] ? nearest_option(args->command, p) : NULL;
-            if (meant)
-                return cli_usage_error(args->command, "unknown option '%s'; did you mean '--%s'?",
-                                       word, meant);
+        if (!option)
             return cli_usage_error(args->command, "unknown option '-%c'", *p);
-        }
         char shown[4] = {'-', *p, 0, 0};
         if (option->kind == CLI_FLAG) {
             store(args->command, option, shown, NULL, args->settings);

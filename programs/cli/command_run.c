@@ -363,7 +363,7 @@ static int generate(job *j)
     fflush(stdout);
     if (!s->quiet)
         print_account(j);
-    return CLI_EXIT_OK;
+    return cli_interrupted() ? CLI_EXIT_FAILED : CLI_EXIT_OK;
 }
 
 static int run(void *p)

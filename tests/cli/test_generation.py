@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Generated text: seeds, threads, limits, stop strings, prompts from everywhere."""
+import json
+
+from cli_support import STORIES, TINY, Folder, compress, expect, main, need, run
+
+need(STORIES, TINY)
+ONCE = ["-p", "Once upon a time", "--raw"]
+
+
+def text(*args, **kw):
+    return expect(run("run", *args, **kw), 0).out
+
+
+def check_same_seed_same_text():
+    with Folder() as folder:
+        for source in (STORIES, TINY):
+            model = compress(source, folder / f"{source.stem}.gguf")
+            first = text(model, *ONCE, "-n", "48", "--seed", "5", "-t", "1")
+            assert len(first) > 40
+            assert first == text(model, *ONCE, "-n", "48", "--seed", "5", "-t", "2")
+            assert first == text(model, *ONCE, "-n", "48", "--seed", "5", "-b", "3")
+            others = {text(model, *ONCE, "-n", "48", "--seed", s) for s in ("6", "7", "8")}
+            assert others - {first}, "the seed changes nothing"
+
+
+def check_greedy_ignores_the_seed():
+    a = text(STORIES, *ONCE, "-n", "32", "--temp", "0", "--seed", "1")
+    assert a == text(STORIES, *ONCE, "-n", "32", "--temp", "0", "--seed", "2")
+    assert a == text(STORIES, *ONCE, "-n", "32", "--top-k", "1", "--seed", "3")
+
+
+def check_stories_are_english():
+    """The little model's greedy story begins as its training stories do."""
+    story = text(STORIES, *ONCE, "-n", "24", "--temp", "0")
+    assert "there was a" in story, story
+
+
+def check_limits():
+    report = json.loads(text(STORIES, *ONCE, "-n", "10", "--json", "--ignore-eos"))
+    assert report["n_generated"] == 10 and report["finish"] == "length", report
+    assert report["n_prompt"] > 3 and report["peak_resident"] >= 0
+    none = json.loads(text(STORIES, *ONCE, "-n", "0", "--json"))
+    assert none["n_generated"] == 0 and none["text"] == "", none
+
+
+def check_context_limit_is_said():
+    result = expect(run("run", STORIES, *ONCE, "-c", "48", "--ignore-eos", "--seed", "1"), 0,
+                    "the context of 48 tokens is full")
+    assert len(result.out) > 20
+
+
+def check_stop_strings():
+    args = [STORIES, *ONCE, "-n", "60", "--temp", "0"]
+    whole = text(*args)
+    words = whole.split()
+    stop = " ".join(words[6:8])  # spans tokens
+    assert stop in whole
+    cut = json.loads(text(*args, "--stop", "never occurs", "--stop", stop, "--json"))
+    assert cut["finish"] == "stop" and cut["text"] == whole[: whole.index(stop)], (cut, whole)
+    assert text(*args, "--stop", stop) == cut["text"] + "\n"
+    # Half a stop string that never completes is shown all the same.
+    assert text(*args, "--stop", whole[-8:].strip() + "\1") == whole
+
+
+def check_prompt_from_everywhere():
+    expected = text(STORIES, *ONCE, "-n", "12", "--temp", "0")
+    more = ["-n", "12", "--temp", "0"]
+    assert text(STORIES, *more, stdin="Once upon a time\n") == expected
+    assert text(STORIES, "-f", "-", *more, stdin="Once upon a time") == expected
+    with Folder() as folder:
+        (folder / "prompt.txt").write_text("Once upon a time\n")
+        assert text(STORIES, "-f", folder / "prompt.txt", *more) == expected
+    echoed = text(STORIES, *ONCE, *more, "--echo")
+    assert echoed == "Once upon a time" + expected
+    escaped = text(STORIES, "-e", "-p", "a\\nb", *more)
+    assert escaped == text(STORIES, "-p", "a\nb", *more)
+
+
+def check_account_goes_to_stderr():
+    result = expect(run("run", STORIES, *ONCE, "-n", "8"), 0, "tok/s", "memory", "KV cache", "peak",
+                    "seed")
+    assert "tok/s" not in result.out
+    assert run("run", STORIES, *ONCE, "-n", "8", "-q").err == ""
+
+
+def check_context_is_checked_before_work():
+    expect(run("run", STORIES, "-c", "16", "-p", "word " * 40), 1, "the context holds 16")
+
+
+main(globals())

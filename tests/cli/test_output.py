@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""JSON is valid and complete, stdout holds data only, no progress and no colours in a pipe."""
+import json
+import math
+
+from cli_support import STORIES, TINY, Folder, compress, expect, main, need, run
+
+need(STORIES, TINY)
+TEXT = "Once upon a time, there was a little girl named Lily. She liked to play outside. " * 40
+
+
+def parsed(*args, **kw):
+    result = expect(run(*args, **kw), 0)
+    assert "\r" not in result.err and "\033" not in result.err, result
+    return json.loads(result.out)
+
+
+def check_compress_reports():
+    with Folder() as folder:
+        for source in (STORIES, TINY):
+            for method in ("u8", "u4", "u8-row", "u4-row"):
+                out = folder / f"{source.stem}-{method}.gguf"
+                report = parsed("compress", source, out, "--method", method, "--json")
+                assert report["n_file_bytes"] == out.stat().st_size
+                whole = 8 * report["n_file_bytes"] / report["n_params"]
+                assert math.isclose(report["bits_per_param"], whole, rel_tol=1e-6)
+                assert report["entropy"] <= report["huffman_bits"] + 1e-6
+                assert 0 < report["entropy"] <= (8 if method.startswith("u8") else 4)
+        plain = expect(run("compress", STORIES, folder / "plain.gguf"), 0, "bits a parameter",
+                       stream="out")
+        assert plain.err == "", plain
+        silent = run("compress", STORIES, folder / "silent.gguf", "--quiet")
+        assert silent.code == 0 and silent.out == "" and silent.err == "", silent
+
+
+def check_overrides_are_obeyed():
+    with Folder() as folder:
+        out = folder / "out.gguf"
+        parsed("compress", STORIES, out, "--json", "--method", "u4", "--keep", "token_embd.weight",
+               "--set", "blk.0.*=u8-row")
+        methods = {t["name"]: (t["method"], t["type"]) for t in
+                   parsed("inspect", out, "--json")["tensors"]}
+        assert methods["token_embd.weight"] == ("", "F32"), methods
+        assert methods["blk.0.attn_q.weight"][0] == "u8-row", methods
+        assert methods["blk.1.attn_q.weight"][0] == "u4", methods
+
+
+def check_default_name_of_the_output():
+    with Folder() as folder:
+        source = folder / "little.gguf"
+        source.write_bytes(STORIES.read_bytes())
+        expect(run("compress", source, "--method", "u4"), 0)
+        assert (folder / "little-u4.gguf").is_file()
+        expect(run("restore", folder / "little-u4.gguf", "--type", "f32"), 0)
+        assert (folder / "little-u4-f32.gguf").is_file()
+
+
+def check_inspect_adds_up():
+    with Folder() as folder:
+        out = compress(STORIES, folder / "out.gguf")
+        report = parsed("inspect", out, "--json", "--keys")
+        assert report["kind"] == "entrollm" and report["n_layers"] == 5
+        assert report["n_file_bytes"] == out.stat().st_size
+        assert sum(t["n_params"] for t in report["tensors"]) == report["n_params"]
+        assert sum(t["n_bytes"] for t in report["totals"]) == \
+            sum(t["n_bytes"] for t in report["tensors"])
+        assert report["keys"]["general.architecture"] == "llama"
+        coded = [t for t in report["tensors"] if t["method"]]
+        assert coded and all(t["bits"] > 0 and t["entropy"] > 0 for t in coded)
+        assert all(t["entropy"] is None for t in report["tensors"] if not t["method"])
+        text = expect(run("inspect", out), 0, "blk.0.attn_q.weight", "whole file", stream="out").out
+        assert "nan" not in text
+        short = expect(run("inspect", out, "--summary"), 0, "whole file", stream="out").out
+        assert "blk.0" not in short
+        for source in (STORIES, TINY):
+            parsed("inspect", source, "--json")
+            expect(run("inspect", source, "--keys"), 0, "context_length", stream="out")
+
+
+def check_verify_compares():
+    with Folder() as folder:
+        for source in (STORIES, TINY):
+            out = compress(source, folder / f"{source.stem}.gguf")
+            report = parsed("verify", out, "--json")
+            assert report["ok"] is True and report["n_tensors"] > 0
+            report = parsed("verify", out, "--source", source, "--json")
+            assert report["n_compared"] > 0 and report["max_steps"] <= 0.51, report
+
+
+def check_restore_gives_the_same_model():
+    with Folder() as folder:
+        coded = compress(STORIES, folder / "coded.gguf")
+        plain = folder / "plain.gguf"
+        report = parsed("restore", coded, plain, "--type", "f32", "--json")
+        assert report["n_file_bytes"] == plain.stat().st_size
+        text = folder / "text.txt"
+        text.write_text(TEXT)
+        a = parsed("perplexity", coded, text, "-c", "128", "--json")
+        b = parsed("perplexity", plain, text, "-c", "128", "--json")
+        assert math.isclose(a["perplexity"], b["perplexity"], rel_tol=1e-4), (a, b)
+
+
+def check_perplexity_reports():
+    with Folder() as folder:
+        text = folder / "text.txt"
+        text.write_text(TEXT)
+        report = parsed("perplexity", STORIES, text, "-c", "128", "--windows", "4", "--json")
+        assert report["n_windows"] == 4 and report["n_ctx"] == 128
+        assert math.isclose(math.exp(report["nll"]), report["perplexity"], rel_tol=1e-6)
+        plain = expect(run("perplexity", STORIES, "-f", text, "-c128", "--chunks=4", "-q"), 0)
+        assert f"{report['perplexity']:.4f}" in plain.out and plain.err == "", plain
+        piped = expect(run("perplexity", STORIES, "-f", "-", "-c", "128", "-n", "4", stdin=TEXT), 0)
+        assert piped.out == plain.out, piped
+
+
+def check_bench_reports():
+    report = parsed("bench", STORIES, "-p", "16", "-n", "4", "-d", "0,32", "-r", "2", "--json")
+    tests = [r["test"] for r in report["results"]]
+    assert tests == ["pp16 @ d0", "tg4 @ d0", "pp16 @ d32", "tg4 @ d32"], tests
+    assert all(r["tokens_per_second"] > 0 and r["deviation"] >= 0 for r in report["results"])
+    table = expect(run("bench", STORIES, "-p", "8", "-n", "2", "-d", "0", "-r", "1"), 0, "pp8 @ d0",
+                   "tg2 @ d0", "memory:", stream="out")
+    assert "\r" not in table.err
+
+
+def check_tokenize():
+    report = parsed("tokenize", STORIES, "-p", "Once upon a time", "--json")
+    assert report["n_tokens"] == len(report["tokens"]) > 3
+    ids = expect(run("tokenize", STORIES, "-p", "Once upon a time", "--ids"), 0).out.split()
+    assert [int(i) for i in ids] == report["tokens"]
+    lines = expect(run("tokenize", STORIES, stdin="Once upon a time"), 0).out.splitlines()
+    assert len(lines) == report["n_tokens"]
+    bare = parsed("tokenize", STORIES, "-p", "Once upon a time", "--no-bos", "--json")
+    assert bare["tokens"] == report["tokens"][1:]
+
+
+def check_colours_never_reach_a_pipe():
+    result = run("run", "none.gguf", "-p", "x", env={"TERM": "xterm-256color"})
+    assert "\033" not in result.err, result
+
+
+main(globals())

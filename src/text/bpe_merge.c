@@ -33,7 +33,10 @@ static inline uint32_t rank_of_pair(const en_merges *m, const char *p, uint32_t 
     return EN_NO_MERGE;
 }
 
-/* Token of the first symbol at 'p' before any merge, and its length. */
+/*
+ * Token of the first symbol at 'p' before any merge, and its length.  A byte for which a byte-level
+ * vocabulary has no token is dropped before merging, so that its neighbours may be merged.
+ */
 static inline int32_t first_symbol(const en_merges *m, const char *p, size_t n, uint32_t *length)
 {
     *length = 1;
@@ -41,6 +44,11 @@ static inline int32_t first_symbol(const en_merges *m, const char *p, size_t n, 
         return m->vocab->byte_id[(uint8_t)*p];
     *length = (uint32_t)en_utf8_length(p, n);
     return en_vocab_find(m->vocab, p, *length);
+}
+
+static inline bool is_dropped(const en_merges *m, int32_t id)
+{
+    return id < 0 && m->vocab->kind == EN_VOCAB_BYTE_LEVEL;
 }
 
 /* A symbol at the end of merging: its token, or its bytes one by one. */
@@ -95,7 +103,8 @@ static bool cut_short(const en_merges *m, const char *p, size_t n, short_word *w
         if (w->n == SHORT_SYMBOLS)
             return false;
         w->start[w->n] = (uint32_t)i;
-        w->id[w->n++] = first_symbol(m, p + i, n - i, &length);
+        w->id[w->n] = first_symbol(m, p + i, n - i, &length);
+        w->n += !is_dropped(m, w->id[w->n]);
     }
     w->start[w->n] = (uint32_t)n;
     return true;
@@ -105,7 +114,7 @@ static void merge_short(const en_merges *m, const char *p, short_word *w)
 {
     for (uint32_t i = 0; i < w->n; i++)
         rank_short(m, p, w, i);
-    for (;;) {
+    while (w->n > 1) {
         uint32_t best = 0;
         for (uint32_t i = 1; i < w->n; i++) {
             if (w->rank[i] < w->rank[best])
@@ -170,26 +179,28 @@ static uint64_t heap_item(const node *nodes, uint32_t i)
     return (uint64_t)nodes[i].rank << 32 | i;
 }
 
-/* Cuts the word into nodes; their number, or 0 when out of memory. */
-static size_t cut_long(const en_merges *m, en_merge_scratch *s, const char *p, size_t n)
+/* Cuts the word into nodes; false when out of memory. */
+static bool cut_long(const en_merges *m, en_merge_scratch *s, const char *p, size_t n,
+                     size_t *n_nodes)
 {
     size_t count = 0;
     uint32_t length;
     for (size_t i = 0; i < n; i += length) {
         if (!en_grow((void **)&s->nodes, &s->nodes_cap, count + 1, SIZE_MAX / 64, sizeof(node)))
-            return 0;
+            return false;
         node *a = &s->nodes[count];
         a->id = first_symbol(m, p + i, n - i, &length);
         a->start = (uint32_t)i;
         a->n = length;
         a->prev = count > 0 ? (uint32_t)count - 1 : NO_NODE;
-        a->next = i + length < n ? (uint32_t)count + 1 : NO_NODE;
-        count++;
+        a->next = (uint32_t)count + 1;
+        count += !is_dropped(m, a->id);
     }
+    if (count > 0)
+        s->nodes[count - 1].next = NO_NODE;
+    *n_nodes = count;
     /* A merge takes one item and adds two at most, and there are fewer merges than nodes. */
-    return en_grow((void **)&s->heap, &s->heap_cap, 2 * count, SIZE_MAX / 64, sizeof(uint64_t))
-               ? count
-               : 0;
+    return en_grow((void **)&s->heap, &s->heap_cap, 2 * count, SIZE_MAX / 64, sizeof(uint64_t));
 }
 
 static size_t push_ranked(const en_merges *m, en_merge_scratch *s, const char *p, uint32_t i,
@@ -237,11 +248,11 @@ static void merge_long(const en_merges *m, en_merge_scratch *s, const char *p, s
 static entro_status merge_long_word(const en_merges *m, en_merge_scratch *s, const char *p,
                                     size_t n, en_id_sink *sink, entro_error *err)
 {
-    size_t count = cut_long(m, s, p, n);
-    if (count == 0)
+    size_t count;
+    if (!cut_long(m, s, p, n, &count))
         return en_fail_memory(err);
     merge_long(m, s, p, count);
-    for (uint32_t i = 0; i != NO_NODE; i = s->nodes[i].next)
+    for (uint32_t i = count > 0 ? 0 : NO_NODE; i != NO_NODE; i = s->nodes[i].next)
         put_symbol(m, s->nodes[i].id, p + s->nodes[i].start, s->nodes[i].n, sink);
     return ENTRO_OK;
 }

@@ -96,6 +96,8 @@ entro_status en_code_assign(en_code *code, entro_error *err)
     }
     for (unsigned w = 0; w < code->n_words; w++)
         code->words[w].code = codes[w];
+    en_huffman_set_ranges(&code->word_ranges, bits, code->n_words);
+    en_huffman_set_ranges(&code->rare_ranges, code->rare_bits, code->n_rare);
 done:
     en_free(bits);
     en_free(codes);
@@ -131,20 +133,18 @@ size_t en_code_memory_bytes(const en_code *code)
 typedef struct gathered {
     uint8_t symbols[16];
     unsigned n_symbols, bits;
-    bool escape;
 } gathered;
 
 static void put_entries(en_code *code, const gathered *g, unsigned first, unsigned last)
 {
-    unsigned count = g->n_symbols | (g->escape ? 0x80 : 0);
     if (code->layout == EN_ENTRY_2) {
-        uint32_t e = g->symbols[0] | g->symbols[1] << 8 | g->bits << 16 | (uint32_t)count << 24;
+        uint32_t e = g->symbols[0] | g->symbols[1] << 8 | g->bits << 16 | g->n_symbols << 24;
         uint32_t *to = code->entries;
         for (unsigned i = first; i < last; i++)
             to[i] = e;
     } else if (code->layout == EN_ENTRY_7) {
-        unsigned meta = (count & 7) << 4 | (count & 0x80) | g->bits;
-        uint64_t e = (en_load64(g->symbols) & 0x00ffffffffffffff) | (uint64_t)meta << 56;
+        uint64_t meta = g->n_symbols << 4 | g->bits;
+        uint64_t e = (en_load64(g->symbols) & 0x00ffffffffffffff) | meta << 56;
         uint64_t *to = code->entries;
         for (unsigned i = first; i < last; i++)
             to[i] = e;
@@ -152,7 +152,7 @@ static void put_entries(en_code *code, const gathered *g, unsigned first, unsign
         uint8_t e[16];
         memcpy(e, g->symbols, 14);
         e[14] = (uint8_t)g->bits;
-        e[15] = (uint8_t)count;
+        e[15] = (uint8_t)g->n_symbols;
         for (unsigned i = first; i < last; i++)
             memcpy((uint8_t *)code->entries + 16 * (size_t)i, e, 16);
     }
@@ -167,18 +167,18 @@ static void fill_entries(en_code *code, unsigned max_symbols, const gathered *g,
         if (w->bits > room)
             break;
         unsigned next = first + (1u << (room - w->bits));
-        gathered more = *g;
-        more.bits += w->bits;
-        memcpy(more.symbols + more.n_symbols, w->symbols,
-               g->n_symbols + w->n_symbols <= max_symbols ? w->n_symbols : 0);
-        more.n_symbols += w->n_symbols;
-        more.escape = w->escape;
-        if (w->escape && g->n_symbols == 0)
-            put_entries(code, &more, first, next); /* an escape has its entry for itself */
-        else if (w->escape || more.n_symbols > max_symbols)
+        if (w->escape && g->n_symbols == 0) {
+            gathered alone = {.symbols = {(uint8_t)code->by_code[i], code->by_code[i] >> 8}};
+            put_entries(code, &alone, first, next);
+        } else if (w->escape || g->n_symbols + w->n_symbols > max_symbols) {
             put_entries(code, g, first, next);
-        else
+        } else {
+            gathered more = *g;
+            more.bits += w->bits;
+            memcpy(more.symbols + more.n_symbols, w->symbols, w->n_symbols);
+            more.n_symbols += w->n_symbols;
             fill_entries(code, max_symbols, &more, first, next);
+        }
         first = next;
     }
     if (first < last)

@@ -22,7 +22,7 @@ enum {
     EN_WORD_MAX = 14,        /* symbols of a word, the escape included */
     EN_LOOKUP_BITS_16 = 11,  /* longest code, and look-up width, with 16 symbols ... */
     EN_LOOKUP_BITS_256 = 12, /* ... and with 256 */
-    EN_STREAMS = 8,
+    EN_STREAMS = 4,
     EN_STREAMS_MIN_SYMBOLS = 1024, /* shorter segments are one stream */
 };
 
@@ -36,7 +36,10 @@ typedef struct en_word {
     uint16_t code;
 } en_word;
 
-/* How the decoder's look-up entries are laid out. */
+/*
+ * How the decoder's look-up entries are laid out.  An escape's entry has no bits and no symbols, so
+ * looking it up again changes nothing, and holds the index of its word in its first two bytes.
+ */
 typedef enum en_entry_layout {
     EN_ENTRY_FILL, /* one word, no bits: nothing to look up */
     EN_ENTRY_2,    /* 4 bytes:  2 symbols, bits, count */
@@ -60,6 +63,7 @@ struct en_code {
     uint8_t rare_bits[EN_CODE_MAX_SYMBOLS];
     uint16_t rare_code[EN_CODE_MAX_SYMBOLS];
     uint16_t rare_by_code[EN_CODE_MAX_SYMBOLS];
+    en_huffman_ranges word_ranges, rare_ranges;
 
     /* decoder */
     en_entry_layout layout;
@@ -101,9 +105,11 @@ typedef struct en_stream {
 bool en_segment_split(const uint8_t *in, size_t n_bytes, uint8_t *out, size_t n_symbols,
                       en_stream streams[EN_STREAMS]);
 
-/* Decodes what is left of a stream, from bit 'pos' on, checking every step: the end of the stream
- * and whole streams of the reference. */
-bool en_stream_decode_ref(const en_code *code, const en_stream *stream, size_t pos, size_t n_done);
+/* Decodes the next word, bit by bit, and writes those of its symbols that the stream still lacks;
+ * false when the stream's bytes end before. */
+bool en_stream_step(const en_code *code, const en_stream *stream, size_t *bit_pos, size_t *n_done);
+/* Whether a stream's bytes end where its last word does, but for zero bits. */
+bool en_stream_ends(const en_stream *stream, size_t bit_pos);
 
 /* An empty code; the caller fills in classes, letters, tree and lengths. */
 entro_status en_code_new(en_code **out, unsigned alphabet, entro_error *err);

@@ -110,6 +110,21 @@ bool en_huffman_codes(const uint8_t *bits, unsigned n, unsigned max_bits, uint16
     return true;
 }
 
+void en_huffman_set_ranges(en_huffman_ranges *r, const uint8_t *bits, unsigned n)
+{
+    memset(r, 0, sizeof *r);
+    for (unsigned i = 0; i < n; i++)
+        r->count[bits[i]]++;
+    unsigned code = 0, place = r->count[0];
+    for (unsigned b = 1; b <= EN_HUFFMAN_MAX_BITS; b++) {
+        code <<= 1;
+        r->first[b] = (uint16_t)code;
+        r->place[b] = (uint16_t)place;
+        code += r->count[b];
+        place += r->count[b];
+    }
+}
+
 uint64_t en_huffman_total(const uint64_t *counts, unsigned n)
 {
     /* The sum of all inner nodes' weights; both queues are sorted, so the two least are at their

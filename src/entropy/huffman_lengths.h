@@ -34,6 +34,17 @@ void en_huffman_lengths(en_huffman_work *work, const uint64_t *weights, unsigned
 bool en_huffman_codes(const uint8_t *bits, unsigned n, unsigned max_bits, uint16_t *codes,
                       uint16_t *order);
 
+/* What decoding bit by bit needs: the first code of every length, how many there are, and the place
+ * of the first one in the order of all codes. */
+typedef struct en_huffman_ranges {
+    uint16_t first[EN_HUFFMAN_MAX_BITS + 1];
+    uint16_t count[EN_HUFFMAN_MAX_BITS + 1];
+    uint16_t place[EN_HUFFMAN_MAX_BITS + 1];
+} en_huffman_ranges;
+
+/* Of lengths that en_huffman_codes() accepted. */
+void en_huffman_set_ranges(en_huffman_ranges *r, const uint8_t *bits, unsigned n);
+
 /* Total bits of Huffman's code without limit over n <= 256 counts (zeros have no code). */
 uint64_t en_huffman_total(const uint64_t *counts, unsigned n);
 

@@ -16,11 +16,14 @@
  * symbols and bytes whatever the bits are, the loop runs as many turns as fit even if every one
  * used and wrote the most it can, then asks again; what is left is decoded step by step.
  *
- * An escape (a rare symbol, about one in 200) leaves the straight path: it refills and looks the
- * symbol up by itself.
+ * An escape (a rare symbol, about one in 200) leaves the straight path.  Its entry moves nothing, so
+ * the look-ups after it in the same turn idle, and only the last one is asked whether it moved.
  */
 #include "base/bytes.h"
 #include "entropy/code_words.h"
+
+/* The shape of the entries is a constant after inlining. */
+#define INLINED static inline __attribute__((always_inline))
 
 typedef struct reader {
     uint64_t bits;
@@ -49,47 +52,55 @@ static inline void refill(reader *r)
     load(r, used & 7);
 }
 
-static inline __attribute__((always_inline)) void read_rare(const en_code *code, reader *r)
+INLINED bool look_up(const void *entries, reader *r, entry_shape shape)
 {
-    refill(r);
+    size_t index = r->bits >> (64 - shape.lookup_bits);
+    unsigned used, count;
+    if (shape.bytes == 4) {
+        uint32_t e = ((const uint32_t *)entries)[index];
+        en_store32(r->out, e);
+        used = e >> 16 & 0xff;
+        count = e >> 24;
+    } else if (shape.bytes == 8) {
+        uint64_t e = ((const uint64_t *)entries)[index];
+        en_store64(r->out, e);
+        used = e >> 56 & 15;
+        count = (unsigned)(e >> 60);
+    } else {
+        const uint8_t *e = (const uint8_t *)entries + 16 * index;
+        memcpy(r->out, e, 16);
+        used = e[14];
+        count = e[15];
+    }
+    r->bits <<= used & 63;
+    r->out += count;
+    return count > 0;
+}
+
+/* After a refill, at an escape's entry: its word's symbols and the rare one. */
+static __attribute__((noinline)) reader read_escape(const en_code *code, reader r0,
+                                                    entry_shape shape)
+{
+    reader *r = &r0;
+    size_t index = r->bits >> (64 - shape.lookup_bits);
+    const uint8_t *entry = (const uint8_t *)code->entries + index * shape.bytes;
+    const en_word *w = &code->words[en_load16(entry)];
+    r->bits <<= w->bits;
+    memcpy(r->out, w->symbols, shape.max_symbols);
+    r->out += w->n_symbols;
     unsigned e = code->rare_lookup[r->bits >> 1 >> (63 - code->rare_lookup_bits)];
     r->bits <<= e >> 8;
     *r->out++ = (uint8_t)e;
-}
-
-static inline __attribute__((always_inline)) void look_up(const en_code *code, reader *r,
-                                                          entry_shape shape)
-{
-    size_t index = r->bits >> (64 - shape.lookup_bits);
-    bool escape;
-    if (shape.bytes == 4) {
-        uint32_t e = ((const uint32_t *)code->entries)[index];
-        en_store32(r->out, e);
-        r->bits <<= e >> 16 & 63;
-        r->out += e >> 24 & 0x7f;
-        escape = e >> 31;
-    } else if (shape.bytes == 8) {
-        uint64_t e = ((const uint64_t *)code->entries)[index];
-        en_store64(r->out, e);
-        r->bits <<= e >> 56 & 15;
-        r->out += e >> 60 & 7;
-        escape = e >> 63;
-    } else {
-        const uint8_t *e = (const uint8_t *)code->entries + 16 * index;
-        memcpy(r->out, e, 16);
-        r->bits <<= e[14] & 63;
-        r->out += e[15] & 0x7f;
-        escape = e[15] >> 7;
-    }
-    if (__builtin_expect(escape, 0))
-        read_rare(code, r);
+    refill(r);
+    return r0;
 }
 
 /* Turns that surely fit: bytes read past the stream's end, and symbols stored past its last one,
  * are not the concern of the caller's neighbours then. */
 static inline size_t safe_turns(const reader *r, const en_stream *stream, entry_shape shape)
 {
-    const size_t most_in = (size_t)shape.per_refill * 2 * EN_HUFFMAN_MAX_BITS / 8;
+    /* an escape takes the place of at least one look-up and uses at most twice its bits */
+    const size_t most_in = ((shape.per_refill + 1) * shape.lookup_bits + 7) / 8;
     const size_t most_out = (size_t)shape.per_refill * shape.max_symbols;
     size_t in_left = (size_t)(stream->in + stream->n_bytes - r->in);
     size_t out_left = (size_t)(stream->out + stream->n_symbols - r->out);
@@ -98,29 +109,74 @@ static inline size_t safe_turns(const reader *r, const en_stream *stream, entry_
     return in_turns < out_turns ? in_turns : out_turns;
 }
 
-static inline __attribute__((always_inline)) void turn(const en_code *code, reader *state,
-                                                       entry_shape shape)
+/* One turn of n_streams streams, whose states stay in registers from turn to turn. */
+INLINED void turns(const en_code *code, reader *state, unsigned n_streams, size_t n,
+                   entry_shape shape)
 {
-    reader r = *state;
-    for (unsigned i = 0; i < shape.per_refill; i++)
-        look_up(code, &r, shape);
-    refill(&r);
-    *state = r;
+    const void *entries = code->entries;
+    reader r[EN_STREAMS];
+    bool moved[EN_STREAMS];
+#pragma GCC unroll 8
+    for (unsigned s = 0; s < n_streams; s++)
+        r[s] = state[s];
+    while (n-- > 0) {
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < shape.per_refill; i++)
+#pragma GCC unroll 8
+            for (unsigned s = 0; s < n_streams; s++)
+                moved[s] = look_up(entries, &r[s], shape);
+#pragma GCC unroll 8
+        for (unsigned s = 0; s < n_streams; s++) {
+            refill(&r[s]);
+            if (__builtin_expect(!moved[s], 0))
+                r[s] = read_escape(code, r[s], shape);
+        }
+    }
+#pragma GCC unroll 8
+    for (unsigned s = 0; s < n_streams; s++)
+        state[s] = r[s];
 }
 
-/* The last symbols of a stream: as before, but whole look-ups only while they are sure to fit. */
-static inline __attribute__((always_inline)) bool finish(const en_code *code, reader *r,
-                                                         const en_stream *stream, entry_shape shape)
+/* A look-up where nothing may be written or used too much: false, and nothing done, when the entry
+ * is an escape or holds more than the stream. */
+INLINED bool look_up_exact(const en_code *code, const en_stream *stream, size_t *bit_pos,
+                           size_t *n_done, entry_shape shape)
+{
+    uint64_t bits = __builtin_bswap64(en_load64(stream->in + (*bit_pos >> 3))) << (*bit_pos & 7);
+    const uint8_t *e =
+        (const uint8_t *)code->entries + (bits >> (64 - shape.lookup_bits)) * shape.bytes;
+    unsigned used = shape.bytes == 8 ? e[7] & 15 : e[shape.bytes - 2];
+    unsigned count = shape.bytes == 8 ? e[7] >> 4 : e[shape.bytes - 1]; /* escape: 0 */
+    size_t n_left = stream->n_symbols - *n_done;
+    if (count == 0 || count > n_left || used > stream->n_bytes * 8 - *bit_pos)
+        return false;
+    uint8_t *out = stream->out + *n_done;
+    if (n_left >= shape.bytes)
+        memcpy(out, e, shape.bytes);
+    else
+        for (unsigned i = 0; i < count; i++)
+            out[i] = e[i];
+    *bit_pos += used;
+    *n_done += count;
+    return true;
+}
+
+/* The last symbols of a stream. */
+INLINED bool finish(const en_code *code, reader *r, const en_stream *stream, entry_shape shape)
 {
     for (size_t n; (n = safe_turns(r, stream, shape)) > 0;)
-        while (n-- > 0)
-            turn(code, r, shape);
-    size_t pos = (size_t)(r->in - stream->in) * 8 + used_bits(r);
-    return en_stream_decode_ref(code, stream, pos, (size_t)(r->out - stream->out));
+        turns(code, r, 1, n, shape);
+    size_t bit_pos = (size_t)(r->in - stream->in) * 8 + used_bits(r);
+    size_t n_done = (size_t)(r->out - stream->out);
+    while (n_done < stream->n_symbols)
+        if (!look_up_exact(code, stream, &bit_pos, &n_done, shape) &&
+            !en_stream_step(code, stream, &bit_pos, &n_done))
+            return false;
+    return en_stream_ends(stream, bit_pos);
 }
 
-static inline __attribute__((always_inline)) bool
-decode(const en_code *code, const en_stream *streams, unsigned n_streams, entry_shape shape)
+INLINED bool decode(const en_code *code, const en_stream *streams, unsigned n_streams,
+                    entry_shape shape)
 {
     reader readers[EN_STREAMS];
     for (unsigned s = 0; s < n_streams; s++) {
@@ -135,9 +191,7 @@ decode(const en_code *code, const en_stream *streams, unsigned n_streams, entry_
         }
         if (n == 0)
             break;
-        while (n-- > 0)
-            for (unsigned s = 0; s < EN_STREAMS; s++)
-                turn(code, &readers[s], shape);
+        turns(code, readers, EN_STREAMS, n, shape);
     }
     for (unsigned s = 0; s < n_streams; s++)
         if (!finish(code, &readers[s], &streams[s], shape))

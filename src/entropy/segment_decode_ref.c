@@ -1,6 +1,6 @@
 /*
  * segment_decode_ref.c - the decoder as docs/coding.md defines it, bit by bit: the truth that the
- * fast decoder is compared with, and its help where a stream ends.
+ * fast decoder is compared with, and its help where a look-up holds more than a stream lacks.
  */
 #include "base/bytes.h"
 #include "entropy/bit_io.h"
@@ -50,53 +50,49 @@ bool en_segment_split(const uint8_t *in, size_t n_bytes, uint8_t *out, size_t n_
     return n_streams == 1 || en_bits_done(&fields);
 }
 
-static const en_word *read_word(const en_code *code, en_bit_reader *r)
-{
-    /* Canonical codes of one length follow each other, so comparing with the words in the order
-     * of their codes until one matches needs no table of its own. */
-    unsigned value = 0, bits = 0;
-    for (unsigned i = 0; i < code->n_words && !r->failed; i++) {
-        const en_word *w = &code->words[code->by_code[i]];
-        for (; bits < w->bits; bits++)
-            value = value << 1 | en_bits_get1(r);
-        if (value == w->code)
-            return w;
-    }
-    return NULL;
-}
-
-static int read_rare(const en_code *code, en_bit_reader *r)
+/* Reads one canonical code, whose place in the order of all codes it returns. */
+static unsigned read_code(const en_huffman_ranges *ranges, en_bit_reader *r)
 {
     unsigned value = 0, bits = 0;
-    for (unsigned i = 0; i < code->n_rare && !r->failed; i++) {
-        unsigned rare = code->rare_by_code[i];
-        for (; bits < code->rare_bits[rare]; bits++)
-            value = value << 1 | en_bits_get1(r);
-        if (value == code->rare_code[rare])
-            return code->rare[rare];
+    while (value - ranges->first[bits] >= ranges->count[bits] && !r->failed) {
+        value = value << 1 | en_bits_get1(r);
+        bits++;
     }
-    return -1;
+    return ranges->place[bits] + value - ranges->first[bits];
 }
 
-bool en_stream_decode_ref(const en_code *code, const en_stream *stream, size_t pos, size_t n_done)
+bool en_stream_step(const en_code *code, const en_stream *stream, size_t *bit_pos, size_t *n_done)
 {
-    en_bit_reader r = {.p = stream->in, .n_bytes = stream->n_bytes, .pos = pos};
-    uint8_t *out = stream->out;
-    size_t n = stream->n_symbols;
-    while (n_done < n) {
-        const en_word *w = read_word(code, &r);
-        if (!w || r.failed)
+    en_bit_reader r = {.p = stream->in, .n_bytes = stream->n_bytes, .pos = *bit_pos};
+    unsigned place = read_code(&code->word_ranges, &r);
+    if (r.failed)
+        return false;
+    const en_word *w = &code->words[code->by_code[place]];
+    for (unsigned i = 0; i < w->n_symbols && *n_done < stream->n_symbols; i++)
+        stream->out[(*n_done)++] = w->symbols[i];
+    if (w->escape && *n_done < stream->n_symbols) {
+        place = read_code(&code->rare_ranges, &r);
+        if (r.failed)
             return false;
-        for (unsigned i = 0; i < w->n_symbols && n_done < n; i++)
-            out[n_done++] = w->symbols[i];
-        if (w->escape && n_done < n) {
-            int symbol = read_rare(code, &r);
-            if (symbol < 0 || r.failed)
-                return false;
-            out[n_done++] = (uint8_t)symbol;
-        }
+        stream->out[(*n_done)++] = code->rare[code->rare_by_code[place]];
     }
+    *bit_pos = r.pos;
+    return true;
+}
+
+bool en_stream_ends(const en_stream *stream, size_t bit_pos)
+{
+    en_bit_reader r = {.p = stream->in, .n_bytes = stream->n_bytes, .pos = bit_pos};
     return en_bits_done(&r);
+}
+
+static bool decode_stream(const en_code *code, const en_stream *stream)
+{
+    size_t bit_pos = 0, n_done = 0;
+    while (n_done < stream->n_symbols)
+        if (!en_stream_step(code, stream, &bit_pos, &n_done))
+            return false;
+    return en_stream_ends(stream, bit_pos);
 }
 
 bool en_code_decode_ref(const en_code *code, const uint8_t *in, size_t n_bytes, uint8_t *out,
@@ -107,7 +103,7 @@ bool en_code_decode_ref(const en_code *code, const uint8_t *in, size_t n_bytes, 
     en_stream streams[EN_STREAMS];
     bool ok = en_segment_split(in, n_bytes, out, n_symbols, streams);
     for (unsigned s = 0; ok && s < en_segment_streams(n_symbols); s++)
-        ok = en_stream_decode_ref(code, &streams[s], 0, 0);
+        ok = decode_stream(code, &streams[s]);
     if (!ok)
         memset(out, 0, n_symbols);
     return ok;

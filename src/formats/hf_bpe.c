@@ -188,7 +188,7 @@ static entro_status score_pieces(en_hf_vocab *v, const en_name_index *index, con
     char *joined = NULL;
     size_t cap = 0;
     for (uint32_t i = 0; i < v->n; i++)
-        v->scores[i] = v->kinds[i] == EN_TOKEN_NORMAL ? -(float)m->n : v->scores[i];
+        v->scores[i] = v->kinds[i] == EN_HF_TOKEN_NORMAL ? -(float)m->n : v->scores[i];
     for (size_t i = 0; i < m->n; i++) {
         en_span text = m->texts[i]; /* one byte longer than the piece, as the end mark needs */
         if (!en_grow((void **)&joined, &cap, text.n, SIZE_MAX, 1)) {
@@ -213,7 +213,7 @@ static entro_status score_by_merges(en_hf_vocab *v, const merge_list *m, entro_e
     entro_status status = en_name_index_reserve(&index, v->n) ? ENTRO_OK : en_fail_memory(err);
     /* Texts that come from JSON are terminated. */
     for (uint32_t i = 0; status == ENTRO_OK && i < v->n; i++)
-        if (v->kinds[i] == EN_TOKEN_NORMAL &&
+        if (v->kinds[i] == EN_HF_TOKEN_NORMAL &&
             en_name_index_find(&index, v->texts[i].p) == EN_NAME_NONE)
             en_name_index_add(&index, v->texts[i].p, i); /* the room is reserved */
     if (status == ENTRO_OK)
@@ -247,9 +247,9 @@ static entro_status read_vocab(en_hf_vocab *v, const en_json_node *vocab, const 
         int64_t id;
         if (!en_json_int(key + 1, &id) || id < 0)
             return en_fail(err, ENTRO_ERR_FORMAT, "token '%.60s' has no id", key->s);
-        en_hf_vocab_set(v, id, (en_span){key->s, key->n}, EN_TOKEN_NORMAL, 0);
+        en_hf_vocab_set(v, id, (en_span){key->s, key->n}, EN_HF_TOKEN_NORMAL, 0);
         if (unknown != NULL && en_json_is(unknown, key->s) && id < v->n)
-            v->kinds[id] = EN_TOKEN_UNKNOWN;
+            v->kinds[id] = EN_HF_TOKEN_UNKNOWN;
     }
     return ENTRO_OK;
 }
@@ -257,8 +257,8 @@ static entro_status read_vocab(en_hf_vocab *v, const en_json_node *vocab, const 
 static void mark_byte_tokens(en_hf_vocab *v)
 {
     for (uint32_t i = 0; i < v->n; i++) {
-        if (v->kinds[i] == EN_TOKEN_NORMAL && en_hf_is_byte_token(v->texts[i])) {
-            v->kinds[i] = EN_TOKEN_BYTE;
+        if (v->kinds[i] == EN_HF_TOKEN_NORMAL && en_hf_is_byte_token(v->texts[i])) {
+            v->kinds[i] = EN_HF_TOKEN_BYTE;
             v->scores[i] = 0;
         }
     }

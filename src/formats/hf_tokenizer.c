@@ -17,8 +17,8 @@ typedef struct building {
     en_meta *meta;
     entro_error *err;
     bool spm;          /* GGUF's "llama"; else "gpt2" */
-    bool from_model;   /* pieces come from tokenizer.model */
     bool space_prefix; /* a space is put in front of a text */
+    bool space_once;   /* ... of the first stretch of text only */
     bool add_bos, add_eos;
     int64_t bos, eos, unk, pad; /* of tokenizer.model; -1: none */
 } building;
@@ -40,7 +40,7 @@ static entro_status read_sentencepiece(building *b, uint32_t n_vocab)
     for (size_t i = 0; status == ENTRO_OK && i < sp.n_pieces; i++)
         en_hf_vocab_set(&b->vocab, (int64_t)i, sp.pieces[i].text, sp.pieces[i].kind,
                         sp.pieces[i].score);
-    b->spm = b->from_model = b->add_bos = true;
+    b->spm = b->add_bos = true;
     b->space_prefix = sp.add_dummy_prefix;
     b->bos = sp.bos_id;
     b->eos = sp.eos_id;
@@ -56,29 +56,36 @@ static entro_status read_sentencepiece(building *b, uint32_t n_vocab)
     return status;
 }
 
-/* Does a step of a normalizer or pre-tokenizer put a "▁" or space in front? */
-static bool step_prefixes(const en_json_node *step, const char *list)
+/* Where a normalizer or pre-tokenizer puts a "▁" or space in front: nowhere (as it was), of every
+ * stretch of text between special tokens, or of the first one. */
+static void read_prefix(building *b, const en_json_node *step)
 {
     const en_json_node *type = en_json_get(step, "type");
     const en_json_node *scheme = en_json_get(step, "prepend_scheme");
-    bool flag = true;
-    if (en_json_is(type, "Prepend"))
-        return true;
+    bool on = en_json_is(type, "Prepend");
     if (en_json_is(type, "Metaspace")) {
+        on = true;
+        en_json_bool(en_json_get(step, "add_prefix_space"), &on);
         if (scheme != NULL)
-            return !en_json_is(scheme, "never");
-        en_json_bool(en_json_get(step, "add_prefix_space"), &flag);
-        return flag;
+            on = !en_json_is(scheme, "never");
+        b->space_once |= en_json_is(scheme, "first");
+    } else if (en_json_is(type, "ByteLevel")) {
+        en_json_bool(en_json_get(step, "add_prefix_space"), &on);
     }
-    if (en_json_is(type, "ByteLevel")) {
-        flag = false;
-        en_json_bool(en_json_get(step, "add_prefix_space"), &flag);
-        return flag;
-    }
-    for (EN_JSON_EACH(inner, list != NULL ? en_json_get(step, list) : NULL))
-        if (step_prefixes(inner, NULL))
-            return true;
-    return false;
+    b->space_prefix |= on;
+}
+
+static void read_prefixes(building *b)
+{
+    const en_json_node *normalizer = en_json_get(b->files->tokenizer, "normalizer");
+    const en_json_node *splitter = en_json_get(b->files->tokenizer, "pre_tokenizer");
+    b->space_prefix = false;
+    read_prefix(b, normalizer);
+    read_prefix(b, splitter);
+    for (EN_JSON_EACH(step, en_json_get(normalizer, "normalizers")))
+        read_prefix(b, step);
+    for (EN_JSON_EACH(step, en_json_get(splitter, "pretokenizers")))
+        read_prefix(b, step);
 }
 
 static entro_status read_vocab(building *b, uint32_t n_vocab)
@@ -91,8 +98,6 @@ static entro_status read_vocab(building *b, uint32_t n_vocab)
         return en_hf_bpe_read_pair(&b->vocab, f->vocab, f->merges,
                                    en_json_get(f->config, "tokenizer_class"), n_vocab, b->meta,
                                    b->err);
-    b->space_prefix = step_prefixes(en_json_get(f->tokenizer, "normalizer"), "normalizers") ||
-                      step_prefixes(en_json_get(f->tokenizer, "pre_tokenizer"), "pretokenizers");
     return en_hf_bpe_read(&b->vocab, f->tokenizer, n_vocab, b->meta, &b->spm, b->err);
 }
 
@@ -136,30 +141,36 @@ static entro_status read_added(building *b)
     return ENTRO_OK;
 }
 
-/* Ids of added tokens whose 'flag' is set. */
-static entro_status write_flagged(building *b, const char *flag, const char *key)
+static void mark_strips(uint8_t *strips, uint32_t n, int64_t id, const en_json_node *token)
 {
-    const en_json_node *list = en_json_get(b->files->tokenizer, "added_tokens");
-    const en_json_node *map =
-        list == NULL ? en_json_get(b->files->config, "added_tokens_decoder") : NULL;
-    size_t n = 0, n_max = list != NULL ? list->n : map != NULL ? map->n : 0;
-    bool on;
-    int64_t id;
-    int32_t *ids = en_alloc(n_max, sizeof *ids);
-    if (ids == NULL)
+    bool left = false, right = false;
+    if (id < 0 || id >= n)
+        return;
+    en_json_bool(en_json_get(token, "lstrip"), &left);
+    en_json_bool(en_json_get(token, "rstrip"), &right);
+    strips[id] = (uint8_t)(left | right << 1);
+}
+
+static entro_status write_strips(building *b)
+{
+    uint32_t n = b->vocab.n;
+    uint8_t *strips = en_alloc_zero(n, 1);
+    if (strips == NULL)
         return en_fail_memory(b->err);
-    for (EN_JSON_EACH(token, list))
-        if (en_json_bool(en_json_get(token, flag), &on) && on &&
-            en_json_int(en_json_get(token, "id"), &id) && id >= 0 && id < b->vocab.n)
-            ids[n++] = (int32_t)id;
-    for (EN_JSON_MEMBERS(k, map))
-        if (en_json_bool(en_json_get(k + 1, flag), &on) && on && (id = id_of_key(k)) >= 0 &&
-            id < b->vocab.n)
-            ids[n++] = (int32_t)id;
-    en_meta_value value = {
-        .type = EN_META_I32, .is_array = true, .n = n, .data = (const uint8_t *)ids};
-    entro_status status = n > 0 ? en_meta_set(b->meta, key, &value, b->err) : ENTRO_OK;
-    en_free(ids);
+    for (EN_JSON_MEMBERS(key, en_json_get(b->files->config, "added_tokens_decoder")))
+        mark_strips(strips, n, id_of_key(key), key + 1);
+    for (EN_JSON_EACH(token, en_json_get(b->files->tokenizer, "added_tokens"))) {
+        int64_t id = -1;
+        en_json_int(en_json_get(token, "id"), &id);
+        mark_strips(strips, n, id, token);
+    }
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++)
+        any |= strips[i] != 0;
+    en_meta_value value = {.type = EN_META_U8, .is_array = true, .n = n, .data = strips};
+    entro_status status =
+        any ? en_meta_set(b->meta, "entrollm.tokenizer.strip", &value, b->err) : ENTRO_OK;
+    en_free(strips);
     return status;
 }
 
@@ -263,8 +274,13 @@ static entro_status write_surroundings(building *b)
 {
     const en_hf_tokenizer_files *f = b->files;
     const en_json_node *post = en_json_get(f->tokenizer, "post_processor");
-    if (f->tokenizer != NULL)
+    bool legacy = true;
+    if (f->tokenizer != NULL) {
+        read_prefixes(b);
         b->add_bos = false; /* unless it says so */
+    } else if (en_json_bool(en_json_get(f->config, "legacy"), &legacy)) {
+        b->space_once = b->spm && !legacy;
+    }
     read_template_processing(b, post);
     for (EN_JSON_EACH(step, en_json_get(post, "processors")))
         read_template_processing(b, step);
@@ -273,6 +289,8 @@ static entro_status write_surroundings(building *b)
     en_json_bool(en_json_get(f->config, "add_prefix_space"), &b->space_prefix);
     if (!b->spm && !b->space_prefix)
         return ENTRO_OK; /* what byte-level tokenizers do anyway */
+    if (b->space_prefix && b->space_once)
+        EN_TRY(set_bool(b, "entrollm.tokenizer.space_prefix_once", true));
     return set_bool(b, "tokenizer.ggml.add_space_prefix", b->space_prefix);
 }
 
@@ -311,8 +329,7 @@ static entro_status build(building *b, uint32_t n_vocab)
     EN_TRY(read_added(b));
     EN_TRY(write_surroundings(b));
     EN_TRY(write_special(b));
-    EN_TRY(write_flagged(b, "lstrip", "entrollm.tokenizer.lstrip"));
-    EN_TRY(write_flagged(b, "rstrip", "entrollm.tokenizer.rstrip"));
+    EN_TRY(write_strips(b));
     EN_TRY(write_template(b));
     return en_hf_vocab_write(&b->vocab, b->meta, b->spm, b->err);
 }

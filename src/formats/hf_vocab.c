@@ -21,7 +21,7 @@ entro_status en_hf_vocab_new(en_hf_vocab *v, uint32_t n, entro_error *err)
         return en_fail_memory(err);
     for (uint32_t i = 0; i < n; i++) {
         v->scores[i] = score_of_unused;
-        v->kinds[i] = EN_TOKEN_UNUSED;
+        v->kinds[i] = EN_HF_TOKEN_UNUSED;
     }
     return ENTRO_OK;
 }
@@ -37,7 +37,7 @@ void en_hf_vocab_free(en_hf_vocab *v)
     *v = (en_hf_vocab){0};
 }
 
-void en_hf_vocab_set(en_hf_vocab *v, int64_t id, en_span text, en_token_kind kind, float score)
+void en_hf_vocab_set(en_hf_vocab *v, int64_t id, en_span text, en_hf_token_kind kind, float score)
 {
     if (id < 0 || id >= v->n)
         return;
@@ -88,10 +88,10 @@ entro_status en_hf_vocab_add(en_hf_vocab *v, int64_t id, en_span text, bool spec
 {
     if (id < 0 || id >= v->n)
         return ENTRO_OK;
-    en_token_kind kind = special || looks_special(text) ? EN_TOKEN_CONTROL : EN_TOKEN_USER;
-    if (v->kinds[id] == EN_TOKEN_UNKNOWN)
-        kind = EN_TOKEN_UNKNOWN;
-    if (kind == EN_TOKEN_USER)
+    en_hf_token_kind kind = special || looks_special(text) ? EN_HF_TOKEN_CONTROL : EN_HF_TOKEN_USER;
+    if (v->kinds[id] == EN_HF_TOKEN_UNKNOWN)
+        kind = EN_HF_TOKEN_UNKNOWN;
+    if (kind == EN_HF_TOKEN_USER)
         EN_TRY(unescape_spaces(v, &text, err));
     en_hf_vocab_set(v, id, text, kind, score_of_added);
     return ENTRO_OK;
@@ -100,7 +100,7 @@ entro_status en_hf_vocab_add(en_hf_vocab *v, int64_t id, en_span text, bool spec
 int64_t en_hf_vocab_find(const en_hf_vocab *v, en_span text)
 {
     for (uint32_t i = 0; i < v->n; i++)
-        if (v->kinds[i] != EN_TOKEN_UNUSED && v->texts[i].n == text.n && text.n > 0 &&
+        if (v->kinds[i] != EN_HF_TOKEN_UNUSED && v->texts[i].n == text.n && text.n > 0 &&
             memcmp(v->texts[i].p, text.p, text.n) == 0)
             return i;
     return -1;
@@ -148,7 +148,7 @@ entro_status en_hf_vocab_write(en_hf_vocab *v, en_meta *meta, bool with_scores, 
     if (status == ENTRO_OK)
         status = en_meta_set(meta, "tokenizer.ggml.token_type", &kinds, err);
     for (uint32_t i = 0; i < v->n; i++) /* the names go now */
-        if (v->kinds[i] == EN_TOKEN_UNUSED)
+        if (v->kinds[i] == EN_HF_TOKEN_UNUSED)
             v->texts[i] = (en_span){NULL, 0};
     en_free(names);
     return status;

@@ -9,14 +9,14 @@
 #include "formats/metadata.h"
 
 /* GGUF's and SentencePiece's numbers. */
-typedef enum en_token_kind {
-    EN_TOKEN_NORMAL = 1,
-    EN_TOKEN_UNKNOWN = 2,
-    EN_TOKEN_CONTROL = 3,
-    EN_TOKEN_USER = 4,
-    EN_TOKEN_UNUSED = 5,
-    EN_TOKEN_BYTE = 6
-} en_token_kind;
+typedef enum en_hf_token_kind {
+    EN_HF_TOKEN_NORMAL = 1,
+    EN_HF_TOKEN_UNKNOWN = 2,
+    EN_HF_TOKEN_CONTROL = 3,
+    EN_HF_TOKEN_USER = 4,
+    EN_HF_TOKEN_UNUSED = 5,
+    EN_HF_TOKEN_BYTE = 6
+} en_hf_token_kind;
 
 enum { EN_HF_MAX_VOCAB = 1 << 24 };
 
@@ -34,7 +34,7 @@ entro_status en_hf_vocab_new(en_hf_vocab *v, uint32_t n, entro_error *err);
 void en_hf_vocab_free(en_hf_vocab *v); /* a zeroed one is fine */
 
 /* Ids beyond the vocabulary are left out: the model has no row for them. */
-void en_hf_vocab_set(en_hf_vocab *v, int64_t id, en_span text, en_token_kind kind, float score);
+void en_hf_vocab_set(en_hf_vocab *v, int64_t id, en_span text, en_hf_token_kind kind, float score);
 /* An added token: control when it is special or looks so, else taken out of any text (a ▁ in it
  * stands for a space). */
 entro_status en_hf_vocab_add(en_hf_vocab *v, int64_t id, en_span text, bool special,

@@ -65,7 +65,7 @@ static entro_status damaged(const en_reader *r, entro_error *err)
 static entro_status read_piece(en_sentencepiece *sp, en_span bytes, entro_error *err)
 {
     en_reader r = en_reader_of(bytes.p, bytes.n);
-    en_spm_piece piece = {.kind = EN_TOKEN_NORMAL};
+    en_spm_piece piece = {.kind = EN_HF_TOKEN_NORMAL};
     for (field f; next_field(&r, &f);) {
         uint32_t bits = (uint32_t)f.integer;
         if (f.number == 1)
@@ -73,10 +73,10 @@ static entro_status read_piece(en_sentencepiece *sp, en_span bytes, entro_error 
         else if (f.number == 2)
             memcpy(&piece.score, &bits, sizeof bits);
         else if (f.number == 3)
-            piece.kind = (en_token_kind)bits;
+            piece.kind = (en_hf_token_kind)bits;
     }
-    if (r.failed || piece.text.n == 0 || !isfinite(piece.score) || piece.kind < EN_TOKEN_NORMAL ||
-        piece.kind > EN_TOKEN_BYTE)
+    if (r.failed || piece.text.n == 0 || !isfinite(piece.score) ||
+        piece.kind < EN_HF_TOKEN_NORMAL || piece.kind > EN_HF_TOKEN_BYTE)
         return en_fail(err, ENTRO_ERR_FORMAT, "is no SentencePiece model: piece %zu is damaged",
                        sp->n_pieces);
     if (!en_grow((void **)&sp->pieces, &sp->cap_pieces, sp->n_pieces + 1, EN_HF_MAX_VOCAB,

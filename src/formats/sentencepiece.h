@@ -16,7 +16,7 @@
 typedef struct en_spm_piece {
     en_span text; /* in the file */
     float score;
-    en_token_kind kind;
+    en_hf_token_kind kind;
 } en_spm_piece;
 
 typedef struct en_sentencepiece {

@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""Containers that the program writes, read by a second decoder and quantized a second time with NumPy.
+
+For small models and every method and table, and for the model in ENTRO_MODEL with one method:
+  - the gguf package lists every tensor; keys, checksums, alignment and padding are as docs/format.md says;
+  - the codes that tests/oracle/decode_container.py reads are those that NumPy computes from the source, and so are steps
+    and offsets, bit for bit;
+  - "entrollm restore --type f32" gives the same weights, bit for bit.
+"""
+import ctypes
+import ctypes.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+try:
+    import numpy as np
+    import gguf
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+from decode_container import decode_payloads, open_container
+
+PROGRAM = os.environ.get("ENTROLLM", "")
+SHARED = pathlib.Path(os.environ.get("ENTRO_SHARED", ""))
+METHODS = ["u8", "u4", "u8-row", "u4-row"]
+
+
+# ---- sources as {name: f32 array} ----------------------------------------------------------------
+
+
+def floats_of(t):
+    """A tensor of a GGUFReader, rows x columns."""
+    shape = [int(n) for n in reversed(t.shape)]
+    return gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32).reshape(shape)
+
+
+def gguf_source(path):
+    return {t.name: floats_of(t) for t in gguf.GGUFReader(path).tensors}
+
+
+def hf_source(folder):
+    """A llama folder with bf16 weights, under GGUF's names and with its row order of q and k."""
+    config = json.loads((folder / "config.json").read_text())
+    data = (folder / "model.safetensors").read_bytes()
+    n_head = int.from_bytes(data[:8], "little")
+    tensors = {}
+    for name, info in json.loads(data[8:8 + n_head]).items():
+        if name == "__metadata__":
+            continue
+        assert info["dtype"] == "BF16"
+        a, b = (8 + n_head + x for x in info["data_offsets"])
+        w = (np.frombuffer(data[a:b], "<u2").astype(np.uint32) << 16).view(np.float32)
+        w = w.reshape(info["shape"])
+        for part, heads in (("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")):
+            if part in name:
+                w = w.reshape(config[heads], 2, -1, w.shape[1]).swapaxes(1, 2).reshape(w.shape)
+        tensors[gguf_name(name)] = w
+    return tensors
+
+
+def gguf_name(name):
+    for old, new in (("model.layers.", "blk."), ("self_attn.q_proj", "attn_q"), ("self_attn.k_proj", "attn_k"),
+                     ("self_attn.v_proj", "attn_v"), ("self_attn.o_proj", "attn_output"),
+                     ("mlp.gate_proj", "ffn_gate"), ("mlp.up_proj", "ffn_up"), ("mlp.down_proj", "ffn_down"),
+                     ("post_attention_layernorm", "ffn_norm"), ("input_layernorm", "attn_norm"),
+                     ("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")):
+        name = name.replace(old, new)
+    return name
+
+
+def write_odd_model(path):
+    """Tensors of every sign, constant ones, wide and narrow ones."""
+    random = np.random.default_rng(3)
+    writer = gguf.GGUFWriter(path, "llama")
+
+    def add(name, w):
+        writer.add_tensor(name, np.ascontiguousarray(w, np.float32))
+
+    bell = random.standard_normal((100, 64)).astype(np.float32)
+    add("bell.weight", bell)
+    add("positive.weight", abs(bell) + 0.25)
+    add("negative.weight", -abs(bell))
+    add("zero.weight", bell * 0)
+    add("constant.weight", bell * 0 - 0.3)
+    mixed = bell.copy()
+    mixed[3], mixed[5], mixed[7], mixed[9] = abs(mixed[3]), -abs(mixed[5]), 0, 1.5
+    mixed[11] *= 1e-20
+    mixed[13] *= 1e-44
+    mixed[15, 7] = 300
+    add("mixed.weight", mixed)
+    add("wide.weight", random.standard_normal((2, 70000)))
+    add("narrow.weight", random.standard_normal((5001, 1)))
+    add("odd.weight", random.laplace(size=(77, 333)))
+    add("small.weight", random.standard_normal((3, 5)))
+    add("norm.weight", random.standard_normal(64))
+    add("cube.weight", random.standard_normal((3, 16, 32)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+# ---- the methods, once more ----------------------------------------------------------------------
+
+
+def quantize(w, method):
+    """Codes, steps and offsets by docs/methods.md, every operation in f32."""
+    one = np.float32(1)
+    bits = 8 if method.startswith("u8") else 4
+    groups = w if method.endswith("-row") else w.reshape(1, -1)
+    lo, hi = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
+    most = np.float32(2**bits - 1)
+    positive, negative = lo >= 0, hi <= 0
+    with np.errstate(divide="ignore", over="ignore"):
+        s = most / np.where(positive, hi, np.where(negative, -lo, hi - lo))
+    constant = (lo == hi) | np.isinf(s)
+    s = np.where(constant, one, np.where(negative & ~positive, -s, s))
+    z = np.where(constant, lo, np.where(positive | negative, np.float32(0), lo))
+    assert s.dtype == z.dtype == np.float32
+    q = np.clip(np.rint((groups - z) * s), 0, most).astype(np.uint8)
+    return q.reshape(w.shape), (one / s).ravel(), z.ravel()
+
+
+# ---- checks --------------------------------------------------------------------------------------
+
+
+def load_hash():
+    name = ctypes.util.find_library("xxhash")
+    if name is None:
+        print("note: no libxxhash, checksums are not compared")
+        return None
+    function = ctypes.CDLL(name).XXH3_64bits
+    function.restype, function.argtypes = ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_size_t]
+    return lambda a: function(np.ascontiguousarray(a).ctypes.data, a.nbytes)
+
+
+def run(*arguments):
+    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"failed: {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def text(reader, key):
+    return bytes(reader.fields[key].parts[-1]).decode()
+
+
+def check_file(reader, path, source, recipe, hash64):
+    tensors = [t for t in reader.tensors if not t.name.startswith("entrollm.table.")]
+    assert sorted(t.name for t in tensors) == sorted(source), "the gguf package lists other tensors"
+    assert text(reader, "entrollm.recipe") == recipe
+    assert text(reader, "entrollm.tool").startswith("entrollm ")
+    assert "/" not in text(reader, "entrollm.source")
+    assert int(reader.fields["entrollm.n_params"].parts[-1][0]) == sum(w.size for w in source.values())
+    assert int(reader.fields["general.alignment"].parts[-1][0]) == 64
+    field = reader.fields["entrollm.hashes"]
+    hashes = [int(field.parts[i][0]) for i in field.data]
+    assert len(hashes) == len(reader.tensors)
+    if hash64 is not None:
+        assert hashes == [hash64(t.data) for t in reader.tensors], "checksums differ"
+    end = max(int(t.data_offset) + int(t.n_bytes) for t in reader.tensors)
+    assert path.stat().st_size == (end + 63) // 64 * 64
+
+
+def is_coded(w):
+    return w.ndim == 2 and w.size >= 1024
+
+
+def check_values(reader, restored, source, method):
+    payloads, plain = open_container(reader)
+    assert set(payloads) == {name for name, w in source.items() if is_coded(w)}
+    names = list(payloads)
+    decoded = dict(zip(names, decode_payloads([payloads[name] for name in names])))
+    for name, w in source.items():
+        if name in plain:
+            ours = floats_of(plain[name])
+            assert w.ndim > 1 or plain[name].tensor_type.name == "F32"
+            assert np.array_equal(ours, w), f"{name} differs from the source's"
+        else:
+            p = payloads[name]
+            q, steps, offsets = quantize(w, method)
+            assert p.method == method
+            assert np.array_equal(decoded[name], q), f"codes of {name} differ"
+            assert np.array_equal(p.steps, steps) and np.array_equal(p.offsets, offsets), f"grids of {name} differ"
+            ours = p.weights(decoded[name])
+            counts = np.bincount(q.ravel()) / q.size
+            entropy = -np.sum(counts[counts > 0] * np.log2(counts[counts > 0]))
+            assert abs(p.entropy - entropy) < 1e-6, f"entropy of {name}"
+        assert np.array_equal(restored[name], ours), f"{name} is restored differently"
+    return sum(p.n_rows * p.n_cols for p in payloads.values())
+
+
+def check(label, path, source, method, table, folder, hash64):
+    container, restored = folder / "coded.gguf", folder / "restored.gguf"
+    run("compress", path, container, "--method", method, "--table", table, "--force")
+    run("restore", container, restored, "--type", "f32", "--force")
+    reader = gguf.GGUFReader(container)
+    check_file(reader, container, source, f"{method} table={table}", hash64)
+    n = check_values(reader, gguf_source(restored), source, method)
+    print(f"ok: {label}, {method}, table={table}: {n} coded weights agree")
+    sys.stdout.flush()
+
+
+def main():
+    models = SHARED / "data" / "models"
+    if not PROGRAM or not models.is_dir():
+        print("skipped: ENTROLLM or ENTRO_SHARED is not set")
+        return 77
+    hash64 = load_hash()
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        odd = folder / "odd.gguf"
+        write_odd_model(odd)
+        stories = models / "stories260k" / "stories260K.gguf"
+        tiny = models / "tinystories-656k"
+        for label, path, source in (("odd shapes", odd, gguf_source(odd)), ("stories260k", stories, gguf_source(stories)),
+                                    ("tinystories-656k", tiny, hf_source(tiny))):
+            for method in METHODS:
+                for table in ("tensor", "model"):
+                    check(label, path, source, method, table, folder, hash64)
+        model = os.environ.get("ENTRO_MODEL", "")
+        if model:
+            check(pathlib.Path(model).name, model, gguf_source(model), "u4", "tensor", folder, hash64)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -39,7 +39,7 @@ def main():
           f"{u8['entropy']:.2f}.  Perplexity: lower is better; two windows of a short text,\n"
           "  so rough.")
     if loss > 10:
-        print(f"  Plain u4 with one scale a tensor destroys this model (perplexity x {loss:.0f}): "
+        print(f"  Plain u4 with one scale a tensor destroys this model (perplexity x {loss:.0e}): "
               "16 levels\n  cannot span a tensor's outliers.  Kept here because the scheme is "
               "published so.")
 

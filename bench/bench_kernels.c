@@ -168,7 +168,7 @@ static void bench_matmul(const en_kernels *k)
     static const struct {
         size_t n_rows, n_cols, n_tokens;
     } shapes[] = {{16, 576, 12},   {32, 576, 512}, {32, 1536, 512},
-                  {16, 8960, 512}, {64, 64, 64},   {4, 1536, 1}};
+                  {32, 8960, 512}, {64, 64, 64},   {4, 1536, 1}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         operands o = {.k = k,
                       .n = shapes[i].n_cols,

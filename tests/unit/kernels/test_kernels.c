@@ -361,7 +361,7 @@ static void check_matmul(const en_kernels *k, size_t n_rows, size_t n_cols, size
     float *w = place_floats(0, n_rows * n_cols), *x = place_floats(1, x_floats);
     float *y = place(2, y_floats * sizeof *y), *alone = place(3, y_floats * sizeof *alone);
     uint32_t gap;
-    memset(&gap, 0xA5, sizeof gap);
+    memset(&gap, 0xA5, sizeof gap); /* what place() fills with */
     k->matmul_f32(w, n_rows, n_cols, x, x_stride, n_tokens, y, y_stride);
     check_canary(y);
     for (size_t t = 0; t < n_tokens; t++) {

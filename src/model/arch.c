@@ -3,6 +3,8 @@
  */
 #include "model/arch.h"
 
+#include <stdio.h>
+
 static const en_arch *const table[] = {
     &en_arch_llama,
     &en_arch_mistral,
@@ -19,7 +21,10 @@ const en_arch *en_arch_find(en_span name)
     return NULL;
 }
 
-const char *en_arch_names(void)
+void en_arch_list(char *out, size_t n_out)
 {
-    return "llama, mistral, phi3, qwen2";
+    size_t n = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof table / sizeof table[0] && n < n_out; i++)
+        n += (size_t)snprintf(out + n, n_out - n, "%s%s", i > 0 ? ", " : "", table[i]->name);
 }

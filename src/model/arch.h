@@ -27,8 +27,8 @@ typedef struct en_arch {
 
 /* NULL when there is none of that name. */
 const en_arch *en_arch_find(en_span name);
-/* "llama, mistral, ..." for messages. */
-const char *en_arch_names(void);
+/* "llama, mistral, ..." for messages; shortened to n_out bytes, terminated. */
+void en_arch_list(char *out, size_t n_out);
 
 extern const en_arch en_arch_llama;
 extern const en_arch en_arch_mistral;

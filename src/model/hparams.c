@@ -121,11 +121,13 @@ static entro_status find_arch(en_hparams *hp, const en_meta *meta, entro_error *
         return en_fail(err, ENTRO_ERR_FORMAT,
                        "no key general.architecture: this file holds no language model");
     hp->arch = en_arch_find(name);
-    if (hp->arch == NULL)
-        return en_fail(err, ENTRO_ERR_UNSUPPORTED,
-                       "architecture '%.*s' is not known here; known ones: %s",
-                       (int)(name.n < 64 ? name.n : 64), name.p, en_arch_names());
-    return ENTRO_OK;
+    if (hp->arch != NULL)
+        return ENTRO_OK;
+    char known[256];
+    en_arch_list(known, sizeof known);
+    return en_fail(err, ENTRO_ERR_UNSUPPORTED,
+                   "architecture '%.*s' is not known here; known ones: %s",
+                   (int)(name.n < 64 ? name.n : 64), name.p, known);
 }
 
 entro_status en_hparams_read(en_hparams *hp, const en_meta *meta, entro_error *err)

@@ -270,8 +270,9 @@ static void add_totals(compression *c)
 {
     const en_quantizer *q = &c->quantizer;
     totals *t = &c->totals;
-    double n = (double)en_histogram_total(q->histogram);
-    t->n_weights += en_histogram_total(q->histogram);
+    uint64_t n_weights = q->plan.n_rows * q->plan.n_cols;
+    double n = (double)n_weights;
+    t->n_weights += n_weights;
     t->entropy_bits += q->plan.entropy * n;
     t->huffman_bits += q->plan.huffman_bits * n;
     t->error += q->error;

@@ -75,10 +75,10 @@ static entro_status start_payload(en_encoder *e, bool model_table, entro_error *
     en_payload plan = e->q->plan;
     const en_payload_part *parts = plan.parts;
     size_t n_front = (size_t)parts[EN_PART_SEGMENTS].offset;
+    /* A guess that is rarely too small; more room is made when it is. */
     double n_symbols = (double)plan.n_rows * (double)plan.n_cols;
-    double bits = en_code_cost(e->code, e->q->histogram);
-    size_t guess =
-        n_front + (size_t)(n_symbols * bits / 8 * 1.01) + (size_t)plan.n_segments * 64 + 4096;
+    size_t guess = n_front + (size_t)(n_symbols * plan.huffman_bits / 8 * 1.02) +
+                   (size_t)plan.n_segments * 64 + 4096;
     if (!reserve(&e->payload, &e->cap, guess))
         return en_fail_memory(err);
     memset(e->payload, 0, n_front);

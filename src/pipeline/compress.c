@@ -226,6 +226,7 @@ static entro_status measure(compression *c, entro_error *err)
             continue;
         uint64_t n_bytes = en_source_tensor(c->source, i)->n_bytes;
         entro_status status = measure_tensor(c, i, n_bytes, err);
+        en_source_forget(c->source, en_source_tensor(c->source, i));
         if (status != ENTRO_OK)
             return fail_at_tensor(c, i, status, err);
         c->done += n_bytes;
@@ -285,6 +286,7 @@ static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro
 {
     uint64_t n_bytes = en_source_tensor(c->source, i)->n_bytes, half = n_bytes / 2;
     EN_TRY(quantize(c, i, half, err));
+    en_source_forget(c->source, en_source_tensor(c->source, i));
     int slot = en_model_codes_slot(c->choices[i].method->bits);
     en_code *own = NULL;
     if (!c->recipe.model_table) {

@@ -6,7 +6,12 @@
 #include "base/memory.h"
 #include "kernels/kernels.h"
 
-enum { CHUNK_ELEMS = 1 << 24, PIECE = 1024 };
+enum {
+    CHUNK_ELEMS = 1 << 24,
+    PIECE = 1024,
+    /* Source bytes of a tensor that may stay mapped between passes: mapping them again costs time. */
+    RESIDENT_BYTES = 64 << 20
+};
 
 void en_quantizer_need_add(en_quantizer_need *need, const en_tensor *tensor,
                            const en_quant_method *method)
@@ -208,7 +213,8 @@ static entro_status pass(en_quantizer *q, en_job_fn fn, uint64_t done, uint64_t 
     for (uint32_t first = 0; first < n; first += chunk) {
         uint32_t n_now = n - first < chunk ? n - first : chunk;
         EN_TRY(en_job_run(q->job, fn, q, first, n_now, err));
-        en_source_forget(q->source, q->tensor);
+        if (q->tensor->n_bytes > RESIDENT_BYTES)
+            en_source_forget(q->source, q->tensor);
         uint64_t moved = (uint64_t)((double)n_bytes * (first + n_now) / n);
         EN_TRY(en_job_reach(q->job, q->tensor->name, done + moved, err));
     }

@@ -2,8 +2,11 @@
 #include "pipeline/pipeline.h"
 
 #include <math.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "container/container.h"
 #include "container/format_keys.h"
@@ -268,6 +271,73 @@ static void failed_write_leaves_the_old_file(void **state)
     unlink(path);
 }
 
+static bool die(void *user, const entro_progress *p)
+{
+    (void)user;
+    if (p->done > 0)
+        raise(SIGKILL);
+    return true;
+}
+
+static void kill_leaves_the_old_file(void **state)
+{
+    (void)state;
+    const char *path = test_path("o");
+    for (int old = 0; old < 2; old++) {
+        if (old)
+            test_file_write(path, (const uint8_t *)"old", 3);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            entro_compress_options opt = options("u8", "tensor");
+            opt.overwrite = true;
+            opt.progress = die;
+            en_compress(stories, path, &opt, NULL, NULL);
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        assert_int_equal(access(path, F_OK), old ? 0 : -1);
+    }
+    size_t n;
+    uint8_t *bytes = test_file_read(path, &n);
+    assert_true(n == 3 && memcmp(bytes, "old", 3) == 0);
+    free(bytes);
+    unlink(path);
+}
+
+/* In a child with its own view of the file system. */
+static int compress_to_a_full_disk(void)
+{
+    if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+        return 77;
+    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+    if (mount("tmpfs", g_folder, "tmpfs", 0, "size=100k") != 0)
+        return 77;
+    entro_error err = {0};
+    entro_status status = en_compress(stories, test_path("o"), NULL, NULL, &err);
+    bool named = strstr(err.where, test_path("o")) != NULL;
+    return status == ENTRO_ERR_NO_SPACE && named && test_folder_count() == 0 ? 0 : 1;
+}
+
+static void full_disk_leaves_nothing(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(compress_to_a_full_disk());
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) {
+        print_message("no file system could be mounted\n");
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +350,8 @@ int main(void)
         cmocka_unit_test(refuses_bad_arguments),
         cmocka_unit_test(cancelling_leaves_nothing),
         cmocka_unit_test(failed_write_leaves_the_old_file),
+        cmocka_unit_test(kill_leaves_the_old_file),
+        cmocka_unit_test(full_disk_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
 }

@@ -58,13 +58,13 @@ def pip_download(requirement, digest, folder):
     with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as f:
         f.write(line + "\n")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
-               "--disable-pip-version-check", "--progress-bar=off", "--retries=5",
+               "--disable-pip-version-check", "--progress-bar=off", "--retries=3",
                "-d", str(folder), "-r", f.name]
     try:
-        for attempt in range(3):
+        for attempt in range(2):
             if subprocess.run(command).returncode == 0:
                 return next(folder.glob("*.whl"))
-            print(f"attempt {attempt + 1} of 3 failed", flush=True)
+            print(f"attempt {attempt + 1} of 2 failed", flush=True)
     finally:
         pathlib.Path(f.name).unlink()
     sys.exit(f"{requirement} could not be downloaded; without a network, put the file here by hand")

@@ -23,7 +23,7 @@ say() {
 give_up() {
     if [ -n "$1" ] && [ -s "$1" ]; then
         printf '\n--- the last lines of %s ---\n' "$1" >&2
-        tail -n 30 "$1" >&2
+        tail -n 20 "$1" >&2
         printf '%s\n' '---' >&2
     fi
     shift

@@ -16,9 +16,10 @@ typedef struct building {
     en_hf_vocab vocab;
     en_meta *meta;
     entro_error *err;
-    bool spm;          /* GGUF's "llama"; else "gpt2" */
-    bool space_prefix; /* a space is put in front of a text */
-    bool space_once;   /* ... of the first stretch of text only */
+    bool spm;              /* GGUF's "llama"; else "gpt2" */
+    bool space_prefix;     /* a space is put in front of a text */
+    bool space_once;       /* ... of the first stretch of text only */
+    bool space_if_missing; /* ... and only of one that does not start with a space */
     bool add_bos, add_eos;
     int64_t bos, eos, unk, pad; /* of tokenizer.model; -1: none */
 } building;
@@ -69,6 +70,7 @@ static void read_prefix(building *b, const en_json_node *step)
         if (scheme != NULL)
             on = !en_json_is(scheme, "never");
         b->space_once |= en_json_is(scheme, "first");
+        b->space_if_missing = true;
     } else if (en_json_is(type, "ByteLevel")) {
         en_json_bool(en_json_get(step, "add_prefix_space"), &on);
     }
@@ -291,6 +293,8 @@ static entro_status write_surroundings(building *b)
         return ENTRO_OK; /* what byte-level tokenizers do anyway */
     if (b->space_prefix && b->space_once)
         EN_TRY(set_bool(b, "entrollm.tokenizer.space_prefix_once", true));
+    if (b->space_prefix && b->space_if_missing)
+        EN_TRY(set_bool(b, "entrollm.tokenizer.space_prefix_if_missing", true));
     return set_bool(b, "tokenizer.ggml.add_space_prefix", b->space_prefix);
 }
 
@@ -418,7 +422,7 @@ static entro_status load_and_build(folder_files *f, en_meta *meta, const char *f
                                    .template_text = f->text[TEMPLATE_TEXT]};
     entro_status status = en_hf_tokenizer_build(meta, &files, n_vocab, err);
     if (status != ENTRO_OK)
-        en_error_place(err, "%s: tokenizer", folder);
+        en_error_place(err, "%s (tokenizer)", folder);
     return status;
 }
 

@@ -5,10 +5,12 @@
  * tokenizer.json; else from vocab.json and merges.txt.  Added tokens, special ids and the chat
  * template are gathered from all files that may name them.
  *
- * Two keys are our own, for what GGUF cannot say; they are written when they say something:
- *   entrollm.tokenizer.strip              u8 a token: 1 swallows white space before it, 2 after it
- *   entrollm.tokenizer.space_prefix_once  the space goes in front of the first stretch of text
- *                                         only, not after each special token
+ * Three keys are our own, for what GGUF cannot say; they are written when they say something:
+ *   entrollm.tokenizer.strip                    u8 a token: 1 swallows white space before it, 2
+ *                                               after it
+ *   entrollm.tokenizer.space_prefix_once        the space goes in front of the first stretch of
+ *                                               text only, not after each special token
+ *   entrollm.tokenizer.space_prefix_if_missing  and only where there is none yet (Metaspace)
  */
 #ifndef EN_FORMATS_HF_TOKENIZER_H
 #define EN_FORMATS_HF_TOKENIZER_H

@@ -242,6 +242,8 @@ static void reads_metaspace_schemes(void **state)
                          cases[i].prefix);
         assert_int_equal(en_meta_bool(meta, "entrollm.tokenizer.space_prefix_once", false),
                          cases[i].once);
+        assert_int_equal(en_meta_bool(meta, "entrollm.tokenizer.space_prefix_if_missing", false),
+                         cases[i].prefix);
         done();
     }
 }

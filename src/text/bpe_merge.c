@@ -51,19 +51,25 @@ static inline bool is_dropped(const en_merges *m, int32_t id)
     return id < 0 && m->vocab->kind == EN_VOCAB_BYTE_LEVEL;
 }
 
-/* A symbol at the end of merging: its token, or its bytes one by one. */
+/*
+ * A symbol at the end of merging: its token, or its bytes one by one.  When not all of these have
+ * tokens it is unknown, and a run of unknown characters is one unknown token.
+ */
 static void put_symbol(const en_merges *m, int32_t id, const char *p, size_t n, en_id_sink *sink)
 {
     if (id >= 0) {
         en_id_sink_put(sink, id);
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        int32_t byte = m->vocab->byte_id[(uint8_t)p[i]];
-        if (byte < 0)
-            byte = m->unknown;
-        if (byte >= 0)
-            en_id_sink_put(sink, byte);
+    bool has_bytes = true;
+    for (size_t i = 0; i < n; i++)
+        has_bytes &= m->vocab->byte_id[(uint8_t)p[i]] >= 0;
+    if (has_bytes) {
+        for (size_t i = 0; i < n; i++)
+            en_id_sink_put(sink, m->vocab->byte_id[(uint8_t)p[i]]);
+    } else if (m->unknown >= 0 && !sink->after_unknown) {
+        en_id_sink_put(sink, m->unknown);
+        sink->after_unknown = true;
     }
 }
 

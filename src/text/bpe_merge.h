@@ -14,7 +14,7 @@ enum { EN_MERGES_MAX = 1 << 22 };
 
 typedef struct en_merges {
     const en_vocab *vocab;
-    int32_t unknown;  /* for bytes that have no token; -1: they are dropped */
+    int32_t unknown;  /* for characters without token or byte tokens; -1: dropped */
     bool whole_words; /* a word that is a token is not split */
     struct en_merge_pair {
         int32_t left, right; /* left < 0: free */
@@ -30,6 +30,7 @@ typedef struct en_id_sink {
     int32_t *ids;
     size_t n_max;
     size_t n;
+    bool after_unknown; /* the last one stands for unknown characters */
 } en_id_sink;
 
 static inline void en_id_sink_put(en_id_sink *sink, int32_t id)
@@ -37,6 +38,7 @@ static inline void en_id_sink_put(en_id_sink *sink, int32_t id)
     if (sink->n < sink->n_max)
         sink->ids[sink->n] = id;
     sink->n++;
+    sink->after_unknown = false;
 }
 
 /* Memory for long words, kept from word to word; zeroed at first, en_merge_scratch_free at last. */

@@ -21,7 +21,7 @@ entro_status en_byte_level_encode(const en_tokenizer *t, en_merge_scratch *scrat
                                   size_t n, en_id_sink *sink, entro_error *err)
 {
     char *composed = NULL;
-    if (t->pre->composes) {
+    if (t->composes) {
         EN_TRY(en_compose(p, n, &composed, &n, err));
         if (composed != NULL)
             p = composed;

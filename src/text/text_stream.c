@@ -3,6 +3,9 @@
  *
  * Bytes that may still become a character (at most three) are held back.  A byte that cannot comes
  * out as U+FFFD, one for each longest beginning of a sequence, as Unicode recommends.
+ *
+ * The space that encoding puts in front of a text is taken off again only in a stream that begins
+ * with BOS.  One that does not may go on from a prompt, and there the space separates two words.
  */
 #include "base/memory.h"
 #include "text/tokenizer_parts.h"
@@ -11,7 +14,8 @@
 struct en_text_stream {
     const en_tokenizer *t;
     bool show_special;
-    bool at_start; /* no text yet: the space that encoding adds is taken off */
+    bool is_new;   /* no token yet */
+    bool at_start; /* BOS, no text yet: the space that encoding adds is taken off */
     char held[4];
     size_t n_held;
     char *bytes; /* held bytes and those of the token */
@@ -29,7 +33,7 @@ entro_status en_text_stream_new(en_text_stream **out, const en_tokenizer *t, boo
         return en_fail_memory(err);
     s->t = t;
     s->show_special = show_special;
-    s->at_start = t->adds_space;
+    s->is_new = true;
     return ENTRO_OK;
 }
 
@@ -105,6 +109,9 @@ entro_status en_text_stream_put(en_text_stream *s, int32_t id, const char **text
     if (!en_grow((void **)&s->bytes, &s->bytes_cap, n_most, SIZE_MAX / 4, 1) ||
         !en_grow((void **)&s->text, &s->text_cap, 3 * n_most + 1, SIZE_MAX / 4, 1))
         return en_fail_memory(err);
+    if (s->is_new)
+        s->at_start = s->t->adds_space && id == s->t->bos;
+    s->is_new = false;
     token = shown_bytes(s, id);
     if (token.n == 0)
         return ENTRO_OK;
@@ -126,6 +133,6 @@ entro_status en_text_stream_finish(en_text_stream *s, const char **text, size_t 
         *n_text = release(s, s->held, s->n_held, true);
         *text = s->text;
     }
-    s->at_start = s->t->adds_space;
+    s->is_new = true;
     return ENTRO_OK;
 }

@@ -145,6 +145,7 @@ static void read_options(en_tokenizer *t, const en_meta *meta)
     t->adds_space = pieces && en_meta_bool(meta, "tokenizer.ggml.add_space_prefix", true);
     t->adds_space_once = en_meta_bool(meta, "entrollm.tokenizer.space_prefix_once", false);
     t->words_apart = pieces && en_sentencepiece_words_apart(&t->vocab);
+    t->composes = !pieces && en_meta_bool(meta, "entrollm.tokenizer.nfc", t->pre->composes);
     t->merges.whole_words = !pieces && t->pre->whole_words;
     t->merges.unknown = pieces ? t->unknown : -1;
 }
@@ -276,7 +277,7 @@ entro_status en_tokenizer_encode(const en_tokenizer *t, const char *text, size_t
                                  size_t *n_out, entro_error *err)
 {
     en_merge_scratch scratch = {0};
-    en_id_sink sink = {ids, n_max, 0};
+    en_id_sink sink = {.ids = ids, .n_max = n_max};
     *n_out = 0;
     if (n_text > 1u << 30)
         return en_fail(err, ENTRO_ERR_UNSUPPORTED,

@@ -23,8 +23,9 @@ enum {
 };
 
 /*
- * What the symbols of a tensor look like: counts of single symbols, and for 16-symbol alphabets of
- * all runs that may become words.
+ * What the symbols of a tensor look like: counts of single symbols, and for 16-symbol alphabets a
+ * sample of their runs, which may become words.  The same pieces give the same histogram in any
+ * order, however they were spread over merged ones.  One thread at a time, const functions too.
  */
 typedef struct en_histogram en_histogram;
 entro_status en_histogram_new(en_histogram **out, unsigned alphabet, entro_error *err);
@@ -52,20 +53,22 @@ entro_status en_code_load(en_code **out, unsigned alphabet, const uint8_t *bytes
 /* Bytes of memory a loaded code holds. */
 size_t en_code_memory_bytes(const en_code *code);
 
-/* Expected bits a symbol under another histogram (for comparing tables). */
+/* Expected bits a symbol under another histogram (for comparing tables): INFINITY when it has
+ * symbols that the code lacks, NAN when there is no memory or nothing to tell from. */
 double en_code_cost(const en_code *code, const en_histogram *h);
 
 /* Upper bound of the coded bytes of any n symbols. */
 size_t en_code_encode_bound(const en_code *code, size_t n_symbols);
 /* Codes one segment; returns its bytes, at most the bound.  A symbol the code has no word for is an
- * error of ours: codes from en_code_build cover what their histogram counted. */
+ * error of ours: codes from en_code_build cover what their histogram counted.  Loaded codes only
+ * decode. */
 size_t en_code_encode(const en_code *code, const uint8_t *symbols, size_t n_symbols, uint8_t *out);
 
 /*
  * Decodes one segment of exactly n_symbols.  May read EN_CODE_IN_PAD bytes past in + n_bytes
  * and write EN_CODE_OUT_SLACK bytes past out + n_symbols; never more, whatever the bytes are.
  * Returns false when the segment does not decode to exactly n_symbols with exactly n_bytes; the
- * output is then any numbers below 'alphabet'.
+ * output is then zeros.
  */
 bool en_code_decode(const en_code *code, const uint8_t *in, size_t n_bytes, uint8_t *out,
                     size_t n_symbols);

@@ -3,12 +3,13 @@
  *
  * Two choices are tried out and priced, table included: how many symbols are common (the others
  * share the escape), and how many words the tree has.  A tree grows by giving the likeliest leaf
- * children, for as long as its table can pay for itself.  Word probabilities come from runs of four
- * counted in the data, longer ones by chaining; for 256 symbols every word is one symbol.
+ * children, for as long as its table can pay for itself.  Words are counted by parsing a sample of
+ * the data: rows of a matrix differ, so words are neither independent draws of symbols nor, in
+ * rows with long words, as many.  With 256 symbols every word is one symbol.
  *
  * Measured on SmolLM2-135M, literal u4 per tensor: one-symbol codes lose 0.7 to 24 % against the
- * entropy (one tensor of 0.3 bits 236 %), words 0.4 to 0.9 %.  Without escapes codes of 11 bits
- * would lose 1 to 3 %: each of thousands of improbable words would take 2^-11 of the code space.
+ * entropy (one tensor of 0.3 bits 236 %), words about half a percent.  Without escapes, codes of
+ * 11 bits would lose 1 to 3 %: each of hundreds of improbable words would take 2^-11 of the code.
  */
 #include <float.h>
 #include <math.h>
@@ -20,67 +21,122 @@
 
 enum {
     MAX_WORDS = 512,
+    MAX_SLOTS = 2 * MAX_WORDS + 2 * EN_CODE_MAX_SYMBOLS,
     SHORT_WORDS = 7,    /* longest words for which the decoder has compact entries ... */
-    BITS_OF_A_WORD = 4, /* about what one word takes in the table */
+    BITS_OF_A_WORD = 3, /* about what one word takes in the table */
+    TOGETHER = 4,       /* blocks parsed at a time */
+    FEW_BLOCKS = 32,    /* a smaller sample is not thinned out */
 };
 /* ... and the entropy below which longer words pay (a word of 7 costs at least a bit) */
 static const double long_words_below = 0.7;
-/* Weights of words: probabilities in units of 2^-44, so that even 2048 of the largest add up. */
-static const double weight_one = 17592186044416.0;
+/* Words that the sample lacks get their share of this many words, as if symbols were
+ * independent. */
+static const double prior_words = 16;
+/* Bits that one escape is counted for beyond its code, because it slows the decoder down. */
+static const double escape_toll = 0.5;
+static const double weight_one = 1 << 20; /* of one word counted */
 
 typedef struct leaf {
-    double p;
-    uint16_t run;   /* the last four symbols */
-    uint8_t n_run;  /* length of the word so far */
-    uint8_t letter; /* n_common: the escape */
-    uint16_t slot;  /* index in child[] */
+    double prior; /* probability of the word, were symbols independent */
+    double count;
+    uint8_t n_letters;
+    bool escape;
+    uint16_t slot; /* index in child[] */
 } leaf;
 
 typedef struct builder {
-    const en_run_model *model;
     en_code *code;
+    const en_sample *sample;
+    uint64_t total;
+    double entropy_bits;           /* of all symbols */
+    double p[EN_CODE_MAX_SYMBOLS]; /* of single symbols */
     leaf leaves[MAX_WORDS + EN_CODE_MAX_SYMBOLS];
     unsigned n_leaves;
     unsigned max_word;
+    uint16_t next[MAX_SLOTS]; /* child[] times the number of letters */
+    uint32_t counts[MAX_SLOTS];
     uint64_t weights[EN_HUFFMAN_MAX_ITEMS];
     uint8_t bits[EN_HUFFMAN_MAX_ITEMS];
     en_huffman_work work;
 } builder;
 
-/* ---- growing a tree ---------------------------------------------------------------------- */
+/* ---- counting words ---------------------------------------------------------------------- */
 
-static void letter_probabilities(const builder *b, const leaf *from, double *p)
+/*
+ * Walks the tree along up to four blocks at a time and counts the slots passed.  The root's first
+ * slot is 0, so a leaf leads back there by itself.
+ */
+static void parse_blocks(const uint16_t *next, const uint8_t *letter_of, const uint8_t **blocks,
+                         unsigned n_blocks, size_t n, uint32_t *counts)
 {
-    const en_code *code = b->code;
-    const double *next = b->model->single;
-    double following[16];
-    if (from->n_run > 0) {
-        en_run_model_next(b->model, from->run, from->n_run, following);
-        next = following;
-    }
+    unsigned at[TOGETHER] = {0};
+    for (size_t i = 0; i < n; i++)
+        for (unsigned k = 0; k < n_blocks; k++) {
+            unsigned slot = at[k] + letter_of[blocks[k][i] & 15];
+            counts[slot]++;
+            at[k] = next[slot];
+        }
+}
+
+/* counts[slot]: how often the sample's blocks of this level pass each slot of the code's tree. */
+static void count_slots(const en_code *code, const en_sample *sample, unsigned level,
+                        uint16_t *next, uint32_t *counts)
+{
+    uint8_t letter_of[16] = {0};
+    for (unsigned i = 0; i < code->n_rare; i++)
+        letter_of[code->rare[i]] = (uint8_t)code->n_common;
     for (unsigned i = 0; i < code->n_common; i++)
-        p[i] = next[code->common[i]];
-    if (code->n_rare) {
-        p[code->n_common] = 0;
-        for (unsigned i = 0; i < code->n_rare; i++)
-            p[code->n_common] += next[code->rare[i]];
+        letter_of[code->common[i]] = (uint8_t)i;
+    for (unsigned i = 0; i < code->n_inner * code->n_letters; i++) {
+        next[i] = (uint16_t)(code->child[i] * code->n_letters);
+        counts[i] = 0;
+    }
+    const uint8_t *full[TOGETHER];
+    unsigned n_full = 0;
+    for (unsigned i = 0; i < sample->n_blocks; i++) {
+        if (!en_sample_chosen(sample, i, level))
+            continue;
+        const uint8_t *block = sample->symbols[i];
+        if (sample->n_symbols[i] < EN_SAMPLE_BLOCK)
+            parse_blocks(next, letter_of, &block, 1, sample->n_symbols[i], counts);
+        else
+            full[n_full++] = block;
+        if (n_full == TOGETHER) {
+            parse_blocks(next, letter_of, full, TOGETHER, EN_SAMPLE_BLOCK, counts);
+            n_full = 0;
+        }
+    }
+    parse_blocks(next, letter_of, full, n_full, EN_SAMPLE_BLOCK, counts);
+}
+
+static void count_words(builder *b, unsigned level)
+{
+    if (b->sample)
+        count_slots(b->code, b->sample, level, b->next, b->counts);
+    for (unsigned i = 0; i < b->n_leaves; i++) {
+        leaf *l = &b->leaves[i];
+        l->count =
+            b->sample ? prior_words * l->prior + b->counts[l->slot] : (double)b->total * l->prior;
     }
 }
+
+/* ---- growing a tree ---------------------------------------------------------------------- */
 
 /* Adds the leaves below a node that just became an inner one. */
 static void add_children(builder *b, unsigned node, const leaf *from)
 {
     en_code *code = b->code;
-    double p[EN_CODE_MAX_SYMBOLS + 1];
-    letter_probabilities(b, from, p);
     for (unsigned i = 0; i < code->n_letters; i++) {
-        unsigned symbol = i < code->n_common ? code->common[i] : 0;
-        b->leaves[b->n_leaves++] = (leaf){.p = from->p * p[i],
-                                          .run = (uint16_t)(from->run << 4 | (symbol & 15)),
-                                          .n_run = (uint8_t)(from->n_run + 1),
-                                          .letter = (uint8_t)(i < code->n_common ? 0 : 1),
-                                          .slot = (uint16_t)(node * code->n_letters + i)};
-        code->child[node * code->n_letters + i] = 0;
+        double p = i < code->n_common ? b->p[code->common[i]] : 0;
+        for (unsigned r = 0; i == code->n_common && r < code->n_rare; r++)
+            p += b->p[code->rare[r]];
+        unsigned slot = node * code->n_letters + i;
+        b->leaves[b->n_leaves++] = (leaf){.prior = from->prior * p,
+                                          .count = from->count * p,
+                                          .n_letters = (uint8_t)(from->n_letters + 1),
+                                          .escape = i == code->n_common,
+                                          .slot = (uint16_t)slot};
+        code->child[slot] = 0;
     }
 }
 
@@ -88,7 +144,7 @@ static void plant(builder *b)
 {
     b->n_leaves = 0;
     b->code->n_inner = 1;
-    add_children(b, 0, &(leaf){.p = 1});
+    add_children(b, 0, &(leaf){.prior = 1, .count = 1});
 }
 
 /* Gives the likeliest leaf children; false when no leaf may have any. */
@@ -97,7 +153,7 @@ static bool grow(builder *b)
     leaf *best = NULL;
     for (unsigned i = 0; i < b->n_leaves; i++) {
         leaf *l = &b->leaves[i];
-        if (l->letter == 0 && l->n_run < b->max_word && (!best || l->p > best->p))
+        if (!l->escape && l->n_letters < b->max_word && (!best || l->count > best->count))
             best = l;
     }
     if (!best || b->code->n_letters < 2 || b->n_leaves + b->code->n_letters - 1 > MAX_WORDS)
@@ -110,37 +166,40 @@ static bool grow(builder *b)
     return true;
 }
 
-/* ---- prices ------------------------------------------------------------------------------ */
-
-static uint64_t weight_of(double p)
+/* Grows to at least this many words, and counts; false when it cannot grow. */
+static bool grow_to(builder *b, unsigned n_words, unsigned level)
 {
-    return (uint64_t)(p * weight_one) + 1;
+    unsigned before = b->n_leaves;
+    while (b->n_leaves < n_words && grow(b))
+        continue;
+    count_words(b, level);
+    return b->n_leaves > before;
 }
 
-/* Bits of the rare symbols' own codes, per symbol of the data. */
+/* ---- prices, in bits per symbol of the data ---------------------------------------------- */
+
 static double price_rare(builder *b)
 {
     en_code *code = b->code;
     for (unsigned i = 0; i < code->n_rare; i++)
-        b->weights[i] = weight_of(b->model->single[code->rare[i]]);
+        b->weights[i] = (uint64_t)(b->p[code->rare[i]] * (double)b->total * 16) + 1;
     if (code->n_rare)
         en_huffman_lengths(&b->work, b->weights, code->n_rare, code->max_bits, code->rare_bits);
     double bits = 0;
     for (unsigned i = 0; i < code->n_rare; i++)
-        bits += b->model->single[code->rare[i]] * code->rare_bits[i];
+        bits += b->p[code->rare[i]] * (code->rare_bits[i] + escape_toll);
     return bits;
 }
 
-/* Bits of the words' codes, per symbol of the data. */
 static double price_words(builder *b)
 {
     double bits = 0, symbols = 0;
     for (unsigned i = 0; i < b->n_leaves; i++)
-        b->weights[i] = weight_of(b->leaves[i].p);
+        b->weights[i] = (uint64_t)(b->leaves[i].count * weight_one) + 1;
     en_huffman_lengths(&b->work, b->weights, b->n_leaves, b->code->max_bits, b->bits);
     for (unsigned i = 0; i < b->n_leaves; i++) {
-        bits += b->leaves[i].p * b->bits[i];
-        symbols += b->leaves[i].p * b->leaves[i].n_run;
+        bits += b->leaves[i].count * b->bits[i];
+        symbols += b->leaves[i].count * b->leaves[i].n_letters;
     }
     return symbols > 0 ? bits / symbols : 0;
 }
@@ -149,7 +208,7 @@ static double price_words(builder *b)
 
 typedef struct choice {
     double bits; /* of all the data and the table */
-    unsigned n_common, n_inner;
+    unsigned n_common, n_doublings;
 } choice;
 
 /* The n_common most frequent symbols become common, the rest rare. */
@@ -161,73 +220,100 @@ static void classify(builder *b, const uint8_t *by_count, unsigned n_seen, unsig
     en_code_set_letters(b->code);
 }
 
-static void try_trees(builder *b, unsigned n_common, choice *best)
+/* Trees of 1, 2, 4 ... times the words of the first: what is tried can be grown again. */
+static unsigned words_after(const builder *b, unsigned n_doublings)
 {
-    double total = (double)b->model->total, rare = price_rare(b);
-    unsigned target = 2 * b->code->n_letters;
+    unsigned first = b->code->n_letters < 8 ? 8 : b->code->n_letters;
+    return first << n_doublings;
+}
+
+/* Whether so many words are worth trying: their table may cost half a percent, or a quarter of what
+ * there is to gain. */
+static bool may_grow(const builder *b, unsigned n_words, double bits)
+{
+    double table = BITS_OF_A_WORD * (double)n_words;
+    return b->max_word > 1 && n_words <= MAX_WORDS &&
+           (table < 0.005 * bits || table < 0.25 * (bits - b->entropy_bits));
+}
+
+static void try_trees(builder *b, unsigned n_common, unsigned level, choice *best)
+{
+    double rare = price_rare(b), least = DBL_MAX;
+    unsigned n_worse = 0; /* prices go up and down a little on their way */
     plant(b);
-    for (;;) {
-        double bits = total * (price_words(b) + rare) +
+    for (unsigned n = 0; n_worse < 2; n++) {
+        if (n > 0 && !grow_to(b, words_after(b, n), level))
+            return;
+        if (n == 0)
+            count_words(b, level);
+        double bits = (double)b->total * (price_words(b) + rare) +
                       BITS_OF_A_WORD * ((double)b->n_leaves + b->code->n_rare);
         if (bits < best->bits)
-            *best = (choice){bits, n_common, b->code->n_inner};
-        /* Doubling the words of a tree of some size gains a part of a percent at most. */
-        if (b->max_word == 1 || (target > 32 && BITS_OF_A_WORD * target > 0.01 * best->bits))
+            *best = (choice){bits, n_common, n};
+        n_worse = bits < least ? 0 : n_worse + 1;
+        least = bits < least ? bits : least;
+        if (!may_grow(b, words_after(b, n + 1), bits))
             return;
-        unsigned n_before = b->n_leaves;
-        while (b->n_leaves < target && grow(b))
-            continue;
-        if (b->n_leaves == n_before)
-            return;
-        target = b->n_leaves * 2;
     }
 }
 
-/* Whether this many common symbols are worth trying: the symbol after them is 'share' of the data,
- * all after them together 'tail'. */
-static bool worth_trying(const builder *b, unsigned n_common, unsigned n_seen, double share,
-                         double last_share, double tail)
+/*
+ * Whether this many common symbols are worth trying.  'tail' is the share of all symbols after
+ * them, 'tail_before' the same with one common symbol less; 'share' and 'last' are those of the
+ * most frequent rare and the least frequent common symbol.
+ */
+static bool worth_trying(const builder *b, double tail, double tail_before, double share,
+                         double last)
 {
-    if (n_common == n_seen)
-        return true;
-    if (b->code->alphabet == 16)
-        return tail < 0.05;
-    /* with 256 symbols: where a code as long as the limit, or a bit or two shorter, would do */
-    for (double bits = b->code->max_bits - 2.0; bits < b->code->max_bits + 1.5; bits++)
-        if (share < exp2(-bits) && last_share >= exp2(-bits))
+    static const double tails[] = {0.03, 0.008, 0.002};
+    if (share == 0)
+        return b->code->alphabet == 256 || tail_before >= tails[2];
+    for (unsigned i = 0; b->code->alphabet == 16 && i < 3; i++)
+        if (tail < tails[i] && tail_before >= tails[i])
             return true;
+    /* with 256 symbols: where a code of about the longest length would do */
+    for (unsigned i = 0; b->code->alphabet == 256 && i < 4; i++) {
+        double p = exp2(-(double)(b->code->max_bits + i) + 1);
+        if (share < p && last >= p)
+            return true;
+    }
     return false;
 }
 
 static void choose(builder *b, const uint8_t *by_count, unsigned n_seen)
 {
-    choice best = {DBL_MAX, n_seen, 1};
+    choice best = {DBL_MAX, n_seen, 0};
+    unsigned full = b->sample ? b->sample->level : 0, part = 0;
+    for (unsigned i = 0; b->sample && i < b->sample->n_blocks; i++)
+        part += en_sample_chosen(b->sample, i, full + 2);
+    unsigned level = part >= FEW_BLOCKS ? full + 2 : full;
     double tail = 1;
     for (unsigned n = 1; n <= n_seen; n++) {
-        double last = b->model->single[by_count[n - 1]];
-        double share = n < n_seen ? b->model->single[by_count[n]] : 0;
+        double last = b->p[by_count[n - 1]], share = n < n_seen ? b->p[by_count[n]] : 0;
         tail -= last;
-        if (!worth_trying(b, n, n_seen, share, last, tail))
+        if (!worth_trying(b, tail, tail + last, share, last))
             continue;
         classify(b, by_count, n_seen, n);
-        try_trees(b, n, &best);
+        try_trees(b, n, level, &best);
     }
     classify(b, by_count, n_seen, best.n_common);
     price_rare(b);
     plant(b);
-    while (b->code->n_inner < best.n_inner && grow(b))
-        continue;
+    count_words(b, level);
+    for (unsigned n = 1; n <= best.n_doublings; n++)
+        grow_to(b, words_after(b, n), level);
+    count_words(b, full);
     price_words(b);
 }
 
-static unsigned sort_symbols(const en_run_model *model, unsigned alphabet, uint8_t *by_count)
+static unsigned sort_symbols(const uint64_t *counts, unsigned alphabet, uint8_t *by_count)
 {
     unsigned n = 0;
     for (unsigned s = 0; s < alphabet; s++) {
-        if (model->counts[s] == 0)
+        if (counts[s] == 0)
             continue;
         unsigned i = n++;
-        for (; i > 0 && model->counts[by_count[i - 1]] < model->counts[s]; i--)
+        for (; i > 0 && counts[by_count[i - 1]] < counts[s]; i--)
             by_count[i] = by_count[i - 1];
         by_count[i] = (uint8_t)s;
     }
@@ -236,15 +322,14 @@ static unsigned sort_symbols(const en_run_model *model, unsigned alphabet, uint8
     return n;
 }
 
-/* Depth-first order is the order of the slots' subtrees; lengths were found in leaf order. */
-static unsigned set_word_bits(const builder *b, const uint8_t *bits_of_slot, unsigned node,
+/* Words are numbered depth-first, lengths were found in the order of the leaves. */
+static unsigned set_word_bits(const en_code *code, const uint8_t *bits_of_slot, unsigned node,
                               unsigned word)
 {
-    const en_code *code = b->code;
     for (unsigned i = 0; i < code->n_letters; i++) {
         unsigned slot = node * code->n_letters + i;
         if (code->child[slot])
-            word = set_word_bits(b, bits_of_slot, code->child[slot], word);
+            word = set_word_bits(code, bits_of_slot, code->child[slot], word);
         else
             code->words[word++].bits = bits_of_slot[slot];
     }
@@ -253,11 +338,11 @@ static unsigned set_word_bits(const builder *b, const uint8_t *bits_of_slot, uns
 
 static entro_status finish_code(builder *b, entro_error *err)
 {
-    uint8_t bits_of_slot[2 * MAX_WORDS + 2 * EN_CODE_MAX_SYMBOLS];
+    uint8_t bits_of_slot[MAX_SLOTS];
     for (unsigned i = 0; i < b->n_leaves; i++)
         bits_of_slot[b->leaves[i].slot] = b->bits[i];
     EN_TRY(en_code_list_words(b->code, err));
-    set_word_bits(b, bits_of_slot, 0, 0);
+    set_word_bits(b->code, bits_of_slot, 0, 0);
     EN_TRY(en_code_assign(b->code, err));
     EN_TRY(en_code_make_decoder(b->code, err));
     return en_code_make_encoder(b->code, err);
@@ -266,30 +351,28 @@ static entro_status finish_code(builder *b, entro_error *err)
 entro_status en_code_build(en_code **out, const en_histogram *h, entro_error *err)
 {
     unsigned alphabet = en_histogram_alphabet(h);
-    en_run_model *model = NULL;
-    en_code *code = NULL;
+    const uint64_t *counts = en_histogram_counts(h);
     uint8_t by_count[EN_CODE_MAX_SYMBOLS];
+    en_code *code;
+    EN_TRY(en_code_new(&code, alphabet, err));
     builder *b = en_alloc_zero(1, sizeof *b);
-    entro_status status = b ? en_code_new(&code, alphabet, err) : en_fail_memory(err);
-    if (status == ENTRO_OK)
-        status = en_run_model_new(&model, h, err);
-    if (status != ENTRO_OK)
-        goto done;
-    /* every inner node but the root is a child: at most two slots for each word */
-    code->child = en_alloc_zero(2 * MAX_WORDS + 2 * EN_CODE_MAX_SYMBOLS, sizeof *code->child);
-    if (!code->child) {
-        status = en_fail_memory(err);
-        goto done;
+    code->child = en_alloc_zero(MAX_SLOTS, sizeof *code->child);
+    if (!b || !code->child) {
+        en_free(b);
+        en_code_free(code);
+        return en_fail_memory(err);
     }
     b->code = code;
-    b->model = model;
-    b->max_word = alphabet == 256                              ? 1
-                  : en_histogram_entropy(h) < long_words_below ? EN_WORD_MAX
-                                                               : SHORT_WORDS;
-    choose(b, by_count, sort_symbols(model, alphabet, by_count));
-    status = finish_code(b, err);
-done:
-    en_free(model);
+    b->sample = en_histogram_sample(h);
+    b->total = en_histogram_total(h);
+    for (unsigned s = 0; s < alphabet && b->total > 0; s++)
+        b->p[s] = (double)counts[s] / (double)b->total;
+    double entropy = en_histogram_entropy(h);
+    b->entropy_bits = (double)b->total * entropy;
+    bool skewed = entropy < long_words_below;
+    b->max_word = alphabet == 256 ? 1 : skewed ? EN_WORD_MAX : SHORT_WORDS;
+    choose(b, by_count, sort_symbols(counts, alphabet, by_count));
+    entro_status status = finish_code(b, err);
     en_free(b);
     if (status != ENTRO_OK) {
         en_code_free(code);
@@ -301,55 +384,57 @@ done:
 
 /* ---- the price of a code for other data --------------------------------------------------- */
 
-typedef struct pricing {
-    const en_code *code;
-    const en_run_model *model;
-    unsigned word;
-    double bits, symbols;
-} pricing;
-
-static void price_below(pricing *k, unsigned node, unsigned run, unsigned n_run, double p)
+/* Bits of the words in the sample, and their symbols; returns the number of the next word. */
+static unsigned sum_words(const en_code *code, const uint32_t *counts, unsigned node, unsigned word,
+                          double *bits, double *symbols)
 {
-    const en_code *code = k->code;
-    double following[16];
-    const double *next = k->model->single;
-    if (n_run > 0) {
-        en_run_model_next(k->model, run, n_run, following);
-        next = following;
-    }
     for (unsigned i = 0; i < code->n_letters; i++) {
-        unsigned child = code->child[node * code->n_letters + i];
-        double here = 0;
-        if (i < code->n_common)
-            here = p * next[code->common[i]];
-        else
-            for (unsigned r = 0; r < code->n_rare; r++)
-                here += p * next[code->rare[r]];
-        if (child) {
-            price_below(k, child, run << 4 | (code->common[i] & 15), n_run + 1, here);
+        unsigned slot = node * code->n_letters + i;
+        if (code->child[slot]) {
+            word = sum_words(code, counts, code->child[slot], word, bits, symbols);
             continue;
         }
-        k->bits += here * code->words[k->word++].bits;
-        k->symbols += here * (n_run + 1);
+        const en_word *w = &code->words[word++];
+        *bits += (double)counts[slot] * w->bits;
+        *symbols += (double)counts[slot] * (w->n_symbols + w->escape);
     }
+    return word;
+}
+
+static double cost_of_words(const en_code *code, const en_histogram *h)
+{
+    const en_sample *sample = en_histogram_sample(h);
+    size_t n_slots = (size_t)code->n_inner * code->n_letters;
+    uint16_t *next = en_alloc(n_slots, sizeof *next);
+    uint32_t *counts = en_alloc_zero(n_slots, sizeof *counts);
+    double bits = 0, symbols = 0;
+    if (next && counts) {
+        count_slots(code, sample, sample->level, next, counts);
+        sum_words(code, counts, 0, 0, &bits, &symbols);
+    }
+    en_free(next);
+    en_free(counts);
+    return symbols > 0 ? bits / symbols : NAN;
 }
 
 double en_code_cost(const en_code *code, const en_histogram *h)
 {
-    en_run_model *model;
-    if (en_run_model_new(&model, h, NULL) != ENTRO_OK)
-        return NAN;
-    double rare = 0;
-    bool covered = true;
+    const uint64_t *counts = en_histogram_counts(h);
+    double total = (double)en_histogram_total(h), bits = 0;
     for (unsigned s = 0; s < code->alphabet; s++)
-        covered = covered && (model->counts[s] == 0 || code->class_of[s] != EN_ABSENT);
-    for (unsigned i = 0; i < code->n_rare; i++)
-        rare += model->single[code->rare[i]] * code->rare_bits[i];
-    pricing k = {.code = code, .model = model};
-    if (covered && model->total)
-        price_below(&k, 0, 0, 0, 1);
-    en_free(model);
-    if (!covered)
-        return INFINITY;
-    return k.symbols > 0 ? k.bits / k.symbols + rare : 0;
+        if (counts[s] > 0 && code->class_of[s] == EN_ABSENT)
+            return INFINITY;
+    if (total == 0)
+        return 0;
+    double rare = 0;
+    for (unsigned i = 0; i < code->n_rare; i++) {
+        bits += (double)counts[code->rare[i]] / total * code->rare_bits[i];
+        rare += (double)counts[code->rare[i]] / total;
+    }
+    if (code->alphabet == 16)
+        return bits + cost_of_words(code, h);
+    for (unsigned w = 0; w < code->n_words; w++)
+        bits += code->words[w].bits *
+                (code->words[w].escape ? rare : (double)counts[code->words[w].symbols[0]] / total);
+    return bits;
 }

@@ -30,7 +30,8 @@ void en_code_free(en_code *code)
     en_free(code->by_code);
     en_free(code->entries);
     en_free(code->rare_lookup);
-    en_free(code->steps);
+    en_free(code->singles);
+    en_free(code->pairs);
     en_free(code->endings);
     en_free(code);
 }
@@ -118,8 +119,10 @@ size_t en_code_memory_bytes(const en_code *code)
     n += code->n_words * (sizeof *code->words + sizeof *code->by_code);
     if (code->rare_lookup)
         n += sizeof *code->rare_lookup << code->rare_lookup_bits;
-    if (code->steps)
-        n += code->n_inner * (code->alphabet * sizeof *code->steps + sizeof *code->endings);
+    if (code->singles)
+        n += code->n_inner * (code->alphabet * sizeof *code->singles + sizeof *code->endings);
+    if (code->pairs)
+        n += code->n_inner * 256 * sizeof *code->pairs;
     return n;
 }
 

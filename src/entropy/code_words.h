@@ -71,9 +71,9 @@ struct en_code {
     void *entries;         /* 2^max_bits */
     uint16_t *rare_lookup; /* 2^rare_lookup_bits: bits << 8 | symbol */
 
-    /* encoder, only of codes that were built: steps[node * alphabet + symbol], and per node the
-     * shortest code of a word that goes on from there */
-    uint64_t *steps;
+    /* encoder, only of codes that were built (segment_encode.c): steps of one symbol and of two,
+     * and per node the shortest code of a word that goes on from there */
+    uint64_t *singles, *pairs;
     uint32_t *endings;
 };
 

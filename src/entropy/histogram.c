@@ -1,35 +1,32 @@
 /*
- * histogram.c - counts of symbols and, for 16-symbol alphabets, of runs of four.
+ * histogram.c - counts of symbols and, for 16-symbol alphabets, a sample of their runs.
  *
- * Runs are counted without overlap: one increment for four symbols is cheaper than four, and single
- * symbols follow by summing up.  Every 41st symbol counts singly, so that runs begin at all columns
- * of a matrix alike: columns differ, and widths are multiples of four.
- * Two sets of 32-bit counters take turns so that equal neighbours do not wait for each other's
+ * Four sets of 32-bit counters take turns, so that equal neighbours do not wait for each other's
  * store; they are folded into 64-bit ones before they can overflow.
+ *
+ * The sample is a set of blocks chosen by a hash of what is in them: those whose hash ends in
+ * 'level' zero bits, one more bit whenever the room is full.  So it depends on the pieces that
+ * were counted, not on their order or on how histograms were merged: the same tensor gives the
+ * same code whatever threads did.
  */
 #include "entropy/histogram.h"
 
 #include <math.h>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "entropy/huffman_lengths.h"
 
-enum { GRAMS = 65536, LANES = 4, PHASE = 41, FOLD_AT = 1 << 30 };
+enum { LANES = 4, FOLD_AT = 1 << 30, LEVEL_MAX = 60 };
 
 struct en_histogram {
     unsigned alphabet;
-    uint64_t pending;  /* increments since the last fold */
-    uint64_t *counts;  /* of single symbols; for grams: brought up to date when asked for */
-    uint64_t *singles; /* counted singly */
-    uint64_t *grams;   /* NULL with 256 symbols */
-    uint32_t *lanes;   /* 2 x GRAMS, or LANES x 256 */
+    uint64_t pending; /* symbols since the last fold */
+    uint64_t *counts;
+    uint32_t *lanes;   /* LANES x 256 */
+    en_sample *sample; /* NULL with 256 symbols */
 };
-
-static size_t lane_items(const en_histogram *h)
-{
-    return h->alphabet == 16 ? 2 * GRAMS : LANES * 256;
-}
 
 entro_status en_histogram_new(en_histogram **out, unsigned alphabet, entro_error *err)
 {
@@ -41,11 +38,10 @@ entro_status en_histogram_new(en_histogram **out, unsigned alphabet, entro_error
         return en_fail_memory(err);
     h->alphabet = alphabet;
     h->counts = en_alloc_zero(256, sizeof *h->counts);
-    h->singles = en_alloc_zero(256, sizeof *h->singles);
-    h->lanes = en_alloc_zero(lane_items(h), sizeof *h->lanes);
+    h->lanes = en_alloc_zero(LANES * 256, sizeof *h->lanes);
     if (alphabet == 16)
-        h->grams = en_alloc_zero(GRAMS, sizeof *h->grams);
-    if (!h->counts || !h->singles || !h->lanes || (alphabet == 16 && !h->grams)) {
+        h->sample = en_alloc_zero(1, sizeof *h->sample);
+    if (!h->counts || !h->lanes || (alphabet == 16 && !h->sample)) {
         en_histogram_free(h);
         return en_fail_memory(err);
     }
@@ -58,32 +54,93 @@ void en_histogram_free(en_histogram *h)
     if (!h)
         return;
     en_free(h->counts);
-    en_free(h->singles);
-    en_free(h->grams);
     en_free(h->lanes);
+    en_free(h->sample);
     en_free(h);
 }
 
 void en_histogram_clear(en_histogram *h)
 {
-    memset(h->singles, 0, 256 * sizeof *h->singles);
-    memset(h->lanes, 0, lane_items(h) * sizeof *h->lanes);
-    if (h->grams)
-        memset(h->grams, 0, GRAMS * sizeof *h->grams);
+    memset(h->counts, 0, 256 * sizeof *h->counts);
+    memset(h->lanes, 0, LANES * 256 * sizeof *h->lanes);
     h->pending = 0;
+    if (h->sample)
+        h->sample->n_blocks = h->sample->level = 0;
 }
 
+/* A histogram belongs to one thread, so a const one may be brought up to date as well. */
 static void fold(const en_histogram *h)
 {
-    uint64_t *to = h->grams ? h->grams : h->singles;
-    size_t n = h->grams ? GRAMS : 256;
-    for (size_t lane = 0; lane < lane_items(h); lane += n)
-        for (size_t i = 0; i < n; i++)
-            to[i] += h->lanes[lane + i];
-    memset(h->lanes, 0, lane_items(h) * sizeof *h->lanes);
+    for (size_t i = 0; i < LANES * 256; i++)
+        h->counts[i & 255] += h->lanes[i];
+    memset(h->lanes, 0, LANES * 256 * sizeof *h->lanes);
 }
 
-static void add_bytes(en_histogram *h, const uint8_t *s, size_t n)
+/* ---- the sample -------------------------------------------------------------------------- */
+
+bool en_sample_chosen(const en_sample *s, unsigned block, unsigned level)
+{
+    return (s->keys[block] & (((uint64_t)1 << level) - 1)) == 0;
+}
+
+static void move_block(en_sample *to, unsigned at, const en_sample *from, unsigned block)
+{
+    memmove(to->symbols[at], from->symbols[block], from->n_symbols[block]);
+    to->n_symbols[at] = from->n_symbols[block];
+    to->keys[at] = from->keys[block];
+}
+
+static void raise_level(en_sample *s)
+{
+    unsigned n = 0;
+    s->level++;
+    for (unsigned i = 0; i < s->n_blocks; i++)
+        if (en_sample_chosen(s, i, s->level))
+            move_block(s, n++, s, i);
+    s->n_blocks = n;
+}
+
+/* Makes room for a block with this key, unless the level says that it is not chosen. */
+static bool make_room(en_sample *s, uint64_t key)
+{
+    for (;;) {
+        if ((key & (((uint64_t)1 << s->level) - 1)) != 0)
+            return false;
+        if (s->n_blocks < EN_SAMPLE_BLOCKS)
+            return true;
+        if (s->level == LEVEL_MAX)
+            return false;
+        raise_level(s);
+    }
+}
+
+static void sample_piece(en_sample *s, const uint8_t *symbols, size_t n)
+{
+    for (size_t at = 0; at < n; at += EN_SAMPLE_BLOCK) {
+        size_t m = n - at < EN_SAMPLE_BLOCK ? n - at : EN_SAMPLE_BLOCK;
+        /* the place in the piece tells equal blocks apart, as far as it can */
+        uint64_t key = (en_hash64(symbols + at, m) + at) * 0x9e3779b97f4a7c15u;
+        key ^= key >> 32;
+        if (!make_room(s, key))
+            continue;
+        memcpy(s->symbols[s->n_blocks], symbols + at, m);
+        s->n_symbols[s->n_blocks] = (uint16_t)m;
+        s->keys[s->n_blocks++] = key;
+    }
+}
+
+static void merge_samples(en_sample *to, const en_sample *from)
+{
+    while (to->level < from->level)
+        raise_level(to);
+    for (unsigned i = 0; i < from->n_blocks; i++)
+        if (make_room(to, from->keys[i]))
+            move_block(to, to->n_blocks++, from, i);
+}
+
+/* ---- counting ---------------------------------------------------------------------------- */
+
+static void count_bytes(en_histogram *h, const uint8_t *s, size_t n)
 {
     uint32_t *a = h->lanes, *b = a + 256, *c = b + 256, *d = c + 256;
     size_t i = 0;
@@ -102,28 +159,10 @@ static void add_bytes(en_histogram *h, const uint8_t *s, size_t n)
         a[s[i]]++;
 }
 
-static void add_nibbles(en_histogram *h, const uint8_t *s, size_t n)
-{
-    uint32_t *a = h->lanes, *b = a + GRAMS;
-    size_t i = 0;
-    while (i + PHASE <= n) {
-        for (const uint8_t *end = s + i + PHASE - 1; s + i < end; i += 8) {
-            uint64_t x = __builtin_bswap64(en_load64(s + i)) & 0x0f0f0f0f0f0f0f0f;
-            x = (x | x >> 4) & 0x00ff00ff00ff00ff;
-            x = (x | x >> 8) & 0x0000ffff0000ffff;
-            a[x >> 32]++;
-            b[x & 0xffff]++;
-        }
-        h->singles[s[i++] & 15]++;
-    }
-    for (; i + 4 <= n; i += 4)
-        a[(s[i] & 15) << 12 | (s[i + 1] & 15) << 8 | (s[i + 2] & 15) << 4 | (s[i + 3] & 15)]++;
-    for (; i < n; i++)
-        h->singles[s[i] & 15]++;
-}
-
 void en_histogram_add(en_histogram *h, const uint8_t *symbols, size_t n)
 {
+    if (h->sample)
+        sample_piece(h->sample, symbols, n);
     while (n > 0) {
         size_t piece = n < FOLD_AT ? n : FOLD_AT;
         if (h->pending + piece > UINT32_MAX) {
@@ -131,10 +170,7 @@ void en_histogram_add(en_histogram *h, const uint8_t *symbols, size_t n)
             h->pending = 0;
         }
         h->pending += piece;
-        if (h->grams)
-            add_nibbles(h, symbols, piece);
-        else
-            add_bytes(h, symbols, piece);
+        count_bytes(h, symbols, piece);
         symbols += piece;
         n -= piece;
     }
@@ -142,11 +178,11 @@ void en_histogram_add(en_histogram *h, const uint8_t *symbols, size_t n)
 
 void en_histogram_merge(en_histogram *to, const en_histogram *from)
 {
-    fold(from);
+    const uint64_t *counts = en_histogram_counts(from);
     for (unsigned i = 0; i < 256; i++)
-        to->singles[i] += from->singles[i];
-    for (size_t i = 0; from->grams && to->grams && i < GRAMS; i++)
-        to->grams[i] += from->grams[i];
+        to->counts[i] += counts[i];
+    if (to->sample && from->sample)
+        merge_samples(to->sample, from->sample);
 }
 
 unsigned en_histogram_alphabet(const en_histogram *h)
@@ -154,19 +190,14 @@ unsigned en_histogram_alphabet(const en_histogram *h)
     return h->alphabet;
 }
 
+const en_sample *en_histogram_sample(const en_histogram *h)
+{
+    return h->sample;
+}
+
 const uint64_t *en_histogram_counts(const en_histogram *h)
 {
     fold(h);
-    memcpy(h->counts, h->singles, 256 * sizeof *h->counts);
-    for (size_t i = 0; h->grams && i < GRAMS; i++) {
-        uint64_t n = h->grams[i];
-        if (n == 0)
-            continue;
-        h->counts[i >> 12] += n;
-        h->counts[i >> 8 & 15] += n;
-        h->counts[i >> 4 & 15] += n;
-        h->counts[i & 15] += n;
-    }
     return h->counts;
 }
 
@@ -192,41 +223,4 @@ double en_histogram_huffman_bits(const en_histogram *h)
 {
     uint64_t total = en_histogram_total(h);
     return total ? (double)en_huffman_total(h->counts, h->alphabet) / (double)total : 0;
-}
-
-/* ---- what follows what ------------------------------------------------------------------- */
-
-entro_status en_run_model_new(en_run_model **out, const en_histogram *h, entro_error *err)
-{
-    en_run_model *m = en_alloc_zero(1, sizeof *m);
-    if (!m)
-        return en_fail_memory(err);
-    const uint64_t *counts = en_histogram_counts(h);
-    m->total = en_histogram_total(h);
-    memcpy(m->counts, counts, sizeof m->counts);
-    for (unsigned c = 0; c < h->alphabet; c++)
-        m->single[c] = m->total ? (double)counts[c] / (double)m->total : 0;
-    for (unsigned i = 0; h->grams && i < GRAMS; i++) {
-        m->four[i] = (double)h->grams[i];
-        m->three[i >> 4] += m->four[i];
-        m->two[i >> 8] += m->four[i];
-        m->one[i >> 12] += m->four[i];
-    }
-    *out = m;
-    return ENTRO_OK;
-}
-
-void en_run_model_next(const en_run_model *m, unsigned run, unsigned n_run, double next[16])
-{
-    /* As if this many symbols more had been seen, distributed like single symbols: runs that were
-     * rarely seen fall back on those. */
-    const double prior = 8;
-    const double *counts = n_run == 1   ? m->two + (run & 0xf) * 16
-                           : n_run == 2 ? m->three + (run & 0xff) * 16
-                                        : m->four + (run & 0xfff) * 16;
-    double seen = n_run == 1   ? m->one[run & 0xf]
-                  : n_run == 2 ? m->two[run & 0xff]
-                               : m->three[run & 0xfff];
-    for (unsigned c = 0; c < 16; c++)
-        next[c] = n_run == 0 ? m->single[c] : (counts[c] + prior * m->single[c]) / (seen + prior);
 }

@@ -8,20 +8,21 @@
 
 #include "entropy/code.h"
 
+enum { EN_SAMPLE_BLOCK = 1024, EN_SAMPLE_BLOCKS = 256 };
+
+/* Blocks of neighbouring symbols, to count words in. */
+typedef struct en_sample {
+    unsigned n_blocks;
+    unsigned level; /* all keys end in this many zero bits */
+    uint64_t keys[EN_SAMPLE_BLOCKS];
+    uint16_t n_symbols[EN_SAMPLE_BLOCKS];
+    uint8_t symbols[EN_SAMPLE_BLOCKS][EN_SAMPLE_BLOCK];
+} en_sample;
+
 unsigned en_histogram_alphabet(const en_histogram *h);
-
-/* How often runs begin with each one to four symbols (16-symbol alphabets; index: the symbols, four
- * bits each, the first one highest). */
-typedef struct en_run_model {
-    uint64_t total;
-    uint64_t counts[EN_CODE_MAX_SYMBOLS];
-    double single[EN_CODE_MAX_SYMBOLS]; /* probabilities */
-    double one[16], two[256], three[4096], four[65536];
-} en_run_model;
-
-entro_status en_run_model_new(en_run_model **out, const en_histogram *h, entro_error *err);
-/* Free with en_free().  Estimated probabilities of what follows a run of n_run symbols, of which
- * at most the last three count ('run' holds them, the last one lowest). */
-void en_run_model_next(const en_run_model *m, unsigned run, unsigned n_run, double next[16]);
+/* NULL for 256 symbols. */
+const en_sample *en_histogram_sample(const en_histogram *h);
+/* Whether a block belongs to the part of the sample at this level. */
+bool en_sample_chosen(const en_sample *s, unsigned block, unsigned level);
 
 #endif

@@ -55,23 +55,10 @@ static inline void refill(reader *r)
 INLINED bool look_up(const void *entries, reader *r, entry_shape shape)
 {
     size_t index = r->bits >> (64 - shape.lookup_bits);
-    unsigned used, count;
-    if (shape.bytes == 4) {
-        uint32_t e = ((const uint32_t *)entries)[index];
-        en_store32(r->out, e);
-        used = e >> 16 & 0xff;
-        count = e >> 24;
-    } else if (shape.bytes == 8) {
-        uint64_t e = ((const uint64_t *)entries)[index];
-        en_store64(r->out, e);
-        used = e >> 56 & 15;
-        count = (unsigned)(e >> 60);
-    } else {
-        const uint8_t *e = (const uint8_t *)entries + 16 * index;
-        memcpy(r->out, e, 16);
-        used = e[14];
-        count = e[15];
-    }
+    const uint8_t *e = (const uint8_t *)entries + index * shape.bytes;
+    memcpy(r->out, e, shape.bytes);
+    unsigned used = shape.bytes == 8 ? e[7] & 15 : e[shape.bytes - 2];
+    unsigned count = shape.bytes == 8 ? e[7] >> 4 : e[shape.bytes - 1];
     r->bits <<= used & 63;
     r->out += count;
     return count > 0;

@@ -1,11 +1,12 @@
 /*
- * segment_encode.c - symbols to streams by walking the tree of words.
+ * segment_encode.c - symbols to streams by walking the tree of words, two symbols a step.
  *
- *   step[node][symbol] = next node | bits << 16 | code << 32
+ *   256 symbols: steps[symbol]           = code << 16 | bits << 10          (of one symbol)
+ *    16 symbols: steps[node][two symbols] = code << 16 | bits << 10 | node
  *
- * Inside a word the step gives no bits, at its end all of them (with the rare symbol's code behind
- * an escape), so the walk has no branch on what it meets.  Four streams are walked in turn: a step
- * waits for the one before, steps of different streams do not.
+ * Inside a word a step gives no bits, at its end all of them (with the rare symbol's code behind an
+ * escape), so the walk has no branch on what it meets.  The four streams are walked in turn: a step
+ * waits for the one before it, steps of different streams do not.
  */
 #include "base/bytes.h"
 #include "base/memory.h"
@@ -16,43 +17,49 @@ enum {
     STEP_BITS = 2 * EN_HUFFMAN_MAX_BITS, /* of one symbol at most */
     STREAM_SLACK = 16,                   /* a flush stores 8 bytes */
     HEADER_BYTES = 1 + 4 * (EN_STREAMS - 1),
-    TOGETHER = 4
+    CODE_SHIFT = 16,
+    BITS_SHIFT = 10,
+    BITS_MASK = (1 << (CODE_SHIFT - BITS_SHIFT)) - 1,
+    NODE_MASK = (1 << BITS_SHIFT) - 1,
 };
-_Static_assert(EN_STREAMS % TOGETHER == 0, "streams are walked in groups");
 
-static uint64_t step_of(unsigned node, unsigned bits, uint32_t code)
+static uint64_t step_of(unsigned node, unsigned bits, uint64_t code)
 {
-    return node | bits << 16 | (uint64_t)code << 32;
+    return code << CODE_SHIFT | (uint64_t)bits << BITS_SHIFT | node;
 }
 
-static void set_leaf(en_code *code, unsigned node, unsigned letter, const en_word *w)
+static unsigned step_bits(uint64_t step)
 {
-    uint64_t *steps = code->steps + (size_t)node * code->alphabet;
+    return step >> BITS_SHIFT & BITS_MASK;
+}
+
+/* Steps of single symbols, from which pairs are put together: singles[node * alphabet + symbol]. */
+static void set_leaf(const en_code *code, uint64_t *singles, unsigned letter, const en_word *w)
+{
     if (!w->escape) {
-        steps[code->common[letter]] = step_of(0, w->bits, w->code);
+        singles[code->common[letter]] = step_of(0, w->bits, w->code);
         return;
     }
     for (unsigned i = 0; i < code->n_rare; i++)
-        steps[code->rare[i]] =
-            step_of(0, w->bits + code->rare_bits[i],
+        singles[code->rare[i]] =
+            step_of(0, (unsigned)w->bits + code->rare_bits[i],
                     (uint32_t)w->code << code->rare_bits[i] | code->rare_code[i]);
 }
 
-/* Visits words in depth-first order; returns the index of the first word after this subtree. */
-static unsigned set_steps(en_code *code, unsigned node, unsigned word)
+/* Visits words in depth-first order; returns the number of the first word after this subtree. */
+static unsigned set_singles(en_code *code, uint64_t *singles, unsigned node, unsigned word)
 {
+    uint64_t *here = singles + (size_t)node * code->alphabet;
     unsigned best = UINT32_MAX;
     for (unsigned letter = 0; letter < code->n_letters; letter++) {
-        unsigned child = code->child[node * code->n_letters + letter];
-        unsigned ending;
+        unsigned child = code->child[node * code->n_letters + letter], ending;
         if (child) {
-            code->steps[(size_t)node * code->alphabet + code->common[letter]] =
-                step_of(child, 0, 0);
-            word = set_steps(code, child, word);
+            here[code->common[letter]] = step_of(child, 0, 0);
+            word = set_singles(code, singles, child, word);
             ending = code->endings[child];
         } else {
             const en_word *w = &code->words[word++];
-            set_leaf(code, node, letter, w);
+            set_leaf(code, here, letter, w);
             ending = (unsigned)w->bits << 16 | w->code;
         }
         best = ending < best ? ending : best;
@@ -61,13 +68,30 @@ static unsigned set_steps(en_code *code, unsigned node, unsigned word)
     return word;
 }
 
+/* The first of two symbols is the lower half of the index, as it lies in memory. */
+static void set_pairs(const en_code *code)
+{
+    for (unsigned node = 0; node < code->n_inner; node++)
+        for (unsigned pair = 0; pair < 256; pair++) {
+            uint64_t a = code->singles[node * 16 + (pair & 15)];
+            uint64_t b = code->singles[(a & NODE_MASK) * 16 + (pair >> 4)];
+            code->pairs[node * 256 + pair] =
+                step_of(b & NODE_MASK, step_bits(a) + step_bits(b),
+                        a >> CODE_SHIFT << step_bits(b) | b >> CODE_SHIFT);
+        }
+}
+
 entro_status en_code_make_encoder(en_code *code, entro_error *err)
 {
-    code->steps = en_alloc_zero((size_t)code->n_inner * code->alphabet, sizeof *code->steps);
+    code->singles = en_alloc_zero((size_t)code->n_inner * code->alphabet, sizeof *code->singles);
     code->endings = en_alloc_zero(code->n_inner, sizeof *code->endings);
-    if (!code->steps || !code->endings)
+    if (code->alphabet == 16)
+        code->pairs = en_alloc_zero((size_t)code->n_inner * 256, sizeof *code->pairs);
+    if (!code->singles || !code->endings || (code->alphabet == 16 && !code->pairs))
         return en_fail_memory(err);
-    set_steps(code, 0, 0);
+    set_singles(code, code->singles, 0, 0);
+    if (code->alphabet == 16)
+        set_pairs(code);
     return ENTRO_OK;
 }
 
@@ -82,7 +106,9 @@ size_t en_code_encode_bound(const en_code *code, size_t n_symbols)
     return HEADER_BYTES + n_symbols * (STEP_BITS / 8) + (size_t)EN_STREAMS * (STREAM_SLACK + 3);
 }
 
-/* ---- one stream -------------------------------------------------------------------------- */
+/* ---- streams ----------------------------------------------------------------------------- */
+
+#define INLINED static inline __attribute__((always_inline))
 
 typedef struct walk {
     uint64_t acc; /* the last n_bits of it are not written yet */
@@ -91,52 +117,67 @@ typedef struct walk {
     const uint8_t *in;
 } walk;
 
-static inline void take(walk *k, const uint64_t *steps, unsigned shift, uint8_t symbol)
+INLINED void take(walk *k, uint64_t step)
 {
-    uint64_t step = steps[((size_t)k->node << shift) + symbol];
-    unsigned bits = step >> 16 & 0xff;
-    k->acc = k->acc << bits | step >> 32;
+    unsigned bits = step_bits(step);
+    k->acc = k->acc << bits | step >> CODE_SHIFT;
     k->n_bits += bits;
-    k->node = step & 0xffff;
+    k->node = step & NODE_MASK;
 }
 
 /* Writes the whole bytes; at most 7 bits stay. */
-static inline void flush(walk *k)
+INLINED void flush(walk *k)
 {
     en_store64(k->out, __builtin_bswap64(k->acc << (63 - k->n_bits) << 1));
     k->out += k->n_bits >> 3;
     k->n_bits &= 7;
 }
 
-static size_t finish(const en_code *code, walk *k, unsigned shift, size_t n_left, uint8_t *start)
+/* Two symbols are at most 48 bits, with 7 left over from before. */
+INLINED void take_two(walk *k, const uint64_t *singles, const uint64_t *pairs, unsigned alphabet)
+{
+    unsigned two = en_load16(k->in);
+    if (alphabet == 16) {
+        take(k, pairs[k->node * 256 + ((two | two >> 4) & 255)]);
+    } else {
+        take(k, singles[two & 255]);
+        take(k, singles[two >> 8]);
+    }
+    flush(k);
+    k->in += 2;
+}
+
+INLINED void walk_together(const en_code *code, walk streams[EN_STREAMS], size_t n_pairs,
+                           unsigned alphabet)
+{
+    const uint64_t *singles = code->singles, *pairs = code->pairs;
+    walk k[EN_STREAMS];
+#pragma GCC unroll 8
+    for (unsigned s = 0; s < EN_STREAMS; s++)
+        k[s] = streams[s];
+    for (size_t i = 0; i < n_pairs; i++)
+#pragma GCC unroll 8
+        for (unsigned s = 0; s < EN_STREAMS; s++)
+            take_two(&k[s], singles, pairs, alphabet);
+#pragma GCC unroll 8
+    for (unsigned s = 0; s < EN_STREAMS; s++)
+        streams[s] = k[s];
+}
+
+static size_t finish(const en_code *code, walk *k, size_t n_left, uint8_t *start)
 {
     for (; n_left > 0; n_left--) {
-        take(k, code->steps, shift, *k->in++);
+        take(k, code->singles[k->node * code->alphabet + *k->in++]);
         flush(k);
     }
     if (k->node) {
         uint32_t ending = code->endings[k->node];
-        k->acc = k->acc << (ending >> 16) | (ending & 0xffff);
-        k->n_bits += ending >> 16;
+        take(k, step_of(0, ending >> 16, ending & 0xffff));
         flush(k);
     }
     if (k->n_bits)
         *k->out++ = (uint8_t)(k->acc << (8 - k->n_bits));
     return (size_t)(k->out - start);
-}
-
-/* Two symbols are at most 48 bits, with 7 left over from before. */
-static void walk_group(const en_code *code, walk k[TOGETHER], size_t n_pairs, unsigned shift)
-{
-    const uint64_t *steps = code->steps;
-    for (size_t i = 0; i < n_pairs; i++) {
-        for (unsigned s = 0; s < TOGETHER; s++) {
-            take(&k[s], steps, shift, k[s].in[0]);
-            take(&k[s], steps, shift, k[s].in[1]);
-            flush(&k[s]);
-            k[s].in += 2;
-        }
-    }
 }
 
 /* ---- segments ---------------------------------------------------------------------------- */
@@ -171,31 +212,27 @@ static size_t put_header(uint8_t *out, const size_t *lengths)
 
 size_t en_code_encode(const en_code *code, const uint8_t *symbols, size_t n_symbols, uint8_t *out)
 {
-    unsigned shift = code->alphabet == 16 ? 4 : 8;
     if (n_symbols == 0)
         return 0;
-    if (en_segment_streams(n_symbols) == 1) {
-        walk k = {.out = out, .in = symbols};
-        return finish(code, &k, shift, n_symbols, out);
-    }
+    walk k[EN_STREAMS] = {{.out = out, .in = symbols}};
+    if (en_segment_streams(n_symbols) == 1)
+        return finish(code, &k[0], n_symbols, out);
     /* Every stream first has room for its worst case, then they move together. */
     uint8_t *start[EN_STREAMS], *room = out + HEADER_BYTES;
-    size_t lengths[EN_STREAMS];
-    for (unsigned g = 0; g < EN_STREAMS; g += TOGETHER) {
-        walk k[TOGETHER];
-        size_t n[TOGETHER], n_pairs = SIZE_MAX;
-        for (unsigned s = 0; s < TOGETHER; s++) {
-            size_t first = en_stream_start(n_symbols, EN_STREAMS, g + s);
-            n[s] = en_stream_start(n_symbols, EN_STREAMS, g + s + 1) - first;
-            n_pairs = n[s] / 2 < n_pairs ? n[s] / 2 : n_pairs;
-            start[g + s] = room;
-            k[s] = (walk){.out = room, .in = symbols + first};
-            room += stream_bound(n[s]);
-        }
-        walk_group(code, k, n_pairs, shift);
-        for (unsigned s = 0; s < TOGETHER; s++)
-            lengths[g + s] = finish(code, &k[s], shift, n[s] - 2 * n_pairs, start[g + s]);
+    size_t lengths[EN_STREAMS], n_pairs = n_symbols / EN_STREAMS / 2; /* of the shortest */
+    for (unsigned s = 0; s < EN_STREAMS; s++) {
+        size_t first = en_stream_start(n_symbols, EN_STREAMS, s);
+        lengths[s] = en_stream_start(n_symbols, EN_STREAMS, s + 1) - first;
+        start[s] = room;
+        k[s] = (walk){.out = room, .in = symbols + first};
+        room += stream_bound(lengths[s]);
     }
+    if (code->alphabet == 16)
+        walk_together(code, k, n_pairs, 16);
+    else
+        walk_together(code, k, n_pairs, 256);
+    for (unsigned s = 0; s < EN_STREAMS; s++)
+        lengths[s] = finish(code, &k[s], lengths[s] - 2 * n_pairs, start[s]);
     uint8_t *end = out + put_header(out, lengths);
     for (unsigned s = 0; s < EN_STREAMS; s++) {
         memmove(end, start[s], lengths[s]);

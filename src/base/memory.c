@@ -15,7 +15,7 @@
 
 #include <entrollm/entrollm.h>
 
-#define HEADER_BYTES 64
+enum { HEADER_BYTES = 64, SMALL_HEADER_BYTES = 16 };
 
 static _Atomic size_t g_in_use;
 static _Atomic uint64_t g_fail_countdown = UINT64_MAX;
@@ -71,11 +71,6 @@ void *en_alloc(size_t n_items, size_t item_bytes)
     return allocate(n_items, item_bytes);
 }
 
-void *en_malloc(size_t n_bytes)
-{
-    return allocate(n_bytes, 1);
-}
-
 void *en_alloc_zero(size_t n_items, size_t item_bytes)
 {
     void *p = allocate(n_items, item_bytes);
@@ -121,6 +116,34 @@ void entro_free(void *p)
 {
     en_free(p);
 }
+
+/* ---- small blocks: malloc with a header of 16 bytes ---------------------------------------- */
+
+void *en_small_alloc(size_t n_bytes)
+{
+    size_t n_total;
+    if (!en_add(n_bytes, SMALL_HEADER_BYTES, &n_total) || must_fail())
+        return NULL;
+    uint8_t *block = malloc(n_total);
+    if (block == NULL)
+        return NULL;
+    memcpy(block, &n_bytes, sizeof n_bytes);
+    atomic_fetch_add_explicit(&g_in_use, n_bytes, memory_order_relaxed);
+    return block + SMALL_HEADER_BYTES;
+}
+
+void en_small_free(void *p)
+{
+    if (p == NULL)
+        return;
+    uint8_t *block = (uint8_t *)p - SMALL_HEADER_BYTES;
+    size_t n_bytes;
+    memcpy(&n_bytes, block, sizeof n_bytes);
+    atomic_fetch_sub_explicit(&g_in_use, n_bytes, memory_order_relaxed);
+    free(block);
+}
+
+/* ---- accounting ---------------------------------------------------------------------------- */
 
 size_t en_memory_in_use(void)
 {

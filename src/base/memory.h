@@ -20,8 +20,10 @@ void *en_realloc(void *p, size_t n_items, size_t item_bytes);
 char *en_strndup(const char *text, size_t n_bytes); /* adds the terminating zero */
 void en_free(void *p);                              /* NULL is fine */
 
-/* For libraries with a malloc-like hook (jansson, PCRE2). */
-void *en_malloc(size_t n_bytes);
+/* For libraries with a malloc-like hook, which ask for many small blocks: 16-byte aligned, counted
+ * and failing like the rest; freed with en_small_free only. */
+void *en_small_alloc(size_t n_bytes);
+void en_small_free(void *p);
 
 /* Bytes allocated now, all threads. */
 size_t en_memory_in_use(void);

@@ -63,7 +63,7 @@ static entro_status read_header(en_json *header, const uint8_t *data, size_t n_b
         return en_fail_at(err, ENTRO_ERR_FORMAT, 0,
                           "header ends at byte %llu, file has %zu (truncated download?)",
                           (unsigned long long)n_header + 8, n_bytes);
-    EN_TRY(en_json_parse(header, (const char *)data + 8, n_header, err));
+    EN_TRY(en_json_parse(header, (const char *)data + 8, n_header, true, err));
     if (header->nodes->type != EN_JSON_OBJECT)
         return en_fail_at(err, ENTRO_ERR_FORMAT, 8, "safetensors header is no JSON object");
     if (header->nodes->n > EN_SAFETENSORS_MAX_TENSORS)

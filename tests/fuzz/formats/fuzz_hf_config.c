@@ -53,7 +53,7 @@ static entro_status read_config(const uint8_t *data, size_t n_bytes, entro_error
     en_json json;
     en_hf_config config;
     en_meta *meta = NULL;
-    entro_status status = en_json_parse(&json, (const char *)data, n_bytes, err);
+    entro_status status = en_json_parse(&json, (const char *)data, n_bytes, false, err);
     if (status != ENTRO_OK)
         return status;
     walk(json.nodes);

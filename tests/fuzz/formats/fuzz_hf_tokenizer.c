@@ -54,7 +54,7 @@ static entro_status build(const en_span *parts, uint8_t kind, entro_error *err)
     entro_status status = en_meta_new(&meta, err);
     for (int i = 0; i < MERGES && status == ENTRO_OK; i++)
         if (parts[i].n > 0)
-            status = en_json_parse(&json[i], parts[i].p, parts[i].n, err);
+            status = en_json_parse(&json[i], parts[i].p, parts[i].n, false, err);
     bool pair = kind & 1;
     en_hf_tokenizer_files files = {.tokenizer = pair ? NULL : json[VOCABULARY].nodes,
                                    .vocab = pair ? json[VOCABULARY].nodes : NULL,

@@ -21,6 +21,22 @@ static void blocks_are_aligned_and_counted(void **state)
     assert_int_equal(en_memory_in_use(), before);
 }
 
+static void small_blocks_are_counted_and_may_fail(void **state)
+{
+    (void)state;
+    size_t before = en_memory_in_use();
+    char *p = en_small_alloc(10);
+    memcpy(p, "012345678", 10);
+    assert_int_equal((uintptr_t)p % 16, 0);
+    assert_int_equal(en_memory_in_use() - before, 10);
+    en_small_free(p);
+    en_small_free(NULL);
+    assert_int_equal(en_memory_in_use(), before);
+    en_memory_fail_at(0);
+    assert_null(en_small_alloc(1));
+    assert_null(en_small_alloc(SIZE_MAX));
+}
+
 static void realloc_keeps_the_content(void **state)
 {
     (void)state;
@@ -82,6 +98,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_aligned_and_counted),
+        cmocka_unit_test(small_blocks_are_counted_and_may_fail),
         cmocka_unit_test(realloc_keeps_the_content),
         cmocka_unit_test(refuses_sizes_that_overflow),
         cmocka_unit_test(the_named_allocation_fails_once),

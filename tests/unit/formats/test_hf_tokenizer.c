@@ -18,7 +18,7 @@ static size_t n_json;
 static const en_json_node *json(const char *text)
 {
     entro_error err = {0};
-    if (en_json_parse(&files_json[n_json], text, strlen(text), &err) != ENTRO_OK)
+    if (en_json_parse(&files_json[n_json], text, strlen(text), false, &err) != ENTRO_OK)
         fail_msg("%s: %s", text, err.message);
     return files_json[n_json++].nodes;
 }

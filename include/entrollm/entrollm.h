@@ -11,6 +11,9 @@
  *     change what you need.  New fields are only ever appended.
  *   - 'const char *' results are UTF-8, borrowed, and live as long as the handle they came from.
  *   - The library never prints, never exits and installs no signal handlers.
+ *   - It counts the memory of the JSON library jansson: a program that links both finds jansson's
+ *     allocation functions set before main(), and frees what json_dumps() gives with the function
+ *     that json_get_alloc_funcs() names.
  *   - A model is immutable after opening and may be used from any number of threads.  A session,
  *     a sampler and a text stream belong to one thread at a time.
  */

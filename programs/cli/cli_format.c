@@ -104,7 +104,7 @@ static void print_error(const char *where, const char *message, const char *hint
 int cli_fail(const entro_error *err)
 {
     if (err->status == ENTRO_ERR_CANCELLED && cli_interrupted()) {
-        fprintf(stderr, "interrupted; nothing half-written was left\n");
+        fprintf(stderr, "interrupted\n");
         return CLI_EXIT_FAILED;
     }
     const char *hint = hint_for(err->status);

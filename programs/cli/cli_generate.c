@@ -89,6 +89,7 @@ int cli_generator_prompt(cli_generator *g, const entro_token *tokens, size_t n_t
     entro_session_truncate(g->session, (uint32_t)n_same);
     g->n_past = n_same;
     double start = cli_now();
+    cli_progress_begin(&g->progress);
     for (size_t at = n_same; at < n_tokens;) {
         size_t n = n_tokens - at < PROMPT_STEP ? n_tokens - at : PROMPT_STEP;
         entro_progress progress = {"prompt", NULL, at - n_same, n_tokens - n_same, "tok", NAN};

@@ -115,6 +115,8 @@ static void describe(char *out, size_t n_out, const entro_progress *progress, do
     const char *unit = progress->unit ? progress->unit : "";
     if (strcmp(unit, "B") == 0)
         cli_format_rate(rate, sizeof(rate), speed);
+    else if (speed > 0 && speed < 1)
+        snprintf(rate, sizeof(rate), "%.1f s/%s", 1 / speed, unit);
     else
         snprintf(rate, sizeof(rate), "%.1f %s/s", speed, unit);
     if (progress->total && speed > 0 && progress->done <= progress->total)
@@ -129,6 +131,12 @@ static void describe(char *out, size_t n_out, const entro_progress *progress, do
         snprintf(out, n_out, "%s  %10s", value, rate);
 }
 
+void cli_progress_begin(cli_progress *line)
+{
+    line->stage[0] = 0;
+    line->start = cli_now();
+}
+
 bool cli_progress_show(void *user, const entro_progress *progress)
 {
     cli_progress *line = user;
@@ -138,9 +146,11 @@ bool cli_progress_show(void *user, const entro_progress *progress)
     if (line->quiet || !isatty(STDERR_FILENO) || is_plain_terminal())
         return true;
     const char *stage = progress->stage ? progress->stage : "";
-    if (strncmp(stage, line->stage, sizeof(line->stage) - 1) != 0 || line->start == 0) {
+    if (strncmp(stage, line->stage, sizeof(line->stage) - 1) != 0) {
+        /* The first stage began with the job, before its first report. */
+        if (line->stage[0] || line->start == 0)
+            line->start = now;
         snprintf(line->stage, sizeof(line->stage), "%s", stage);
-        line->start = now;
         line->last = 0;
     }
     if (now - line->last < 0.1)
@@ -149,7 +159,8 @@ bool cli_progress_show(void *user, const entro_progress *progress)
 
     char tail[160], bar[64];
     describe(tail, sizeof(tail), progress, now - line->start);
-    int width = cli_width(stderr) - 1, name = 26, n_stage = (int)strlen(line->stage);
+    int width = cli_width(stderr) - 1, name = progress->item ? 26 : 0,
+        n_stage = (int)strlen(line->stage);
     int left = width - n_stage - (int)strlen(tail) - 2;
     if (left - name < 8)
         name = left > 8 ? left : 0;

@@ -38,6 +38,7 @@ typedef struct cli_progress {
     double last;  /* when drawn last */
 } cli_progress;
 
+void cli_progress_begin(cli_progress *progress); /* the job starts now */
 bool cli_progress_show(void *user, const entro_progress *progress);
 void cli_progress_clear(cli_progress *progress);
 

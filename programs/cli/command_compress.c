@@ -165,6 +165,7 @@ static int compress(void *p)
     opt.overwrite = s->force;
     opt.progress = cli_progress_show;
     opt.progress_user = &progress;
+    cli_progress_begin(&progress);
     entro_status status = entro_compress(s->source, output, &opt, &report, &err);
     cli_progress_clear(&progress);
     if (status != ENTRO_OK)

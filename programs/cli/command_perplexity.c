@@ -106,6 +106,7 @@ static int perplexity(void *p)
         opt.n_batch = (uint32_t)s->batch;
         opt.progress = cli_progress_show;
         opt.progress_user = &progress;
+        cli_progress_begin(&progress);
         entro_status status = entro_perplexity(model, text.data, text.n, &opt, &report, &err);
         cli_progress_clear(&progress);
         code = status == ENTRO_OK ? report_result(s, &report) : cli_fail(&err);

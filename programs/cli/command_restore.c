@@ -85,6 +85,7 @@ static int restore(void *p)
     opt.overwrite = s->force;
     opt.progress = cli_progress_show;
     opt.progress_user = &progress;
+    cli_progress_begin(&progress);
     entro_status status = entro_restore(s->model, output, s->type, &opt, &report, &err);
     cli_progress_clear(&progress);
     int code = status == ENTRO_OK ? report_result(s, output, &report) : cli_fail(&err);

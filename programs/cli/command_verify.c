@@ -66,6 +66,7 @@ static int verify(void *p)
     opt.n_threads = (uint32_t)s->threads;
     opt.progress = cli_progress_show;
     opt.progress_user = &progress;
+    cli_progress_begin(&progress);
     entro_status status = entro_verify(s->model, s->source, &opt, &report, &err);
     cli_progress_clear(&progress);
     if (status == ENTRO_OK)

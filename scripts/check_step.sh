@@ -46,13 +46,13 @@ headers)
         g++ -std=c++17 $CFLAGS_HEADER -x c++ include/entrollm/entrollm.h
     ;;
 asan)
-    suite asan -R '^(unit|fuzz|api|cli)/'
+    suite asan -R '^(unit|fuzz|api|alloc|cli)/'
     ;;
 tsan)
     # Some kernels lay memory out in a way that older sanitizers refuse.
     echo 'int main(void){return 0;}' | gcc -fsanitize=thread -x c -o build/tsan-probe - 2>/dev/null
     build/tsan-probe 2>/dev/null || skip "programs under the thread sanitizer do not start here"
-    suite tsan -R '^(unit/(engine|linear|pipeline|eval)/|api/|unit/base/test_pool)'
+    suite tsan -R '^(unit/(engine|linear)/|unit/pipeline/test_verify|unit/base/test_pool|api/)'
     ;;
 aarch64)
     [ "${ARM:-yes}" = yes ] || skip "$ARM"

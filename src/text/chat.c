@@ -74,22 +74,32 @@ static bool starts_with_system(const conversation *c)
     return c->n > 0 && is_role(&c->messages[0], "system");
 }
 
+/* Length of a line end in a template's constant: the character itself, or "\\n" as it is escaped. */
+static size_t line_end_length(const char *p, const char *end)
+{
+    if (p < end && *p == '\n')
+        return 1;
+    return end - p >= 2 && p[0] == '\\' && p[1] == 'n' ? 2 : 0;
+}
+
 /*
  * The system message that a ChatML template supplies when the conversation has none: the constant
- * text it writes between "<|im_start|>system\n" and "<|im_end|>".  "\n" is two characters there.
+ * text it writes between "<|im_start|>system" with a line end and "<|im_end|>".
  */
 static en_span default_system(const conversation *c)
 {
-    static const char open[] = "<|im_start|>system\\n", close[] = "<|im_end|>";
+    static const char open[] = "<|im_start|>system", close[] = "<|im_end|>";
     const char *p = c->template.p, *end = p + c->template.n;
     while ((p = memmem(p, (size_t)(end - p), open, sizeof open - 1)) != NULL) {
         p += sizeof open - 1;
+        size_t n_line = line_end_length(p, end);
+        p += n_line;
         const char *stop = memmem(p, (size_t)(end - p), close, sizeof close - 1);
         if (stop == NULL)
             break;
         size_t n = (size_t)(stop - p);
         /* A quote or brace in between: the message is put together, not constant. */
-        if (n > 0 && memchr(p, '\'', n) == NULL && memchr(p, '"', n) == NULL &&
+        if (n_line > 0 && n > 0 && memchr(p, '\'', n) == NULL && memchr(p, '"', n) == NULL &&
             memchr(p, '{', n) == NULL)
             return (en_span){p, n};
     }
@@ -146,7 +156,7 @@ static void write_llama3(conversation *c)
 static void write_phi3(conversation *c)
 {
     bool knows_system = has(c, "system");
-    bool lines = has(c, "|>\\n") || has(c, "'\\n'");
+    bool lines = has(c, "|>\\n") || has(c, "'\\n'") || has(c, "|>\n") || has(c, "'\n'");
     for (size_t i = 0; i < c->n; i++) {
         const entro_chat_message *m = &c->messages[i];
         if (is_role(m, "system") && !knows_system)

@@ -56,7 +56,8 @@ tsan)
     ;;
 aarch64)
     [ "${ARM:-yes}" = yes ] || skip "$ARM"
-    suite aarch64 -R '^(unit|fuzz)/'
+    # A model's loss over hundreds of stories takes minutes in an emulator and finds nothing new.
+    suite aarch64 -R '^(unit|fuzz)/' -E test_reference_loss
     ;;
 *)
     echo "usage: check_step.sh rooms|format|headers|asan|tsan|aarch64" >&2

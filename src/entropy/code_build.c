@@ -33,7 +33,7 @@ static const double long_words_below = 0.7;
  * independent. */
 static const double prior_words = 16;
 /* Bits that one escape is counted for beyond its code, because it slows the decoder down. */
-static const double escape_toll = 0.5;
+static const double escape_toll = 1.0;
 static const double weight_one = 1 << 20; /* of one word counted */
 
 typedef struct leaf {
@@ -265,7 +265,7 @@ static void try_trees(builder *b, unsigned n_common, unsigned level, choice *bes
 static bool worth_trying(const builder *b, double tail, double tail_before, double share,
                          double last)
 {
-    static const double tails[] = {0.03, 0.008, 0.002};
+    static const double tails[] = {0.004, 0.0015, 0.0006};
     if (share == 0)
         return b->code->alphabet == 256 || tail_before >= tails[2];
     for (unsigned i = 0; b->code->alphabet == 16 && i < 3; i++)

@@ -25,6 +25,8 @@
 /* The shape of the entries is a constant after inlining. */
 #define INLINED static inline __attribute__((always_inline))
 
+_Static_assert(EN_STREAMS == 4, "decode() goes on with 4, 3, 2 or 1 streams");
+
 typedef struct reader {
     uint64_t bits;
     const uint8_t *in; /* where 'bits' was loaded */
@@ -149,10 +151,9 @@ INLINED bool look_up_exact(const en_code *code, const en_stream *stream, size_t 
 }
 
 /* The last symbols of a stream. */
-INLINED bool finish(const en_code *code, reader *r, const en_stream *stream, entry_shape shape)
+INLINED bool finish(const en_code *code, const reader *r, const en_stream *stream,
+                    entry_shape shape)
 {
-    for (size_t n; (n = safe_turns(r, stream, shape)) > 0;)
-        turns(code, r, 1, n, shape);
     size_t bit_pos = (size_t)(r->in - stream->in) * 8 + used_bits(r);
     size_t n_done = (size_t)(r->out - stream->out);
     while (n_done < stream->n_symbols)
@@ -162,47 +163,57 @@ INLINED bool finish(const en_code *code, reader *r, const en_stream *stream, ent
     return en_stream_ends(stream, bit_pos);
 }
 
-INLINED bool decode(const en_code *code, const en_stream *streams, unsigned n_streams,
-                    entry_shape shape)
+/* Streams differ, rows of a matrix do: when one ends, the others go on together. */
+INLINED bool decode(const en_code *code, en_stream *streams, unsigned n_streams, entry_shape shape)
 {
     reader readers[EN_STREAMS];
     for (unsigned s = 0; s < n_streams; s++) {
         readers[s] = (reader){.in = streams[s].in, .out = streams[s].out};
         load(&readers[s], 0);
     }
-    while (n_streams == EN_STREAMS) {
+    while (n_streams > 0) {
         size_t n = SIZE_MAX;
-        for (unsigned s = 0; s < EN_STREAMS; s++) {
-            size_t turns = safe_turns(&readers[s], &streams[s], shape);
-            n = turns < n ? turns : n;
+        unsigned least = 0;
+        for (unsigned s = 0; s < n_streams; s++) {
+            size_t safe = safe_turns(&readers[s], &streams[s], shape);
+            least = safe < n ? s : least;
+            n = safe < n ? safe : n;
         }
-        if (n == 0)
-            break;
-        turns(code, readers, EN_STREAMS, n, shape);
+        if (n == 0) {
+            if (!finish(code, &readers[least], &streams[least], shape))
+                return false;
+            n_streams--;
+            readers[least] = readers[n_streams];
+            streams[least] = streams[n_streams];
+            continue;
+        }
+        switch (n_streams) {
+        case 4: turns(code, readers, 4, n, shape); break;
+        case 3: turns(code, readers, 3, n, shape); break;
+        case 2: turns(code, readers, 2, n, shape); break;
+        default: turns(code, readers, 1, n, shape); break;
+        }
     }
-    for (unsigned s = 0; s < n_streams; s++)
-        if (!finish(code, &readers[s], &streams[s], shape))
-            return false;
     return true;
 }
 
-static bool decode_2(const en_code *code, const en_stream *streams, unsigned n_streams)
+static bool decode_2(const en_code *code, en_stream *streams, unsigned n_streams)
 {
     return decode(code, streams, n_streams, (entry_shape){EN_LOOKUP_BITS_256, 4, 2, 4});
 }
 
-static bool decode_7(const en_code *code, const en_stream *streams, unsigned n_streams)
+static bool decode_7(const en_code *code, en_stream *streams, unsigned n_streams)
 {
     return decode(code, streams, n_streams, (entry_shape){EN_LOOKUP_BITS_16, 8, 7, 5});
 }
 
-static bool decode_14(const en_code *code, const en_stream *streams, unsigned n_streams)
+static bool decode_14(const en_code *code, en_stream *streams, unsigned n_streams)
 {
     return decode(code, streams, n_streams, (entry_shape){EN_LOOKUP_BITS_16, 16, 14, 5});
 }
 
 /* One word without bits: the symbols are all the same, the streams empty. */
-static bool decode_fill(const en_code *code, const en_stream *streams, unsigned n_streams)
+static bool decode_fill(const en_code *code, en_stream *streams, unsigned n_streams)
 {
     for (unsigned s = 0; s < n_streams; s++) {
         if (streams[s].n_bytes > 0)
@@ -212,7 +223,7 @@ static bool decode_fill(const en_code *code, const en_stream *streams, unsigned 
     return true;
 }
 
-static bool decode_segment(const en_code *code, const en_stream *streams, unsigned n_streams)
+static bool decode_segment(const en_code *code, en_stream *streams, unsigned n_streams)
 {
     switch (code->layout) {
     case EN_ENTRY_FILL: return decode_fill(code, streams, n_streams);

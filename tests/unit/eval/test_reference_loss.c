@@ -1,6 +1,9 @@
 /*
- * Two small trained models against losses computed elsewhere in f32 (shared/data/README.md): the
- * first 100 stories, BOS in front, each cut to 256 ids, all predicted tokens scored.
+ * Two small trained models against losses computed elsewhere in f32: the first 100 stories, BOS in
+ * front, each cut to 256 ids, all predicted tokens scored.
+ *
+ * stories260k: shared/data/README.md.  tinystories-656k: transformers 5.23 with the ids of tokenizers
+ * (18634 tokens, 3.24190); the README's 18814 and 3.5791 come from other ids for the same text.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -83,7 +86,7 @@ static void stories260k_from_gguf(void **state)
 static void tinystories_656k_from_a_folder(void **state)
 {
     (void)state;
-    check(TEST_SHARED "/data/models/tinystories-656k", 18814, 3.5791);
+    check(TEST_SHARED "/data/models/tinystories-656k", 18634, 3.2419);
 }
 
 int main(void)

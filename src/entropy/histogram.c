@@ -4,7 +4,7 @@
  * Four sets of 32-bit counters take turns, so that equal neighbours do not wait for each other's
  * store; they are folded into 64-bit ones before they can overflow.
  *
- * The sample is a set of blocks chosen by a hash of what is in them: those whose hash ends in
+ * The sample is a set of blocks chosen by a hash of how they begin: those whose hash ends in
  * 'level' zero bits, one more bit whenever the room is full.  So it depends on the pieces that
  * were counted, not on their order or on how histograms were merged: the same tensor gives the
  * same code whatever threads did.
@@ -18,7 +18,7 @@
 #include "base/memory.h"
 #include "entropy/huffman_lengths.h"
 
-enum { LANES = 4, FOLD_AT = 1 << 30, LEVEL_MAX = 60 };
+enum { LANES = 4, FOLD_AT = 1 << 30, LEVEL_MAX = 60, HASHED = 64 };
 
 struct en_histogram {
     unsigned alphabet;
@@ -71,8 +71,14 @@ void en_histogram_clear(en_histogram *h)
 /* A histogram belongs to one thread, so a const one may be brought up to date as well. */
 static void fold(const en_histogram *h)
 {
-    for (size_t i = 0; i < LANES * 256; i++)
-        h->counts[i & 255] += h->lanes[i];
+    for (size_t i = 0; i < LANES * 256; i++) {
+        if (h->alphabet == 256) {
+            h->counts[i & 255] += h->lanes[i];
+        } else {
+            h->counts[i & 15] += h->lanes[i];
+            h->counts[i >> 4 & 15] += h->lanes[i];
+        }
+    }
     memset(h->lanes, 0, LANES * 256 * sizeof *h->lanes);
 }
 
@@ -118,8 +124,10 @@ static void sample_piece(en_sample *s, const uint8_t *symbols, size_t n)
 {
     for (size_t at = 0; at < n; at += EN_SAMPLE_BLOCK) {
         size_t m = n - at < EN_SAMPLE_BLOCK ? n - at : EN_SAMPLE_BLOCK;
-        /* the place in the piece tells equal blocks apart, as far as it can */
-        uint64_t key = (en_hash64(symbols + at, m) + at) * 0x9e3779b97f4a7c15u;
+        /* The first symbols tell most blocks apart, the place in the piece some of those that are
+         * equal. */
+        uint64_t hash = en_hash64(symbols + at, m < HASHED ? m : HASHED);
+        uint64_t key = (hash + at) * 0x9e3779b97f4a7c15u;
         key ^= key >> 32;
         if (!make_room(s, key))
             continue;
@@ -159,6 +167,22 @@ static void count_bytes(en_histogram *h, const uint8_t *s, size_t n)
         a[s[i]]++;
 }
 
+static void count_nibbles(en_histogram *h, const uint8_t *s, size_t n)
+{
+    uint32_t *a = h->lanes, *b = a + 256, *c = b + 256, *d = c + 256;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t x = en_load64(s + i);
+        x |= x >> 4;
+        a[x & 255]++;
+        b[x >> 16 & 255]++;
+        c[x >> 32 & 255]++;
+        d[x >> 48 & 255]++;
+    }
+    for (; i < n; i++)
+        h->counts[s[i] & 15]++;
+}
+
 void en_histogram_add(en_histogram *h, const uint8_t *symbols, size_t n)
 {
     if (h->sample)
@@ -170,7 +194,10 @@ void en_histogram_add(en_histogram *h, const uint8_t *symbols, size_t n)
             h->pending = 0;
         }
         h->pending += piece;
-        count_bytes(h, symbols, piece);
+        if (h->alphabet == 256)
+            count_bytes(h, symbols, piece);
+        else
+            count_nibbles(h, symbols, piece);
         symbols += piece;
         n -= piece;
     }

@@ -224,15 +224,19 @@ static entro_status score_by_merges(en_hf_vocab *v, const merge_list *m, entro_e
 
 /* ---- vocabulary ---------------------------------------------------------------------------- */
 
-/* Ids of the vocabulary and of added tokens decide the size when the model does not. */
+/* Ids of the vocabulary and of added tokens decide the size when the model does not.  They are
+ * dense but for a few; an id far beyond the others is left out rather than made room for. */
 static uint32_t count_ids(const en_json_node *vocab, const en_json_node *added)
 {
-    int64_t n = 0, id;
+    enum { HOLES = 1024 };
+    int64_t n = 0, id, n_max = (int64_t)vocab->n + HOLES;
+    if (added != NULL && added->type == EN_JSON_ARRAY)
+        n_max += added->n;
     for (EN_JSON_MEMBERS(key, vocab))
-        if (en_json_int(key + 1, &id) && id >= n && id < EN_HF_MAX_VOCAB)
+        if (en_json_int(key + 1, &id) && id >= n && id < n_max)
             n = id + 1;
     for (EN_JSON_EACH(token, added))
-        if (en_json_int(en_json_get(token, "id"), &id) && id >= n && id < EN_HF_MAX_VOCAB)
+        if (en_json_int(en_json_get(token, "id"), &id) && id >= n && id < n_max)
             n = id + 1;
     return (uint32_t)n;
 }

@@ -14,14 +14,19 @@
 #include "base/file.h"
 #include "base/memory.h"
 
-/* jansson reports most failed allocations as some other error; this remembers them. */
+/* jansson 2.14 reports most failed allocations as some other error.  One it ignores: when the buffer
+ * of the string at hand cannot grow, it loses characters and, when one is the closing quote, writes
+ * past the string's end.  So a failure is remembered, the text refused in the end whatever jansson
+ * says, and until then a second attempt keeps it from going astray. */
 static _Thread_local bool g_out_of_memory;
 
 static void *allocate(size_t n_bytes)
 {
     void *p = en_small_alloc(n_bytes);
-    g_out_of_memory |= p == NULL;
-    return p;
+    if (p != NULL)
+        return p;
+    g_out_of_memory = true;
+    return en_small_alloc(n_bytes);
 }
 
 __attribute__((constructor)) static void count_memory_of_jansson(void)
@@ -163,7 +168,7 @@ entro_status en_json_parse(en_json *json, const char *text, size_t n_bytes, bool
     if (tree == NULL)
         return fail_parse(&e, n_bytes, err);
     flattening f = {.err = err};
-    entro_status status = add_value(&f, tree);
+    entro_status status = g_out_of_memory ? en_fail_memory(err) : add_value(&f, tree);
     if (status != ENTRO_OK) {
         en_free(f.nodes);
         json_decref(tree);

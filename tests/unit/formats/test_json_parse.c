@@ -164,7 +164,8 @@ static void refuses_deep_nesting(void **state)
 static void survives_every_failing_allocation(void **state)
 {
     (void)state;
-    const char *text = "{\"a\": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]}";
+    const char *text = "{\"a\": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18],"
+                       "\"a string whose buffer grows\": \"0123456789abcdef0123456789abcdef0123\"}";
     en_json json;
     size_t before = en_memory_in_use();
     for (uint64_t n = 0;; n++) {

@@ -33,7 +33,7 @@ static const double long_words_below = 0.7;
  * independent. */
 static const double prior_words = 16;
 /* Bits that one escape is counted for beyond its code, because it slows the decoder down. */
-static const double escape_toll = 1.0;
+static const double escape_toll = 0.5;
 static const double weight_one = 1 << 20; /* of one word counted */
 
 typedef struct leaf {

@@ -24,7 +24,7 @@ struct en_histogram {
     unsigned alphabet;
     uint64_t pending; /* symbols since the last fold */
     uint64_t *counts;
-    uint32_t *lanes;   /* LANES x 256 */
+    uint32_t *lanes;   /* LANES x 256: of symbols, or of two 4-bit ones, the first one lower */
     en_sample *sample; /* NULL with 256 symbols */
 };
 

@@ -25,7 +25,7 @@ enum {
     SHORT_WORDS = 7,    /* longest words for which the decoder has compact entries ... */
     BITS_OF_A_WORD = 3, /* about what one word takes in the table */
     TOGETHER = 4,       /* blocks parsed at a time */
-    FEW_BLOCKS = 32,    /* a smaller sample is not thinned out */
+    ENOUGH_BLOCKS = 24, /* to compare trees by */
 };
 /* ... and the entropy below which longer words pay (a word of 7 costs at least a bit) */
 static const double long_words_below = 0.7;
@@ -54,7 +54,7 @@ typedef struct builder {
     unsigned n_leaves;
     unsigned max_word;
     uint16_t next[MAX_SLOTS]; /* child[] times the number of letters */
-    uint32_t counts[MAX_SLOTS];
+    uint32_t counts[TOGETHER * MAX_SLOTS];
     uint64_t weights[EN_HUFFMAN_MAX_ITEMS];
     uint8_t bits[EN_HUFFMAN_MAX_ITEMS];
     en_huffman_work work;
@@ -63,22 +63,26 @@ typedef struct builder {
 /* ---- counting words ---------------------------------------------------------------------- */
 
 /*
- * Walks the tree along up to four blocks at a time and counts the slots passed.  The root's first
- * slot is 0, so a leaf leads back there by itself.
+ * Walks the tree along up to four blocks at a time and counts the slots passed, for each block in
+ * counters of its own: otherwise increments would wait for each other.  The root's first slot is 0,
+ * so a leaf leads back there by itself.
  */
-static void parse_blocks(const uint16_t *next, const uint8_t *letter_of, const uint8_t **blocks,
-                         unsigned n_blocks, size_t n, uint32_t *counts)
+static inline __attribute__((always_inline)) void
+parse_blocks(const uint16_t *next, const uint8_t *letter_of, const uint8_t *const *blocks,
+             unsigned n_blocks, size_t n, uint32_t *counts, size_t n_slots)
 {
     unsigned at[TOGETHER] = {0};
     for (size_t i = 0; i < n; i++)
+#pragma GCC unroll 4
         for (unsigned k = 0; k < n_blocks; k++) {
             unsigned slot = at[k] + letter_of[blocks[k][i] & 15];
-            counts[slot]++;
+            counts[k * n_slots + slot]++;
             at[k] = next[slot];
         }
 }
 
-/* counts[slot]: how often the sample's blocks of this level pass each slot of the code's tree. */
+/* counts[slot]: how often the sample's blocks of this level pass each slot of the code's tree.  The
+ * counters beyond, TOGETHER times the slots in all, are scratch. */
 static void count_slots(const en_code *code, const en_sample *sample, unsigned level,
                         uint16_t *next, uint32_t *counts)
 {
@@ -87,10 +91,10 @@ static void count_slots(const en_code *code, const en_sample *sample, unsigned l
         letter_of[code->rare[i]] = (uint8_t)code->n_common;
     for (unsigned i = 0; i < code->n_common; i++)
         letter_of[code->common[i]] = (uint8_t)i;
-    for (unsigned i = 0; i < code->n_inner * code->n_letters; i++) {
+    size_t n_slots = (size_t)code->n_inner * code->n_letters;
+    memset(counts, 0, TOGETHER * n_slots * sizeof *counts);
+    for (size_t i = 0; i < n_slots; i++)
         next[i] = (uint16_t)(code->child[i] * code->n_letters);
-        counts[i] = 0;
-    }
     const uint8_t *full[TOGETHER];
     unsigned n_full = 0;
     for (unsigned i = 0; i < sample->n_blocks; i++) {
@@ -98,15 +102,18 @@ static void count_slots(const en_code *code, const en_sample *sample, unsigned l
             continue;
         const uint8_t *block = sample->symbols[i];
         if (sample->n_symbols[i] < EN_SAMPLE_BLOCK)
-            parse_blocks(next, letter_of, &block, 1, sample->n_symbols[i], counts);
+            parse_blocks(next, letter_of, &block, 1, sample->n_symbols[i], counts, n_slots);
         else
             full[n_full++] = block;
         if (n_full == TOGETHER) {
-            parse_blocks(next, letter_of, full, TOGETHER, EN_SAMPLE_BLOCK, counts);
+            parse_blocks(next, letter_of, full, TOGETHER, EN_SAMPLE_BLOCK, counts, n_slots);
             n_full = 0;
         }
     }
-    parse_blocks(next, letter_of, full, n_full, EN_SAMPLE_BLOCK, counts);
+    for (unsigned k = 0; k < n_full; k++)
+        parse_blocks(next, letter_of, &full[k], 1, EN_SAMPLE_BLOCK, counts, n_slots);
+    for (size_t i = n_slots; i < TOGETHER * n_slots; i++)
+        counts[i % n_slots] += counts[i];
 }
 
 static void count_words(builder *b, unsigned level)
@@ -280,13 +287,20 @@ static bool worth_trying(const builder *b, double tail, double tail_before, doub
     return false;
 }
 
+static unsigned chosen_blocks(const en_sample *sample, unsigned level)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < sample->n_blocks; i++)
+        n += en_sample_chosen(sample, i, level);
+    return n;
+}
+
 static void choose(builder *b, const uint8_t *by_count, unsigned n_seen)
 {
     choice best = {DBL_MAX, n_seen, 0};
-    unsigned full = b->sample ? b->sample->level : 0, part = 0;
-    for (unsigned i = 0; b->sample && i < b->sample->n_blocks; i++)
-        part += en_sample_chosen(b->sample, i, full + 2);
-    unsigned level = part >= FEW_BLOCKS ? full + 2 : full;
+    unsigned full = b->sample ? b->sample->level : 0, level = full;
+    while (b->sample && level < full + 8 && chosen_blocks(b->sample, level + 1) >= ENOUGH_BLOCKS)
+        level++;
     double tail = 1;
     for (unsigned n = 1; n <= n_seen; n++) {
         double last = b->p[by_count[n - 1]], share = n < n_seen ? b->p[by_count[n]] : 0;
@@ -406,7 +420,7 @@ static double cost_of_words(const en_code *code, const en_histogram *h)
     const en_sample *sample = en_histogram_sample(h);
     size_t n_slots = (size_t)code->n_inner * code->n_letters;
     uint16_t *next = en_alloc(n_slots, sizeof *next);
-    uint32_t *counts = en_alloc_zero(n_slots, sizeof *counts);
+    uint32_t *counts = en_alloc(TOGETHER * n_slots, sizeof *counts);
     double bits = 0, symbols = 0;
     if (next && counts) {
         count_slots(code, sample, sample->level, next, counts);

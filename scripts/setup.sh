@@ -64,7 +64,6 @@ cmd:cmake    cmake
 cmd:ninja    ninja-build
 cmd:pkg-config pkg-config
 pc:jansson   libjansson-dev
-pc:libpcre2-8 libpcre2-dev
 pc:libutf8proc libutf8proc-dev
 pc:libxxhash libxxhash-dev
 py:venv,ensurepip python3 python3-venv'
@@ -80,7 +79,6 @@ NEEDS_ARM='
 cmd:aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 cmd:qemu-aarch64 qemu-user
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/jansson.pc libjansson-dev:arm64
-file:/usr/lib/aarch64-linux-gnu/pkgconfig/libpcre2-8.pc libpcre2-dev:arm64
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/libutf8proc.pc libutf8proc-dev:arm64
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/libxxhash.pc libxxhash-dev:arm64
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/cmocka.pc libcmocka-dev:arm64'

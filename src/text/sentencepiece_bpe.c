@@ -70,11 +70,12 @@ entro_status en_sentencepiece_encode(const en_tokenizer *t, en_merge_scratch *sc
     char *spaced = en_alloc(n + 1, 1);
     if (spaced == NULL)
         return en_fail_memory(err);
-    size_t n_spaced = 0;
-    if (t->adds_space && (at_start || !t->adds_space_once))
-        spaced[n_spaced++] = ' ';
-    n_spaced += copy_spaced(spaced + n_spaced, p, n);
-    entro_status status = encode_spaced(t, scratch, spaced, n_spaced, sink, err);
+    spaced[0] = ' '; /* in use or not, there is room for it */
+    size_t n_text = copy_spaced(spaced + 1, p, n);
+    bool has_space = n_text > 0 && spaced[1] == ' ';
+    bool add = t->adds_space && (at_start || !t->adds_space_once) &&
+               !(t->adds_space_if_missing && has_space);
+    entro_status status = encode_spaced(t, scratch, spaced + !add, n_text + (size_t)add, sink, err);
     en_free(spaced);
     return status;
 }

@@ -144,6 +144,8 @@ static void read_options(en_tokenizer *t, const en_meta *meta)
     t->adds_eos = en_meta_bool(meta, "tokenizer.ggml.add_eos_token", false) && t->eos >= 0;
     t->adds_space = pieces && en_meta_bool(meta, "tokenizer.ggml.add_space_prefix", true);
     t->adds_space_once = en_meta_bool(meta, "entrollm.tokenizer.space_prefix_once", false);
+    t->adds_space_if_missing =
+        en_meta_bool(meta, "entrollm.tokenizer.space_prefix_if_missing", false);
     t->words_apart = pieces && en_sentencepiece_words_apart(&t->vocab);
     t->composes = !pieces && en_meta_bool(meta, "entrollm.tokenizer.nfc", t->pre->composes);
     t->merges.whole_words = !pieces && t->pre->whole_words;

@@ -14,6 +14,8 @@
  *                                         of it, 2 behind it
  *   entrollm.tokenizer.space_prefix_once  bool: the added space goes in front of the first stretch of
  *                                         text only, not of each that follows a special token
+ *   entrollm.tokenizer.space_prefix_if_missing
+ *                                         bool: and only where the text has none yet (Metaspace)
  *   entrollm.tokenizer.nfc                bool: text is brought to NFC first, or not, whatever is
  *                                         usual with tokenizer.ggml.pre
  */

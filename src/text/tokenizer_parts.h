@@ -17,10 +17,11 @@ struct en_tokenizer {
     char kind[64];
     int32_t bos, eos, unknown; /* -1: none */
     bool adds_bos, adds_eos;
-    bool composes;        /* byte-level BPE: text is brought to NFC first */
-    bool adds_space;      /* SentencePiece: a space in front of each stretch of text */
-    bool adds_space_once; /* ... only of the first */
-    bool words_apart;     /* SentencePiece: no token has a space after something else */
+    bool composes;              /* byte-level BPE: text is brought to NFC first */
+    bool adds_space;            /* SentencePiece: a space in front of each stretch of text */
+    bool adds_space_once;       /* ... only of the first */
+    bool adds_space_if_missing; /* ... only of one that starts without a space */
+    bool words_apart;           /* SentencePiece: no token has a space after something else */
 };
 
 /* Ordinary text, without special tokens, to ids.  'at_start': nothing was in front of it. */

@@ -17,10 +17,12 @@ enum {
     EN_PAYLOAD_VERSION = 1,
     EN_PAYLOAD_HEADER_BYTES = 192,
     EN_PAYLOAD_ALIGN = 64,
-    EN_PAYLOAD_MAX_SEGMENT = 1 << 22,   /* symbols; bounds what a decoder must allocate */
-    EN_PAYLOAD_SEGMENT_SYMBOLS = 32768, /* what the encoder aims at: a decoded one stays in L2 */
-    EN_CODING_HUFFMAN = 1,              /* words and tables of docs/coding.md */
-    EN_PAYLOAD_MODEL_TABLE = 1          /* flag: the code is the model's */
+    EN_PAYLOAD_MAX_SEGMENT = 1 << 22, /* symbols; bounds what a decoder must allocate */
+    /* What the encoder aims at: a decoded segment stays in L2, and its fixed bytes weigh little. */
+    EN_PAYLOAD_SEGMENT_SYMBOLS_8 = 32768,
+    EN_PAYLOAD_SEGMENT_SYMBOLS_4 = 65536,
+    EN_CODING_HUFFMAN = 1,     /* words and tables of docs/coding.md */
+    EN_PAYLOAD_MODEL_TABLE = 1 /* flag: the code is the model's */
 };
 
 typedef enum en_payload_part_name {

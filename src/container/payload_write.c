@@ -18,7 +18,8 @@ bool en_payload_fits(uint64_t n_rows, uint64_t n_cols)
 void en_payload_plan(en_payload *p, const en_quant_method *method, uint64_t n_rows, uint64_t n_cols)
 {
     *p = (en_payload){.method = method, .n_rows = n_rows, .n_cols = n_cols};
-    uint64_t rows = EN_PAYLOAD_SEGMENT_SYMBOLS / n_cols;
+    uint64_t rows =
+        (method->bits == 8 ? EN_PAYLOAD_SEGMENT_SYMBOLS_8 : EN_PAYLOAD_SEGMENT_SYMBOLS_4) / n_cols;
     rows = rows < 1 ? 1 : rows > n_rows ? n_rows : rows;
     p->rows_per_segment = (uint32_t)rows;
     p->n_segments = (uint32_t)((n_rows + rows - 1) / rows);

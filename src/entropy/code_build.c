@@ -24,8 +24,8 @@ enum {
     MAX_SLOTS = 2 * MAX_WORDS + 2 * EN_CODE_MAX_SYMBOLS,
     SHORT_WORDS = 7,    /* longest words for which the decoder has compact entries ... */
     BITS_OF_A_WORD = 3, /* about what one word takes in the table */
-    TOGETHER = 4,       /* blocks parsed at a time */
-    ENOUGH_BLOCKS = 48, /* to compare trees by */
+    TOGETHER = 8,       /* blocks parsed at a time: each step waits for the one before it */
+    ENOUGH_BLOCKS = 32, /* to compare trees by */
 };
 /* ... and the entropy below which longer words pay (a word of 7 costs at least a bit) */
 static const double long_words_below = 0.7;
@@ -63,7 +63,7 @@ typedef struct builder {
 /* ---- counting words ---------------------------------------------------------------------- */
 
 /*
- * Walks the tree along up to four blocks at a time and counts the slots passed, for each block in
+ * Walks the tree along up to eight blocks at a time and counts the slots passed, for each block in
  * counters of its own: otherwise increments would wait for each other.  The root's first slot is 0,
  * so a leaf leads back there by itself.
  */
@@ -73,7 +73,7 @@ parse_blocks(const uint16_t *next, const uint8_t *letter_of, const uint8_t *cons
 {
     unsigned at[TOGETHER] = {0};
     for (size_t i = 0; i < n; i++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (unsigned k = 0; k < n_blocks; k++) {
             unsigned slot = at[k] + letter_of[blocks[k][i] & 15];
             counts[k * n_slots + slot]++;

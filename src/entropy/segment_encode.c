@@ -81,6 +81,17 @@ static void set_pairs(const en_code *code)
         }
 }
 
+/* Bits that two symbols take at most. */
+static unsigned longest_pair(const en_code *code)
+{
+    const uint64_t *steps = code->pairs ? code->pairs : code->singles;
+    size_t n = (size_t)code->n_inner * 256;
+    unsigned longest = 0;
+    for (size_t i = 0; i < n; i++)
+        longest = step_bits(steps[i]) > longest ? step_bits(steps[i]) : longest;
+    return code->pairs ? longest : 2 * longest;
+}
+
 entro_status en_code_make_encoder(en_code *code, entro_error *err)
 {
     code->singles = en_alloc_zero((size_t)code->n_inner * code->alphabet, sizeof *code->singles);
@@ -92,6 +103,7 @@ entro_status en_code_make_encoder(en_code *code, entro_error *err)
     set_singles(code, code->singles, 0, 0);
     if (code->alphabet == 16)
         set_pairs(code);
+    code->pair_bits = longest_pair(code);
     return ENTRO_OK;
 }
 
@@ -143,25 +155,46 @@ INLINED void take_two(walk *k, const uint64_t *singles, const uint64_t *pairs, u
         take(k, singles[two & 255]);
         take(k, singles[two >> 8]);
     }
-    flush(k);
     k->in += 2;
 }
 
-INLINED void walk_together(const en_code *code, walk streams[EN_STREAMS], size_t n_pairs,
-                           unsigned alphabet)
+/* 'per_flush' pairs are taken before what they gave is written. */
+INLINED void walk_together(const en_code *code, walk streams[EN_STREAMS], size_t n_flushes,
+                           unsigned alphabet, unsigned per_flush)
 {
     const uint64_t *singles = code->singles, *pairs = code->pairs;
     walk k[EN_STREAMS];
 #pragma GCC unroll 8
     for (unsigned s = 0; s < EN_STREAMS; s++)
         k[s] = streams[s];
-    for (size_t i = 0; i < n_pairs; i++)
+    for (size_t i = 0; i < n_flushes; i++)
 #pragma GCC unroll 8
-        for (unsigned s = 0; s < EN_STREAMS; s++)
-            take_two(&k[s], singles, pairs, alphabet);
+        for (unsigned s = 0; s < EN_STREAMS; s++) {
+#pragma GCC unroll 2
+            for (unsigned p = 0; p < per_flush; p++)
+                take_two(&k[s], singles, pairs, alphabet);
+            flush(&k[s]);
+        }
 #pragma GCC unroll 8
     for (unsigned s = 0; s < EN_STREAMS; s++)
         streams[s] = k[s];
+}
+
+/* Walks the streams together for as long as all of them last; returns how many symbols of each. */
+static size_t walk_all(const en_code *code, walk streams[EN_STREAMS], size_t n_shortest)
+{
+    /* Nearly every code's pairs are short enough for two of them between flushes. */
+    unsigned per_flush = 2 * code->pair_bits + 7 < 64 ? 2 : 1;
+    size_t n_flushes = n_shortest / 2 / per_flush;
+    if (code->alphabet == 16 && per_flush == 2)
+        walk_together(code, streams, n_flushes, 16, 2);
+    else if (code->alphabet == 16)
+        walk_together(code, streams, n_flushes, 16, 1);
+    else if (per_flush == 2)
+        walk_together(code, streams, n_flushes, 256, 2);
+    else
+        walk_together(code, streams, n_flushes, 256, 1);
+    return 2 * per_flush * n_flushes;
 }
 
 static size_t finish(const en_code *code, walk *k, size_t n_left, uint8_t *start)
@@ -219,7 +252,7 @@ size_t en_code_encode(const en_code *code, const uint8_t *symbols, size_t n_symb
         return finish(code, &k[0], n_symbols, out);
     /* Every stream first has room for its worst case, then they move together. */
     uint8_t *start[EN_STREAMS], *room = out + HEADER_BYTES;
-    size_t lengths[EN_STREAMS], n_pairs = n_symbols / EN_STREAMS / 2; /* of the shortest */
+    size_t lengths[EN_STREAMS];
     for (unsigned s = 0; s < EN_STREAMS; s++) {
         size_t first = en_stream_start(n_symbols, EN_STREAMS, s);
         lengths[s] = en_stream_start(n_symbols, EN_STREAMS, s + 1) - first;
@@ -227,12 +260,9 @@ size_t en_code_encode(const en_code *code, const uint8_t *symbols, size_t n_symb
         k[s] = (walk){.out = room, .in = symbols + first};
         room += stream_bound(lengths[s]);
     }
-    if (code->alphabet == 16)
-        walk_together(code, k, n_pairs, 16);
-    else
-        walk_together(code, k, n_pairs, 256);
+    size_t n_done = walk_all(code, k, n_symbols / EN_STREAMS);
     for (unsigned s = 0; s < EN_STREAMS; s++)
-        lengths[s] = finish(code, &k[s], lengths[s] - 2 * n_pairs, start[s]);
+        lengths[s] = finish(code, &k[s], lengths[s] - n_done, start[s]);
     uint8_t *end = out + put_header(out, lengths);
     for (unsigned s = 0; s < EN_STREAMS; s++) {
         memmove(end, start[s], lengths[s]);

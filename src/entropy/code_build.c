@@ -25,7 +25,7 @@ enum {
     SHORT_WORDS = 7,    /* longest words for which the decoder has compact entries ... */
     BITS_OF_A_WORD = 3, /* about what one word takes in the table */
     TOGETHER = 8,       /* blocks parsed at a time: each step waits for the one before it */
-    ENOUGH_BLOCKS = 32, /* to compare trees by */
+    ENOUGH_BLOCKS = 16, /* to compare trees by */
 };
 /* ... and the entropy below which longer words pay (a word of 7 costs at least a bit) */
 static const double long_words_below = 0.7;

@@ -32,7 +32,6 @@ give_up() {
     for line; do
         printf '       %s\n' "$line" >&2
     done
-    give_back_ownership
     exit 1
 }
 
@@ -44,6 +43,9 @@ give_back_ownership() {
         done
     fi
 }
+trap give_back_ownership EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then

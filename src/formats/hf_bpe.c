@@ -12,10 +12,15 @@
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define AFTER_WORDS  " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define CL100K_START "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-#define TEKKEN_PATTERN                                                                             \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|"   \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|"   \
-    "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* Words that begin where case says so, each with what may follow it; then numbers and the rest. */
+#define CASED_WORDS(after)                                                                         \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"     \
+    "+" after "|"                                                                                  \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"     \
+    "*" after "|"
+#define AFTER_CASED    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define O200K_PATTERN  CASED_WORDS("(?i:'s|'t|'re|'ve|'m|'ll|'d)?") "\\p{N}{1,3}|" AFTER_CASED
+#define TEKKEN_PATTERN CASED_WORDS("") "\\p{N}|" AFTER_CASED
 
 /* What a "pre_tokenizer" of tokenizer.json amounts to. */
 typedef struct splitting {
@@ -40,8 +45,19 @@ static const struct {
     {"llama-bpe", false, CL100K_START "\\p{N}{1,3}|" AFTER_WORDS, false, 1},
     {"dbrx", false, CL100K_START "\\p{N}{1,3}|" AFTER_WORDS, false, 0},
     {"qwen2", false, CL100K_START "\\p{N}|" AFTER_WORDS, false, -1},
+    {"gpt-4o", false, O200K_PATTERN, false, 0},
     {"tekken", false, TEKKEN_PATTERN, false, -1},
 };
+
+/* Does a Split keep every piece of a text, matched or not?  (All patterns we know match all of it,
+ * so that taking away what they do not match takes nothing away.) */
+static bool keeps_all(const en_json_node *split)
+{
+    const en_json_node *behavior = en_json_get(split, "behavior");
+    bool invert = false;
+    en_json_bool(en_json_get(split, "invert"), &invert);
+    return en_json_is(behavior, "Isolated") || (en_json_is(behavior, "Removed") && invert);
+}
 
 static void add_step(splitting *s, const en_json_node *step)
 {
@@ -62,8 +78,7 @@ static void add_step(splitting *s, const en_json_node *step)
     } else if (en_json_is(type, "Split")) {
         const en_json_node *regex = en_json_get(en_json_get(step, "pattern"), "Regex");
         s->other |= s->pattern != NULL || s->byte_level || regex == NULL ||
-                    regex->type != EN_JSON_STRING ||
-                    !en_json_is(en_json_get(step, "behavior"), "Isolated");
+                    regex->type != EN_JSON_STRING || !keeps_all(step);
         s->pattern = s->other ? s->pattern : regex->s;
     } else if (en_json_is(type, "ByteLevel")) {
         s->gpt2_pattern = true;
@@ -94,8 +109,8 @@ static entro_status name_splitting(const splitting *s, bool ignores_merges, cons
         }
     }
     return en_fail(err, ENTRO_ERR_UNSUPPORTED,
-                   "pre-tokenizer that is not one of gpt-2, smollm, llama-bpe, dbrx, qwen2, tekken "
-                   "(pattern: %.200s)",
+                   "pre-tokenizer that is not one of gpt-2, smollm, llama-bpe, dbrx, qwen2, "
+                   "gpt-4o, tekken (pattern: %.200s)",
                    s->pattern != NULL ? s->pattern : "none");
 }
 

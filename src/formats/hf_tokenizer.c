@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "formats/hf_bpe.h"
+#include "formats/hf_normalizer.h"
 #include "formats/sentencepiece.h"
 
 enum { MAX_TOKENIZER_FILE = 256 << 20 };
@@ -53,6 +54,12 @@ static entro_status read_sentencepiece(building *b, uint32_t n_vocab)
         status = en_meta_set_string(b->meta, "tokenizer.ggml.pre", "default", b->err);
     if (status == ENTRO_OK && sp.remove_extra_whitespaces)
         status = set_bool(b, "tokenizer.ggml.remove_extra_whitespaces", true);
+    en_meta_value map = {.type = EN_META_U8,
+                         .is_array = true,
+                         .n = sp.charsmap.n,
+                         .data = (const uint8_t *)sp.charsmap.p};
+    if (status == ENTRO_OK && map.n > 0)
+        status = en_meta_set(b->meta, "tokenizer.ggml.precompiled_charsmap", &map, b->err);
     en_sentencepiece_free(&sp);
     return status;
 }
@@ -90,6 +97,15 @@ static void read_prefixes(building *b)
         read_prefix(b, step);
 }
 
+/* Written where it matters, and then in any case: tokenizer.ggml.pre has an opinion of its own. */
+static entro_status read_normalizer(building *b)
+{
+    bool composes;
+    EN_TRY(en_hf_normalizer_read(en_json_get(b->files->tokenizer, "normalizer"), b->spm, &composes,
+                                 b->err));
+    return b->spm ? ENTRO_OK : set_bool(b, "entrollm.tokenizer.nfc", composes);
+}
+
 static entro_status read_vocab(building *b, uint32_t n_vocab)
 {
     const en_hf_tokenizer_files *f = b->files;
@@ -100,7 +116,8 @@ static entro_status read_vocab(building *b, uint32_t n_vocab)
         return en_hf_bpe_read_pair(&b->vocab, f->vocab, f->merges,
                                    en_json_get(f->config, "tokenizer_class"), n_vocab, b->meta,
                                    b->err);
-    return en_hf_bpe_read(&b->vocab, f->tokenizer, n_vocab, b->meta, &b->spm, b->err);
+    EN_TRY(en_hf_bpe_read(&b->vocab, f->tokenizer, n_vocab, b->meta, &b->spm, b->err));
+    return read_normalizer(b);
 }
 
 /* ---- added tokens ------------------------------------------------------------------------------ */
@@ -289,7 +306,11 @@ static entro_status write_surroundings(building *b)
     en_json_bool(en_json_get(f->config, "add_bos_token"), &b->add_bos);
     en_json_bool(en_json_get(f->config, "add_eos_token"), &b->add_eos);
     en_json_bool(en_json_get(f->config, "add_prefix_space"), &b->space_prefix);
-    if (!b->spm && !b->space_prefix)
+    if (!b->spm && b->space_prefix)
+        return en_fail(b->err, ENTRO_ERR_UNSUPPORTED,
+                       "byte-level BPE with add_prefix_space = true is not supported; models with "
+                       "false can be used");
+    if (!b->spm)
         return ENTRO_OK; /* what byte-level tokenizers do anyway */
     if (b->space_prefix && b->space_once)
         EN_TRY(set_bool(b, "entrollm.tokenizer.space_prefix_once", true));

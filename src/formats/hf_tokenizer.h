@@ -5,7 +5,8 @@
  * tokenizer.json; else from vocab.json and merges.txt.  Added tokens, special ids and the chat
  * template are gathered from all files that may name them.
  *
- * Three keys are our own, for what GGUF cannot say; they are written when they say something:
+ * Four keys are our own, for what GGUF cannot say; they are written when they say something:
+ *   entrollm.tokenizer.nfc                      text is brought to NFC first
  *   entrollm.tokenizer.strip                    u8 a token: 1 swallows white space before it, 2
  *                                               after it
  *   entrollm.tokenizer.space_prefix_once        the space goes in front of the first stretch of

@@ -86,13 +86,21 @@ static entro_status read_piece(en_sentencepiece *sp, en_span bytes, entro_error 
     return ENTRO_OK;
 }
 
-static bool read_trainer(en_sentencepiece *sp, en_span bytes, uint64_t *model_type)
+/* What decides whether the model can be used at all. */
+typedef struct kind_of_model {
+    uint64_t type;
+    bool spaces_behind; /* "word▁" instead of "▁word" */
+    bool plain_spaces;  /* " word" instead of "▁word" */
+} kind_of_model;
+
+static bool read_trainer(en_sentencepiece *sp, en_span bytes, kind_of_model *kind)
 {
     en_reader r = en_reader_of(bytes.p, bytes.n);
     for (field f; next_field(&r, &f);) {
         int32_t id = (int32_t)(uint32_t)f.integer;
         switch (f.number) {
-        case 3: *model_type = f.integer; break;
+        case 3: kind->type = f.integer; break;
+        case 24: kind->spaces_behind = f.integer != 0; break;
         case 40: sp->unk_id = id; break;
         case 41: sp->bos_id = id; break;
         case 42: sp->eos_id = id; break;
@@ -103,14 +111,15 @@ static bool read_trainer(en_sentencepiece *sp, en_span bytes, uint64_t *model_ty
     return !r.failed;
 }
 
-static bool read_normalizer(en_sentencepiece *sp, en_span bytes)
+static bool read_normalizer(en_sentencepiece *sp, en_span bytes, kind_of_model *kind)
 {
     en_reader r = en_reader_of(bytes.p, bytes.n);
     for (field f; next_field(&r, &f);) {
         switch (f.number) {
-        case 2: sp->has_charsmap = f.bytes.n > 0; break;
+        case 2: sp->charsmap = f.bytes; break;
         case 3: sp->add_dummy_prefix = f.integer != 0; break;
         case 4: sp->remove_extra_whitespaces = f.integer != 0; break;
+        case 5: kind->plain_spaces = f.integer == 0; break;
         default: break;
         }
     }
@@ -121,22 +130,27 @@ static entro_status parse(en_sentencepiece *sp, const uint8_t *data, size_t n_by
                           entro_error *err)
 {
     en_reader r = en_reader_of(data, n_bytes);
-    uint64_t model_type = MODEL_UNIGRAM; /* unless it says otherwise */
+    kind_of_model kind = {.type = MODEL_UNIGRAM}; /* unless it says otherwise */
     for (field f; next_field(&r, &f);) {
         if (f.number == 1)
             EN_TRY(read_piece(sp, f.bytes, err));
-        else if ((f.number == 2 && !read_trainer(sp, f.bytes, &model_type)) ||
-                 (f.number == 3 && !read_normalizer(sp, f.bytes)))
+        else if ((f.number == 2 && !read_trainer(sp, f.bytes, &kind)) ||
+                 (f.number == 3 && !read_normalizer(sp, f.bytes, &kind)))
             return damaged(&r, err);
     }
     if (r.failed)
         return damaged(&r, err);
     if (sp->n_pieces == 0)
         return en_fail(err, ENTRO_ERR_FORMAT, "is no SentencePiece model: it has no pieces");
-    if (model_type != MODEL_BPE)
+    if (kind.type != MODEL_BPE)
         return en_fail(err, ENTRO_ERR_UNSUPPORTED,
                        "SentencePiece model of type %s; BPE models can be used",
-                       model_type == MODEL_UNIGRAM ? "unigram" : "word or char");
+                       kind.type == MODEL_UNIGRAM ? "unigram" : "word or char");
+    if (kind.spaces_behind || kind.plain_spaces)
+        return en_fail(err, ENTRO_ERR_UNSUPPORTED, "SentencePiece model with %s set; %s",
+                       kind.spaces_behind ? "treat_whitespace_as_suffix"
+                                          : "escape_whitespaces = false",
+                       "models that write a space as ▁ in front of a word can be used");
     return ENTRO_OK;
 }
 

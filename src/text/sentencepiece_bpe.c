@@ -63,9 +63,8 @@ static size_t copy_spaced(char *out, const char *p, size_t n)
     return n_out;
 }
 
-entro_status en_sentencepiece_encode(const en_tokenizer *t, en_merge_scratch *scratch,
-                                     const char *p, size_t n, bool at_start, en_id_sink *sink,
-                                     entro_error *err)
+static entro_status encode_normal(const en_tokenizer *t, en_merge_scratch *scratch, const char *p,
+                                  size_t n, bool at_start, en_id_sink *sink, entro_error *err)
 {
     char *spaced = en_alloc(n + 1, 1);
     if (spaced == NULL)
@@ -75,7 +74,23 @@ entro_status en_sentencepiece_encode(const en_tokenizer *t, en_merge_scratch *sc
     bool has_space = n_text > 0 && spaced[1] == ' ';
     bool add = t->adds_space && (at_start || !t->adds_space_once) &&
                !(t->adds_space_if_missing && has_space);
-    entro_status status = encode_spaced(t, scratch, spaced + !add, n_text + (size_t)add, sink, err);
+    const char *start = spaced + !add;
+    n_text += add;
+    while (t->normalizer.squeezes && n_text > 0 && start[n_text - 1] == ' ')
+        n_text--;
+    entro_status status = encode_spaced(t, scratch, start, n_text, sink, err);
     en_free(spaced);
+    return status;
+}
+
+entro_status en_sentencepiece_encode(const en_tokenizer *t, en_merge_scratch *scratch,
+                                     const char *p, size_t n, bool at_start, en_id_sink *sink,
+                                     entro_error *err)
+{
+    char *normal;
+    EN_TRY(en_normalize(&t->normalizer, p, n, &normal, &n, err));
+    entro_status status =
+        encode_normal(t, scratch, normal != NULL ? normal : p, n, at_start, sink, err);
+    en_free(normal);
     return status;
 }

@@ -160,6 +160,8 @@ static entro_status load(en_tokenizer *t, const en_meta *meta, entro_error *err)
     EN_TRY(en_vocab_load(&t->vocab, meta, kind, err));
     EN_TRY(en_merges_load(&t->merges, &t->vocab, meta, err));
     EN_TRY(en_special_load(&t->special, &t->vocab, err));
+    if (kind == EN_VOCAB_SENTENCEPIECE)
+        EN_TRY(en_normalizer_load(&t->normalizer, meta, err));
     read_options(t, meta);
     mark_ends(t, meta);
     mark_strips(t, meta);
@@ -185,6 +187,7 @@ void en_tokenizer_free(en_tokenizer *t)
 {
     if (t == NULL)
         return;
+    en_normalizer_free(&t->normalizer);
     en_special_free(&t->special);
     en_merges_free(&t->merges);
     en_vocab_free(&t->vocab);

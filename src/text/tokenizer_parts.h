@@ -5,6 +5,7 @@
 #define EN_TEXT_TOKENIZER_PARTS_H
 
 #include "text/bpe_merge.h"
+#include "text/normalizer.h"
 #include "text/pretokenizer.h"
 #include "text/special_tokens.h"
 #include "text/tokenizer.h"
@@ -13,6 +14,7 @@ struct en_tokenizer {
     en_vocab vocab;
     en_merges merges;
     en_special_tokens special;
+    en_normalizer normalizer;   /* SentencePiece only */
     const en_pretokenizer *pre; /* byte-level BPE only */
     char kind[64];
     int32_t bos, eos, unknown; /* -1: none */

@@ -28,12 +28,13 @@ static entro_status encode(const en_tokenizer *t, const char *mode, const uint8_
                            entro_error *err)
 {
     bool special = strcmp(mode, "encode-special") == 0, bos = strcmp(mode, "encode-bos") == 0;
-    int32_t *ids = en_alloc(2 * n + 16, sizeof *ids);
+    size_t n_max = 12 * n + 16; /* a normalizer makes 33 bytes of U+FDFA's three */
+    int32_t *ids = en_alloc(n_max, sizeof *ids);
     size_t n_ids;
     if (ids == NULL)
         return en_fail_memory(err);
     entro_status status =
-        en_tokenizer_encode(t, (const char *)p, n, bos, special, ids, 2 * n + 16, &n_ids, err);
+        en_tokenizer_encode(t, (const char *)p, n, bos, special, ids, n_max, &n_ids, err);
     for (size_t i = 0; status == ENTRO_OK && i < n_ids; i++)
         printf("%s%d", i > 0 ? " " : "", ids[i]);
     printf("\n");

@@ -2,12 +2,13 @@
 """Ids and texts of the tokenizers against llama.cpp's test pairs, 'tokenizers' and 'sentencepiece'.
 
     ENTRO_SHARED=../shared ENTRO_BUILD=build/release python3 tests/oracle/test_tokenizers.py \\
-        [byte-level] [pieces] [decoding]
+        [byte-level] [pieces] [decoding] [folders]
 
 Vocabularies come as tokenizer.json, vocab.json and merges.txt or SentencePiece models; they are
 written as GGUF files into a temporary folder first.  Where llama.cpp and Hugging Face disagree
 (NFC in Qwen2 and GPT-NeoX), Hugging Face is right here.
 """
+import io
 import json
 import os
 import pathlib
@@ -323,7 +324,65 @@ def test_decoding():
     report("SmolLM2, control tokens shown", len(mixed), bad)
 
 
-TESTS = {"byte-level": test_byte_level, "pieces": test_pieces, "decoding": test_decoding}
+def new_folder(name, n_vocab):
+    """What a Hugging Face folder has besides its tokenizer."""
+    folder = FOLDER / name
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(
+        {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8,
+         "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8,
+         "vocab_size": n_vocab, "max_position_embeddings": 64, "rms_norm_eps": 1e-5}))
+    tensors, at = {}, 0
+    layer = "model.layers.0."
+    for tensor, shape in (("model.embed_tokens.weight", [n_vocab, 8]), ("model.norm.weight", [8]),
+                          ("lm_head.weight", [n_vocab, 8]), (layer + "input_layernorm.weight", [8]),
+                          (layer + "post_attention_layernorm.weight", [8]),
+                          *((layer + f"{part}_proj.weight", [8, 8]) for part in (
+                              "self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o",
+                              "mlp.gate", "mlp.up", "mlp.down"))):
+        n_bytes = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        tensors[tensor] = {"dtype": "F16", "shape": shape, "data_offsets": [at, at + n_bytes]}
+        at += n_bytes
+    header = json.dumps(tensors).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(at))
+    return folder
+
+
+def train_pieces(name, rule, extra, prefix):
+    """A small SentencePiece model in a folder."""
+    lines = [line for line in TEXTS["WikiText-2"][1:3000] if line.strip()]
+    lines += ["\u2460 \ufb01ne \u00e9t\u00e9 \u3000 \uff21\uff22 \u00bd caf\u0065\u0301"] * 50
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=out, vocab_size=700, model_type="bpe",
+        byte_fallback=True, normalization_rule_name=rule, remove_extra_whitespaces=extra,
+        add_dummy_prefix=prefix, num_threads=1, minloglevel=2)
+    folder = new_folder(name, 700)
+    (folder / "tokenizer.model").write_bytes(out.getvalue())
+    return sentencepiece.SentencePieceProcessor(model_proto=out.getvalue()), folder
+
+
+def test_folders():
+    """Tokenizers as folders hold them: normalizers, and patterns by their text."""
+    texts = {k: [t for t in group if "\x00" not in t] for k, group in TEXTS.items()}
+    texts["WikiText-2"] = texts["WikiText-2"][1:1500]
+    for rule in ("identity", "nmt_nfkc", "nfkc", "nmt_nfkc_cf"):
+        for extra, prefix in ((True, True), (False, True), (True, False)):
+            name = f"{rule}{'-squeezed' * extra}{'-prefix' * prefix}"
+            pieces, folder = train_pieces(name, rule, extra, prefix)
+            compare(f"SentencePiece {name}", folder, lambda group: pieces.encode(group), texts)
+    for pre in PATTERNS:
+        for composes in (False, True):
+            t = hf_qwen(pre)
+            t.normalizer = normalizers.Sequence([normalizers.NFC()]) if composes else None
+            folder = new_folder(f"{pre}-{composes}", t.get_vocab_size())
+            t.save(str(folder / "tokenizer.json"))
+            compare_hf(f"tokenizer.json, {pre}{', NFC' * composes}", folder, t,
+                       {"hostile": texts["hostile"], "random": texts["random"]})
+
+
+TESTS = {"byte-level": test_byte_level, "pieces": test_pieces, "decoding": test_decoding,
+         "folders": test_folders}
 for which in sys.argv[1:] or TESTS:
     TESTS[which]()
 print("failed" if failures else "all ok")

@@ -131,6 +131,14 @@ static void reads_byte_level_bpe(void **state)
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|" digits                 \
     "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
 
+#define CASED  "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]"
+#define UPPER  "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]"
+#define SHORTS "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+#define O200K                                                                                      \
+    UPPER "*" CASED "+" SHORTS UPPER "+" CASED "*" SHORTS                                          \
+          "\\\\p{N}{1,3}| ?[^\\\\s\\\\p{L}\\\\p{N}]+"                                              \
+          "[\\\\r\\\\n/]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+
 static void names_pre_tokenizers(void **state)
 {
     (void)state;
@@ -146,6 +154,10 @@ static void names_pre_tokenizers(void **state)
         {"{\"model\":{\"ignore_merges\":true," VOCAB
          ",\"merges\":[]},\"pre_tokenizer\":" SPLIT(CL100K("\\\\p{N}{1,3}")) "}",
          "llama-bpe"},
+        {BPE(SPLIT(O200K)), "gpt-4o"},
+        {BPE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+             "\"" O200K "\"},\"behavior\":\"Removed\",\"invert\":true}," BYTE_LEVEL "false}]}"),
+         "gpt-4o"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         accepted(&(en_hf_tokenizer_files){.tokenizer = json(cases[i].text)}, 0);
@@ -162,6 +174,9 @@ static void refuses_unknown_pre_tokenizers(void **state)
         BPE("null"),
         BPE("{\"type\":\"Whitespace\"}"),
         BPE(SPLIT("\\\\s+")),
+        BPE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+            "\"x\"},"
+            "\"behavior\":\"Removed\"}," BYTE_LEVEL "false}]}"),
         BPE("{\"type\":\"Digits\",\"individual_digits\":true}"),
         BPE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}," BYTE_LEVEL
             "true}]}"),
@@ -170,6 +185,54 @@ static void refuses_unknown_pre_tokenizers(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         refused(&(en_hf_tokenizer_files){.tokenizer = json(cases[i])}, ENTRO_ERR_UNSUPPORTED,
                 "pre-tokenizer that is not one of");
+}
+
+#define WITH_NORMALIZER(model, normalizer)                                                         \
+    "{\"model\":{" model VOCAB ",\"merges\":[]},\"pre_tokenizer\":" BYTE_LEVEL                     \
+    "true},\"normalizer\":" normalizer "}"
+#define STEPS(steps) "{\"type\":\"Sequence\",\"normalizers\":[" steps "]}"
+#define NFC          "{\"type\":\"NFC\"}"
+#define MARK_SPACES(out)                                                                           \
+    "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" out "\"}"
+#define PIECES "\"byte_fallback\":true,"
+
+static void reads_normalizers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool composes;
+    } cases[] = {{WITH_NORMALIZER("", "null"), false},
+                 {WITH_NORMALIZER("", NFC), true},
+                 {WITH_NORMALIZER("", STEPS(NFC)), true},
+                 {WITH_NORMALIZER("", STEPS("")), false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        accepted(&(en_hf_tokenizer_files){.tokenizer = json(cases[i].text)}, 0);
+        assert_int_equal(en_meta_bool(meta, "entrollm.tokenizer.nfc", !cases[i].composes),
+                         cases[i].composes);
+        done();
+    }
+    accepted(
+        &(en_hf_tokenizer_files){
+            .tokenizer = json(WITH_NORMALIZER(
+                PIECES, STEPS("{\"type\":\"Prepend\",\"prepend\":\"▁\"}," MARK_SPACES("▁"))))},
+        0);
+    assert_null(en_meta_get(meta, "entrollm.tokenizer.nfc"));
+    done();
+    static const struct {
+        const char *text, *words;
+    } bad[] = {{WITH_NORMALIZER("", "{\"type\":\"NFKC\"}"), "'NFKC' is not supported"},
+               {WITH_NORMALIZER("", STEPS(NFC ",{\"type\":\"Lowercase\"}")), "'Lowercase'"},
+               {WITH_NORMALIZER("", "{}"), "'none'"},
+               {WITH_NORMALIZER("", MARK_SPACES("▁")), "'Replace'"},
+               {WITH_NORMALIZER(PIECES, MARK_SPACES("x")), "'Replace'"},
+               {WITH_NORMALIZER(PIECES, NFC), "'NFC'"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        refused(&(en_hf_tokenizer_files){.tokenizer = json(bad[i].text)}, ENTRO_ERR_UNSUPPORTED,
+                bad[i].words);
+    refused(&(en_hf_tokenizer_files){.tokenizer = json(BPE(BYTE_LEVEL "true}")),
+                                     .config = json("{\"add_prefix_space\":true}")},
+            ENTRO_ERR_UNSUPPORTED, "add_prefix_space");
 }
 
 static void reads_vocab_and_merges_files(void **state)
@@ -380,6 +443,7 @@ int main(void)
         cmocka_unit_test(reads_byte_level_bpe),
         cmocka_unit_test(names_pre_tokenizers),
         cmocka_unit_test(refuses_unknown_pre_tokenizers),
+        cmocka_unit_test(reads_normalizers),
         cmocka_unit_test(reads_vocab_and_merges_files),
         cmocka_unit_test(reads_bpe_with_byte_fallback),
         cmocka_unit_test(reads_metaspace_schemes),

@@ -66,7 +66,7 @@ static void reads_pieces_and_options(void **state)
     assert_int_equal(sp.pieces[0].kind, EN_HF_TOKEN_UNKNOWN);
     assert_int_equal(sp.pieces[1].kind, EN_HF_TOKEN_NORMAL);
     assert_true(sp.unk_id == 5 && sp.bos_id == -1 && sp.eos_id == 7 && sp.pad_id == -1);
-    assert_true(!sp.add_dummy_prefix && !sp.remove_extra_whitespaces && !sp.has_charsmap);
+    assert_true(!sp.add_dummy_prefix && !sp.remove_extra_whitespaces && sp.charsmap.n == 0);
     en_sentencepiece_free(&sp);
     n_file = 0;
 }
@@ -82,6 +82,14 @@ static void refuses_other_kinds_of_model(void **state)
     refused(ENTRO_ERR_UNSUPPORTED, "word or char");
     put_piece("a", 0, 1);
     refused(ENTRO_ERR_UNSUPPORTED, "unigram"); /* the default */
+    put_piece("a", 0, 1);
+    put_trainer(2);
+    PUT("\x12\x03\xc0\x01\x01"); /* field 24 */
+    refused(ENTRO_ERR_UNSUPPORTED, "treat_whitespace_as_suffix");
+    put_piece("a", 0, 1);
+    put_trainer(2);
+    PUT("\x1a\x02\x28\x00");
+    refused(ENTRO_ERR_UNSUPPORTED, "escape_whitespaces");
 }
 
 static void refuses_damaged_files(void **state)
@@ -147,6 +155,7 @@ static void reads_real_models(void **state)
         assert_int_equal(en_sentencepiece_parse(&sp, map.data, map.n_bytes, NULL), ENTRO_OK);
         assert_int_equal(sp.n_pieces, models[i].n_pieces);
         assert_int_equal(sp.remove_extra_whitespaces, models[i].extra);
+        assert_int_equal(sp.charsmap.n, 0);
         assert_true(sp.add_dummy_prefix && sp.bos_id == 1 && sp.eos_id == 2 && sp.unk_id == 0);
         assert_true(en_span_is(sp.pieces[0].text, "<unk>"));
         assert_int_equal(sp.pieces[0].kind, EN_HF_TOKEN_UNKNOWN);

@@ -282,6 +282,49 @@ static void pieces_by_score(void **state)
     en_meta_free(meta);
 }
 
+/*
+ * A map with one key, made by hand: 'b' becomes " a".  The root's children are at 1, so 'b' leads to
+ * unit 1 ^ 'b', and its child of byte 0, the value, is unit 7.
+ */
+enum { N_UNITS = 256, CHILDREN = 1, UNIT_B = CHILDREN ^ 'b', VALUE = 7 };
+
+static void set_charsmap(en_meta *meta, uint32_t n_trie, uint32_t value)
+{
+    uint8_t map[4 + 4 * N_UNITS + 4] = {0};
+    en_store32(map, n_trie);
+    en_store32(map + 4, CHILDREN << 10);
+    en_store32(map + 4 + 4 * UNIT_B, 'b' | 1u << 8 | (UNIT_B ^ VALUE) << 10);
+    en_store32(map + 4 + 4 * VALUE, value | 1u << 31);
+    memcpy(map + 4 + 4 * N_UNITS, " a\0x", 4); /* the second text does not end */
+    set_numbers(meta, "tokenizer.ggml.precompiled_charsmap", EN_META_U8, map, sizeof map);
+}
+
+static void normalizes_pieces(void **state)
+{
+    (void)state;
+    en_meta *meta = pieces_meta();
+    en_tokenizer *t;
+    set_charsmap(meta, 4 * N_UNITS, 0);
+    assert_int_equal(en_tokenizer_new(&t, meta, NULL), ENTRO_OK);
+    CHECK(t, "b", false, false, 6, 9);
+    CHECK(t, "ab", false, false, 9, 9);
+    en_tokenizer_free(t);
+    en_meta_set_bool(meta, "tokenizer.ggml.remove_extra_whitespaces", true, NULL);
+    assert_int_equal(en_tokenizer_new(&t, meta, NULL), ENTRO_OK);
+    CHECK(t, "  b b  a   ", false, false, 9, 9, 9);
+    int32_t ids[4];
+    assert_int_equal(encode_text(t, "   ", false, false, ids, 4), 0);
+    assert_int_equal(encode_text(t, "\xE2\x96\x81", false, false, ids, 4), 0);
+    en_tokenizer_free(t);
+    for (uint32_t value = 3; value < 1u << 31; value *= 5) { /* outside of the texts: no such key */
+        set_charsmap(meta, 4 * N_UNITS, value);
+        assert_int_equal(en_tokenizer_new(&t, meta, NULL), ENTRO_OK);
+        CHECK(t, "ab", false, false, 11);
+        en_tokenizer_free(t);
+    }
+    en_meta_free(meta);
+}
+
 /* ---- refusals ----------------------------------------------------------------------------- */
 
 static void check_refused(en_meta *meta, entro_status want, const char *hint)
@@ -322,13 +365,16 @@ static void refuses_what_it_cannot_read(void **state)
     meta = pieces_meta();
     en_meta_remove(meta, "tokenizer.ggml.scores");
     check_refused(meta, ENTRO_ERR_FORMAT, "scores");
+    static const uint32_t sizes[] = {0, 3, 6, 4 * N_UNITS + 8, UINT32_MAX - 3};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        meta = pieces_meta();
+        set_charsmap(meta, sizes[i], 0);
+        check_refused(meta, ENTRO_ERR_FORMAT, "map of characters");
+    }
 }
 
-static void every_allocation_may_fail(void **state)
+static void each_allocation_fails_once(const en_meta *meta)
 {
-    (void)state;
-    en_meta *meta = small_meta();
-    en_meta_set_string(meta, "tokenizer.ggml.pre", "qwen2", NULL);
     size_t before = en_memory_in_use();
     entro_status status = ENTRO_ERR_NOMEM;
     char text[300];
@@ -346,6 +392,18 @@ static void every_allocation_may_fail(void **state)
         en_tokenizer_free(t);
         assert_int_equal(en_memory_in_use(), before);
     }
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    en_meta *meta = small_meta();
+    en_meta_set_string(meta, "tokenizer.ggml.pre", "qwen2", NULL);
+    each_allocation_fails_once(meta);
+    en_meta_free(meta);
+    meta = pieces_meta();
+    set_charsmap(meta, 4 * N_UNITS, 0);
+    each_allocation_fails_once(meta);
     en_meta_free(meta);
 }
 
@@ -358,6 +416,7 @@ int main(void)
         cmocka_unit_test(white_space_next_to_special_tokens),
         cmocka_unit_test(short_and_long_words_merge_alike),
         cmocka_unit_test(pieces_by_score),
+        cmocka_unit_test(normalizes_pieces),
         cmocka_unit_test(refuses_what_it_cannot_read),
         cmocka_unit_test(every_allocation_may_fail),
     };

@@ -102,11 +102,13 @@ static void describe_coded(const en_coded *coded, entro_tensor_info *info)
     info->n_side_bytes = coded->n_side_bytes;
     info->entropy = coded->entropy;
     info->huffman_bits = coded->huffman_bits;
-    info->step_min = info->step_max = fabsf(coded->steps[0]);
-    for (uint64_t i = 1; i < coded->n_grids; i++) {
-        float step = fabsf(coded->steps[i]);
-        info->step_min = step < info->step_min ? step : info->step_min;
-        info->step_max = step > info->step_max ? step : info->step_max;
+    info->step_min = INFINITY;
+    info->step_max = 0.0f;
+    for (uint64_t i = 0; i < coded->n_grids; i++) {
+        float step, offset;
+        en_coded_grid(coded, i, &step, &offset);
+        info->step_min = fminf(info->step_min, fabsf(step));
+        info->step_max = fmaxf(info->step_max, fabsf(step));
     }
 }
 

@@ -10,9 +10,11 @@
 #ifndef EN_CONTAINER_CONTAINER_H
 #define EN_CONTAINER_CONTAINER_H
 
+#include "base/bytes.h"
 #include "entropy/code.h"
 #include "formats/source.h"
 #include "quant/method.h"
+#include "tensor/half.h"
 
 /* A coded matrix, ready to decode.  Everything points into the mapped file or is owned by the
  * container; immutable. */
@@ -21,9 +23,10 @@ typedef struct en_coded {
     bool model_table; /* code is the model's shared one */
     uint64_t n_rows, n_cols;
     uint32_t n_segments;
-    uint32_t rows_per_segment;    /* the last segment may have fewer */
-    const float *steps, *offsets; /* n_grids each */
-    uint64_t n_grids;             /* 1 or n_rows */
+    uint32_t rows_per_segment;   /* the last segment may have fewer */
+    const void *steps, *offsets; /* n_grids each, as stored; read them with en_coded_grid() */
+    bool half_grids;             /* they are f16, else f32 */
+    uint64_t n_grids;            /* 1 or n_rows */
     const en_code *code;
     const uint8_t *index;    /* n_segments + 1 starts, little-endian u64, relative to 'segments' */
     const uint8_t *segments; /* n_segment_bytes, readable EN_CODE_IN_PAD bytes further */
@@ -62,6 +65,20 @@ static inline uint64_t en_coded_segment_rows(const en_coded *m, uint32_t segment
 {
     uint64_t row = en_coded_segment_row(m, segment), left = m->n_rows - row;
     return left < m->rows_per_segment ? left : m->rows_per_segment;
+}
+
+/* The grid of a row: w = code * step + offset. */
+static inline void en_coded_grid(const en_coded *m, uint64_t row, float *step, float *offset)
+{
+    size_t i = m->n_grids == 1 ? 0 : (size_t)row;
+    const uint8_t *steps = m->steps, *offsets = m->offsets;
+    if (m->half_grids) {
+        *step = en_half_to_f32(en_load16(steps + 2 * i));
+        *offset = en_half_to_f32(en_load16(offsets + 2 * i));
+    } else {
+        *step = en_load_f32(steps + 4 * i);
+        *offset = en_load_f32(offsets + 4 * i);
+    }
 }
 
 /* Codes of one segment, row after row: room for rows_per_segment * n_cols + EN_CODE_OUT_SLACK.

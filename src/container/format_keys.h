@@ -17,7 +17,8 @@ enum {
     EN_CONTAINER_VERSION = 1,
     EN_FEATURE_HUFFMAN = 1 << 0,     /* coding 1 is used */
     EN_FEATURE_MODEL_TABLE = 1 << 1, /* shared code tables are used */
-    EN_FEATURES_KNOWN = EN_FEATURE_HUFFMAN | EN_FEATURE_MODEL_TABLE
+    EN_FEATURE_HALF_GRIDS = 1 << 2,  /* steps and offsets of 16 bits are used */
+    EN_FEATURES_KNOWN = EN_FEATURE_HUFFMAN | EN_FEATURE_MODEL_TABLE | EN_FEATURE_HALF_GRIDS
 };
 
 #endif

@@ -21,8 +21,9 @@ enum {
     /* What the encoder aims at: a decoded segment stays in L2, and its fixed bytes weigh little. */
     EN_PAYLOAD_SEGMENT_SYMBOLS_8 = 32768,
     EN_PAYLOAD_SEGMENT_SYMBOLS_4 = 65536,
-    EN_CODING_HUFFMAN = 1,     /* words and tables of docs/coding.md */
-    EN_PAYLOAD_MODEL_TABLE = 1 /* flag: the code is the model's */
+    EN_CODING_HUFFMAN = 1,      /* words and tables of docs/coding.md */
+    EN_PAYLOAD_MODEL_TABLE = 1, /* flag: the code is the model's */
+    EN_PAYLOAD_HALF_GRIDS = 2   /* flag: steps and offsets are f16, not f32 */
 };
 
 typedef enum en_payload_part_name {
@@ -42,12 +43,18 @@ typedef struct en_payload_part {
 /* The header as numbers. */
 typedef struct en_payload {
     const en_quant_method *method;
-    bool model_table;
+    bool model_table, half_grids;
     uint64_t n_rows, n_cols, n_grids;
     uint32_t rows_per_segment, n_segments;
     double entropy, huffman_bits;
     en_payload_part parts[EN_PART_COUNT];
 } en_payload;
+
+/* Bytes of the steps, and of the offsets. */
+static inline uint64_t en_payload_grid_bytes(const en_payload *p)
+{
+    return p->n_grids * (p->half_grids ? 2 : 4);
+}
 
 /* The codes stored once for all tensors, by alphabet; NULL where the file has none. */
 typedef struct en_model_codes {
@@ -78,7 +85,7 @@ entro_status en_payload_parse(en_coded *coded, en_code **own_code, const uint8_t
 
 /* May a tensor of this shape be coded at all? */
 bool en_payload_fits(uint64_t n_rows, uint64_t n_cols);
-/* Fills in segments and grids for a method and shape that fits. */
+/* Fills in segments and grids (of f32) for a method and shape that fits. */
 void en_payload_plan(en_payload *p, const en_quant_method *method, uint64_t n_rows,
                      uint64_t n_cols);
 /* Lays out the parts for n_table_bytes (0: the model's table); the segments come last and their

@@ -57,8 +57,8 @@ static entro_status check_shape(const en_payload *p, entro_error *err)
 static entro_status check_parts(const en_payload *p, size_t n_bytes, entro_error *err)
 {
     uint64_t expected[EN_PART_COUNT] = {
-        [EN_PART_STEPS] = p->n_grids * 4,
-        [EN_PART_OFFSETS] = p->n_grids * 4,
+        [EN_PART_STEPS] = en_payload_grid_bytes(p),
+        [EN_PART_OFFSETS] = en_payload_grid_bytes(p),
         [EN_PART_INDEX] = ((uint64_t)p->n_segments + 1) * 8,
     };
     uint64_t end = EN_PAYLOAD_HEADER_BYTES;
@@ -92,7 +92,7 @@ static entro_status read_header(en_payload *p, const uint8_t *bytes, size_t n_by
     uint32_t coding = en_load32(bytes + 16), flags = en_load32(bytes + 20);
     uint32_t bits = en_load32(bytes + 24), n_dims = en_load32(bytes + 28);
     if (version != EN_PAYLOAD_VERSION || coding != EN_CODING_HUFFMAN ||
-        (flags & ~(uint32_t)EN_PAYLOAD_MODEL_TABLE) != 0)
+        (flags & ~(uint32_t)(EN_PAYLOAD_MODEL_TABLE | EN_PAYLOAD_HALF_GRIDS)) != 0)
         return en_fail(
             err, ENTRO_ERR_VERSION,
             "layout %u, coding %u, flags %x; this program reads layout %d, coding %d; use "
@@ -104,6 +104,7 @@ static entro_status read_header(en_payload *p, const uint8_t *bytes, size_t n_by
                        "header of %u bytes and %u dimensions, expected %d, 2", n_header, n_dims,
                        EN_PAYLOAD_HEADER_BYTES);
     p->model_table = (flags & EN_PAYLOAD_MODEL_TABLE) != 0;
+    p->half_grids = (flags & EN_PAYLOAD_HALF_GRIDS) != 0;
     p->n_cols = en_load64(bytes + 32);
     p->n_rows = en_load64(bytes + 40);
     p->rows_per_segment = en_load32(bytes + 64);
@@ -142,9 +143,12 @@ static entro_status check_numbers(const en_coded *coded, entro_error *err)
         !(coded->huffman_bits >= 0 && coded->huffman_bits <= 8))
         return en_fail(err, ENTRO_ERR_FORMAT, "says its entropy is %g and its Huffman rate %g bits",
                        coded->entropy, coded->huffman_bits);
-    for (uint64_t i = 0; i < coded->n_grids; i++)
-        if (!isfinite(coded->steps[i]) || !isfinite(coded->offsets[i]))
+    for (uint64_t i = 0; i < coded->n_grids; i++) {
+        float step, offset;
+        en_coded_grid(coded, i, &step, &offset);
+        if (!isfinite(step) || !isfinite(offset))
             return en_fail(err, ENTRO_ERR_FORMAT, "grid %llu is not finite", ULL(i));
+    }
     return ENTRO_OK;
 }
 
@@ -164,8 +168,9 @@ entro_status en_payload_parse(en_coded *coded, en_code **own_code, const uint8_t
         .n_cols = p.n_cols,
         .n_segments = p.n_segments,
         .rows_per_segment = p.rows_per_segment,
-        .steps = (const float *)(const void *)(bytes + parts[EN_PART_STEPS].offset),
-        .offsets = (const float *)(const void *)(bytes + parts[EN_PART_OFFSETS].offset),
+        .steps = bytes + parts[EN_PART_STEPS].offset,
+        .offsets = bytes + parts[EN_PART_OFFSETS].offset,
+        .half_grids = p.half_grids,
         .n_grids = p.n_grids,
         .index = bytes + parts[EN_PART_INDEX].offset,
         .segments = bytes + parts[EN_PART_SEGMENTS].offset,

@@ -29,8 +29,8 @@ void en_payload_plan(en_payload *p, const en_quant_method *method, uint64_t n_ro
 void en_payload_layout(en_payload *p, size_t n_table_bytes)
 {
     uint64_t n_bytes[EN_PART_COUNT] = {
-        [EN_PART_STEPS] = p->n_grids * 4,
-        [EN_PART_OFFSETS] = p->n_grids * 4,
+        [EN_PART_STEPS] = en_payload_grid_bytes(p),
+        [EN_PART_OFFSETS] = en_payload_grid_bytes(p),
         [EN_PART_TABLE] = n_table_bytes,
         [EN_PART_INDEX] = ((uint64_t)p->n_segments + 1) * 8,
     };
@@ -49,12 +49,14 @@ uint64_t en_payload_total_bytes(const en_payload *p, uint64_t n_segment_bytes)
 
 void en_payload_store_header(const en_payload *p, uint8_t out[EN_PAYLOAD_HEADER_BYTES])
 {
+    uint32_t flags = p->model_table ? EN_PAYLOAD_MODEL_TABLE : 0;
+    flags |= p->half_grids ? EN_PAYLOAD_HALF_GRIDS : 0;
     memset(out, 0, EN_PAYLOAD_HEADER_BYTES);
     memcpy(out, EN_PAYLOAD_MAGIC, 8);
     en_store32(out + 8, EN_PAYLOAD_VERSION);
     en_store32(out + 12, EN_PAYLOAD_HEADER_BYTES);
     en_store32(out + 16, EN_CODING_HUFFMAN);
-    en_store32(out + 20, p->model_table ? EN_PAYLOAD_MODEL_TABLE : 0);
+    en_store32(out + 20, flags);
     en_store32(out + 24, p->method->bits);
     en_store32(out + 28, 2);
     en_store64(out + 32, p->n_cols);

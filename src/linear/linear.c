@@ -65,8 +65,8 @@ typedef struct grid {
 
 static grid grid_of_row(const en_coded *c, uint64_t row)
 {
-    size_t i = c->n_grids == 1 ? 0 : (size_t)row;
-    grid g = {c->steps[i], c->offsets[i], 0.0f};
+    grid g = {0};
+    en_coded_grid(c, row, &g.step, &g.offset);
     float zero = rintf(-g.offset / g.step);
     if (zero > 0.0f) /* neither NaN nor below */
         g.centre = zero < 255.0f ? zero : 255.0f;

@@ -58,6 +58,7 @@ typedef struct compression {
     en_gguf_output out;
     uint64_t done; /* source bytes of the stage */
 
+    bool half_grids; /* in use by a coded tensor */
     totals totals;
     entro_compress_report report;
 } compression;
@@ -156,15 +157,22 @@ static entro_status set_source_name(compression *c, entro_error *err)
     return en_meta_set_string(c->meta, EN_KEY_SOURCE, text, err);
 }
 
+/* Called again when all tensors are coded: only then it is known which grids fit 16 bits. */
+static entro_status set_features(compression *c, entro_error *err)
+{
+    uint64_t features = 0;
+    if (c->report.n_coded_tensors > 0)
+        features = EN_FEATURE_HUFFMAN | (c->recipe.model_table ? EN_FEATURE_MODEL_TABLE : 0) |
+                   (c->half_grids ? EN_FEATURE_HALF_GRIDS : 0);
+    return en_file_meta_set_u64(c->meta, EN_KEY_FEATURES, features, err);
+}
+
 static entro_status make_meta(compression *c, entro_error *err)
 {
     EN_TRY(en_file_meta_copy(&c->meta, c->source, err));
-    uint64_t features = 0;
-    if (c->report.n_coded_tensors > 0)
-        features = EN_FEATURE_HUFFMAN | (c->recipe.model_table ? EN_FEATURE_MODEL_TABLE : 0);
     EN_TRY(en_meta_set_u32(c->meta, "general.alignment", EN_PAYLOAD_ALIGN, err));
     EN_TRY(en_meta_set_u32(c->meta, EN_KEY_VERSION, EN_CONTAINER_VERSION, err));
-    EN_TRY(en_file_meta_set_u64(c->meta, EN_KEY_FEATURES, features, err));
+    EN_TRY(set_features(c, err));
     char tool[64];
     snprintf(tool, sizeof tool, "entrollm %s", ENTRO_VERSION);
     EN_TRY(en_meta_set_string(c->meta, EN_KEY_TOOL, tool, err));
@@ -271,6 +279,7 @@ static void add_totals(compression *c)
 {
     const en_quantizer *q = &c->quantizer;
     totals *t = &c->totals;
+    c->half_grids |= q->plan.half_grids;
     uint64_t n_weights = q->plan.n_rows * q->plan.n_cols;
     double n = (double)n_weights;
     t->n_weights += n_weights;
@@ -443,6 +452,8 @@ static entro_status run(compression *c, const char *source, const char *path, en
         status = measure(c, err);
     if (status == ENTRO_OK)
         status = encode(c, err);
+    if (status == ENTRO_OK)
+        status = set_features(c, err);
     if (status == ENTRO_OK)
         status = compare_tables(c, err);
     uint64_t n_file_bytes = 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/kernels.h"
 
 enum { MAX_BATCH = 256, BATCH_BYTES = 32 << 20 };
 
@@ -69,6 +70,15 @@ static entro_status collect(en_encoder *e, uint32_t n_now, entro_error *err)
     return ENTRO_OK;
 }
 
+/* Steps or offsets.  Those of 16 bits were chosen among the values of f16: nothing is rounded. */
+static void store_grids(const en_payload *plan, const float *values, uint8_t *out)
+{
+    if (plan->half_grids)
+        en_kernels_get()->f32_to_f16(values, (uint16_t *)(void *)out, (size_t)plan->n_grids);
+    else
+        memcpy(out, values, (size_t)plan->n_grids * sizeof *values);
+}
+
 /* Everything before the segments; the index is filled in as they come. */
 static entro_status start_payload(en_encoder *e, bool model_table, entro_error *err)
 {
@@ -82,8 +92,8 @@ static entro_status start_payload(en_encoder *e, bool model_table, entro_error *
     if (!reserve(&e->payload, &e->cap, guess))
         return en_fail_memory(err);
     memset(e->payload, 0, n_front);
-    memcpy(e->payload + parts[EN_PART_STEPS].offset, e->q->steps, plan.n_grids * 4);
-    memcpy(e->payload + parts[EN_PART_OFFSETS].offset, e->q->offsets, plan.n_grids * 4);
+    store_grids(&plan, e->q->steps, e->payload + parts[EN_PART_STEPS].offset);
+    store_grids(&plan, e->q->offsets, e->payload + parts[EN_PART_OFFSETS].offset);
     if (!model_table)
         en_code_store(e->code, e->payload + parts[EN_PART_TABLE].offset);
     e->n_bytes = n_front;

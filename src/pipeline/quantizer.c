@@ -96,7 +96,7 @@ static entro_status fail_values(uint64_t row, const char *what, entro_error *err
 {
     return en_fail(err, ENTRO_ERR_UNSUPPORTED,
                    "row %llu %s, which no grid can hold; store this tensor as it is with "
-                   "'--override NAME=keep'",
+                   "'--keep NAME'",
                    (unsigned long long)row, what);
 }
 
@@ -167,6 +167,27 @@ static entro_status make_grid(const en_quantizer *q, uint64_t row, float lo, flo
     return ENTRO_OK;
 }
 
+/* The row's own grid, which is also noted. */
+static entro_status make_row_grid(en_quantizer *q, uint64_t row, const float *w, en_grid *grid,
+                                  entro_error *err)
+{
+    float lo, hi;
+    if (!en_kernels_get()->min_max(w, (size_t)q->plan.n_cols, &lo, &hi))
+        return fail_values(row, "holds a NaN or an infinity", err);
+    if (!q->plan.half_grids)
+        EN_TRY(make_grid(q, row, lo, hi, grid, err));
+    else if (!en_quant_grid_half(lo, hi, q->plan.method->bits, grid))
+        atomic_store_explicit(&q->needs_f32_grids, true, memory_order_relaxed);
+    q->steps[row] = grid->step;
+    q->offsets[row] = grid->offset;
+    return ENTRO_OK;
+}
+
+static bool is_pass_void(const en_quantizer *q)
+{
+    return atomic_load_explicit(&q->needs_f32_grids, memory_order_relaxed);
+}
+
 static entro_status quantize_block(void *context, uint32_t segment, uint32_t thread,
                                    entro_error *err)
 {
@@ -175,6 +196,8 @@ static entro_status quantize_block(void *context, uint32_t segment, uint32_t thr
     size_t n_cols = (size_t)q->plan.n_cols;
     bool per_row = q->plan.method->per_row;
     uint64_t row, n_rows;
+    if (is_pass_void(q))
+        return ENTRO_OK;
     EN_TRY(read_block(q, segment, t->rows, &row, &n_rows, err));
     uint8_t *codes = q->codes + row * n_cols;
     en_grid grid;
@@ -182,14 +205,10 @@ static entro_status quantize_block(void *context, uint32_t segment, uint32_t thr
         EN_TRY(make_grid(q, row, q->threads[0].lo, q->threads[0].hi, &grid, err));
     for (size_t r = 0; r < n_rows; r++) {
         const float *w = t->rows + r * n_cols;
-        if (per_row) {
-            float lo, hi;
-            if (!en_kernels_get()->min_max(w, n_cols, &lo, &hi))
-                return fail_values(row + r, "holds a NaN or an infinity", err);
-            EN_TRY(make_grid(q, row + r, lo, hi, &grid, err));
-            q->steps[row + r] = grid.step;
-            q->offsets[row + r] = grid.offset;
-        }
+        if (per_row)
+            EN_TRY(make_row_grid(q, row + r, w, &grid, err));
+        if (is_pass_void(q))
+            return ENTRO_OK;
         quantize_row(t, &grid, w, codes + r * n_cols, n_cols);
     }
     en_histogram_add(t->histograms[en_model_codes_slot(q->plan.method->bits)], codes,
@@ -213,6 +232,8 @@ static entro_status pass(en_quantizer *q, en_job_fn fn, uint64_t done, uint64_t 
     for (uint32_t first = 0; first < n; first += chunk) {
         uint32_t n_now = n - first < chunk ? n - first : chunk;
         EN_TRY(en_job_run(q->job, fn, q, first, n_now, err));
+        if (is_pass_void(q))
+            return ENTRO_OK;
         if (q->tensor->n_bytes > RESIDENT_BYTES)
             en_source_forget(q->source, q->tensor);
         uint64_t moved = (uint64_t)((double)n_bytes * (first + n_now) / n);
@@ -236,10 +257,36 @@ static void gather(en_quantizer *q)
     }
 }
 
+/* Forgets what the threads have seen. */
+static void start_over(en_quantizer *q)
+{
+    atomic_store_explicit(&q->needs_f32_grids, false, memory_order_relaxed);
+    for (uint32_t i = 0; i < q->job->n_threads; i++) {
+        en_quantizer_thread *t = &q->threads[i];
+        t->lo = INFINITY;
+        t->hi = -INFINITY;
+        t->error = t->weight = t->max_error = 0;
+        en_histogram_clear(t->histograms[en_model_codes_slot(q->plan.method->bits)]);
+    }
+}
+
+static entro_status quantize_by_rows(en_quantizer *q, uint64_t done, uint64_t n_bytes,
+                                     entro_error *err)
+{
+    q->plan.half_grids = true;
+    EN_TRY(pass(q, quantize_block, done, n_bytes, err));
+    if (!is_pass_void(q))
+        return ENTRO_OK;
+    q->plan.half_grids = false;
+    start_over(q);
+    return pass(q, quantize_block, done, n_bytes, err);
+}
+
 static entro_status run_passes(en_quantizer *q, uint64_t done, uint64_t n_bytes, entro_error *err)
 {
+    start_over(q);
     if (q->plan.method->per_row)
-        return pass(q, quantize_block, done, n_bytes, err);
+        return quantize_by_rows(q, done, n_bytes, err);
     EN_TRY(pass(q, measure_block, done, n_bytes / 3, err));
     en_quantizer_thread *first = &q->threads[0];
     for (uint32_t i = 1; i < q->job->n_threads; i++) {
@@ -258,14 +305,6 @@ entro_status en_quantizer_run(en_quantizer *q, const en_tensor *tensor,
 {
     q->tensor = tensor;
     en_payload_plan(&q->plan, method, en_tensor_n_rows(tensor), tensor->dims[0]);
-    int slot = en_model_codes_slot(method->bits);
-    for (uint32_t i = 0; i < q->job->n_threads; i++) {
-        en_quantizer_thread *t = &q->threads[i];
-        t->lo = INFINITY;
-        t->hi = -INFINITY;
-        t->error = t->weight = t->max_error = 0;
-        en_histogram_clear(t->histograms[slot]);
-    }
     EN_TRY(run_passes(q, done, n_bytes, err));
     gather(q);
     q->plan.entropy = en_histogram_entropy(q->histogram);

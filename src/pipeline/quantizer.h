@@ -3,10 +3,13 @@
  *
  * The source is read in blocks of rows, one block a segment, by all threads; only the codes, one
  * byte a weight, are kept.  A grid for the whole tensor needs two passes over the rows, grids for
- * rows one.
+ * rows one.  Grids for rows are values of f16; when one row's does not fit, the pass is repeated with
+ * grids of f32 for all rows.
  */
 #ifndef EN_PIPELINE_QUANTIZER_H
 #define EN_PIPELINE_QUANTIZER_H
+
+#include <stdatomic.h>
 
 #include "container/payload.h"
 #include "pipeline/job.h"
@@ -29,11 +32,13 @@ typedef struct en_quantizer {
 
     /* The tensor of the last en_quantizer_run(): */
     en_payload plan;
-    uint8_t *codes; /* row after row */
-    float *steps, *offsets;
+    uint8_t *codes;          /* row after row */
+    float *steps, *offsets;  /* values of f16 when plan.half_grids */
     en_histogram *histogram; /* borrowed */
     double error, weight, max_error;
     en_histogram *histograms[2];
+
+    atomic_bool needs_f32_grids; /* a row of the pass under way does not fit f16 */
 } en_quantizer;
 
 /* Room for a tensor that will be quantized with this method. */

@@ -16,8 +16,8 @@
 
 /*
  * Half a step and what f32 adds to it: (w - z) s and q step + z are each rounded twice, every time by
- * at most 2^-24 of a number of up to 255 steps, and step is 1 / s rounded.  That makes less than
- * 255 * 5 * 2^-24 < 1e-4 steps.
+ * at most 2^-24 of a number of up to 255 steps, and step is 1 / s rounded (or s is 1 / step, where
+ * step is an f16).  That makes less than 255 * 5 * 2^-24 < 1e-4 steps.
  */
 static const double allowed_steps = 0.5 + 1e-4;
 
@@ -56,7 +56,9 @@ static entro_status compare_coded(const verification *v, uint64_t row, uint64_t 
     const en_coded *m = v->ours.coded;
     size_t n_cols = (size_t)m->n_cols;
     for (uint64_t r = 0; r < n_rows; r++) {
-        double step = fabs((double)m->steps[m->n_grids > 1 ? row + r : 0]);
+        float signed_step, offset;
+        en_coded_grid(m, row + r, &signed_step, &offset);
+        double step = fabs((double)signed_step);
         const float *a = ours + r * n_cols, *b = theirs + r * n_cols;
         double largest = 0, error = 0, weight = 0;
         for (size_t i = 0; i < n_cols; i++) {

@@ -31,9 +31,10 @@ static entro_status read_coded(const en_weights *w, uint32_t segment, float *row
             m->n_segments);
     uint64_t row = en_coded_segment_row(m, segment), n_rows = en_coded_segment_rows(m, segment);
     for (uint64_t r = 0; r < n_rows; r++) {
-        uint64_t grid = m->n_grids > 1 ? row + r : 0;
-        en_kernels_get()->expand_codes(codes + r * m->n_cols, m->steps[grid], m->offsets[grid],
-                                       rows + r * m->n_cols, (size_t)m->n_cols);
+        float step, offset;
+        en_coded_grid(m, row + r, &step, &offset);
+        en_kernels_get()->expand_codes(codes + r * m->n_cols, step, offset, rows + r * m->n_cols,
+                                       (size_t)m->n_cols);
     }
     return ENTRO_OK;
 }

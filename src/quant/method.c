@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "tensor/half.h"
+
 static const en_quant_method methods[] = {
     {"u8", "8-bit codes, one grid a tensor (the EntroLLM paper's)", 8, false},
     {"u4", "4-bit codes, one grid a tensor (the EntroLLM paper's)", 4, false},
@@ -31,7 +33,7 @@ const en_quant_method *en_quant_method_find(const char *name)
 
 en_grid en_quant_grid(float lo, float hi, unsigned bits)
 {
-    en_grid grid = {.step = 1.0f, .offset = lo, .inverse_step = 1.0f};
+    en_grid grid = {.step = 1.0f, .offset = lo, .inverse_step = 1.0f, .is_constant = true};
     grid.max_code = (1u << bits) - 1;
     if (lo == hi)
         return grid; /* constant: code 0 everywhere, and the offset is the weight */
@@ -45,7 +47,38 @@ en_grid en_quant_grid(float lo, float hi, unsigned bits)
         grid.offset = 0.0f;
         inverse = lo >= 0.0f ? inverse : -inverse;
     }
+    grid.is_constant = false;
     grid.inverse_step = inverse;
     grid.step = 1.0f / inverse;
     return grid;
+}
+
+/* The f16 value nearest to x among those at least as far from zero; infinite beyond 65504. */
+static float half_away_from_zero(float x)
+{
+    float magnitude = fabsf(x);
+    uint32_t bits;
+    memcpy(&bits, &magnitude, sizeof bits);
+    uint16_t half;
+    if (!(magnitude <= 65504.0f))
+        half = 0x7c00;
+    else if (magnitude < 0x1p-14f) /* multiples of 2^-24 */
+        half = (uint16_t)ceilf(magnitude * 0x1p24f);
+    else /* 10 bits of the mantissa stay, the exponent's bias goes from 127 to 15 */
+        half = (uint16_t)(((bits + 0x1fff) >> 13) - (112u << 10));
+    return copysignf(en_half_to_f32(half), x);
+}
+
+bool en_quant_grid_half(float lo, float hi, unsigned bits, en_grid *grid)
+{
+    *grid = en_quant_grid(lo, hi, bits);
+    float offset = half_away_from_zero(grid->offset), f32_step = grid->step;
+    if (grid->is_constant)
+        return offset == grid->offset;
+    /* Offsets are not positive here, so away from zero is down. */
+    float reach = hi > 0.0f ? hi - offset : lo;
+    grid->offset = offset;
+    grid->step = half_away_from_zero(reach / (float)grid->max_code);
+    grid->inverse_step = 1.0f / grid->step;
+    return isfinite(grid->step) && fabsf(grid->step) <= fabsf(f32_step) * EN_HALF_GRID_COST;
 }

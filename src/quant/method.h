@@ -9,7 +9,7 @@
  *   asymmetric  (otherwise):          q = rint((w - z) s)  s = (2^b - 1) / (hi - lo), z = lo
  *
  * Weights come back as q * step + offset with step = 1/s (negative for an all-negative tensor under
- * the unsigned rule).
+ * the unsigned rule).  Grids of rows are rounded outwards to f16 first, where that costs next to nothing.
  */
 #ifndef EN_QUANT_METHOD_H
 #define EN_QUANT_METHOD_H
@@ -32,6 +32,7 @@ typedef struct en_grid {
     float step, offset; /* w' = q * step + offset */
     float inverse_step; /* what the weights are multiplied by */
     unsigned max_code;
+    bool is_constant; /* code 0 everywhere, the offset is the weight */
 } en_grid;
 
 /*
@@ -39,5 +40,14 @@ typedef struct en_grid {
  * code 0.  When hi - lo overflows f32 the step is infinite and the grid is of no use.
  */
 en_grid en_quant_grid(float lo, float hi, unsigned bits);
+
+/*
+ * The same, but step and offset are values of f16: the offset is rounded down and the step away from
+ * zero, so that the grid still reaches both ends.  False when the step would be infinite or more than
+ * EN_HALF_GRID_COST times that of en_quant_grid() (f16 ends at 65504 and is coarse below 2^-14), or
+ * when a constant is no value of f16.
+ */
+#define EN_HALF_GRID_COST 1.002f /* two roundings by at most 2^-10 each always stay below */
+bool en_quant_grid_half(float lo, float hi, unsigned bits, en_grid *grid);
 
 #endif

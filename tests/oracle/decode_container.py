@@ -221,7 +221,7 @@ class Payload:
         need(len(data) >= 192 and data[:8].tobytes() == MAGIC, "not a coded tensor")
         fields = struct.unpack("<6I 4Q 2I Q 2d 16s 10Q", data[8:192].tobytes())
         version, n_header, coding, flags, bits, n_dims = fields[:6]
-        need((version, n_header, coding, n_dims) == (1, 192, 1, 2) and flags in (0, 1), "unknown layout")
+        need((version, n_header, coding, n_dims) == (1, 192, 1, 2) and flags & ~3 == 0, "unknown layout")
         self.n_cols, self.n_rows = fields[6:8]
         need(fields[8:10] == (1, 1), "more than two dimensions")
         self.rows_per_segment, self.n_segments, n_grids, self.entropy, self.huffman_bits = fields[10:15]
@@ -240,8 +240,11 @@ class Payload:
             return data[parts[i][0]:parts[i][0] + parts[i][1]].view(dtype)
 
         self.bits, self.data = bits, data
-        self.steps, self.offsets = part(0, "<f4"), part(1, "<f4")
+        self.half_grids = bool(flags & 2)
+        dtype = "<f2" if self.half_grids else "<f4"
+        self.steps, self.offsets = (part(i, dtype).astype(np.float32) for i in (0, 1))
         need(len(self.steps) == len(self.offsets) == n_grids, "number of grids")
+        need(np.isfinite(self.steps).all() and np.isfinite(self.offsets).all(), "a grid is not finite")
         need((parts[2][1] == 0) == bool(flags & 1), "shared table and own table")
         self.shared = bool(flags & 1)
         self.table = shared[bits] if self.shared else Table(part(2, np.uint8).tolist(), 1 << bits)
@@ -295,7 +298,7 @@ def open_container(reader):
     def number(key):
         return int(reader.fields[key].parts[-1][0])
 
-    need(number("entrollm.version") == 1 and number("entrollm.features") & ~3 == 0, "a newer file")
+    need(number("entrollm.version") == 1 and number("entrollm.features") & ~7 == 0, "a newer file")
     shared, plain = {}, {}
     for t in reader.tensors:
         if t.name in ("entrollm.table.4", "entrollm.table.8"):

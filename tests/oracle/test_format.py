@@ -4,7 +4,7 @@
 For small models and every method and table, and for the model in ENTRO_MODEL with one method:
   - the gguf package lists every tensor; keys, checksums, alignment and padding are as docs/format.md says;
   - the codes that tests/oracle/decode_container.py reads are those that NumPy computes from the source, and so are steps
-    and offsets, bit for bit;
+    and offsets, bit for bit, and whether these have 16 bits or 32;
   - "entrollm restore --type f32" gives the same weights, bit for bit.
 """
 import ctypes
@@ -94,6 +94,14 @@ def write_odd_model(path):
     mixed[13] *= 1e-44
     mixed[15, 7] = 300
     add("mixed.weight", mixed)
+    tame = bell.copy()  # whose grids fit 16 bits
+    tame[3], tame[5], tame[7], tame[9] = abs(tame[3]), -abs(tame[5]), 0, 1.5
+    tame[11, 7] = 300
+    add("tame.weight", tame)
+    lone = tame.copy()
+    lone[99] = 0.3  # one constant row that is no f16
+    add("lone.weight", lone)
+    add("huge.weight", bell * 1e5)
     add("wide.weight", random.standard_normal((2, 70000)))
     add("narrow.weight", random.standard_normal((5001, 1)))
     add("odd.weight", random.laplace(size=(77, 333)))
@@ -109,8 +117,28 @@ def write_odd_model(path):
 # ---- the methods, once more ----------------------------------------------------------------------
 
 
+def to_f16(x, towards):
+    """f32 values of f16, rounded towards an infinity."""
+    with np.errstate(over="ignore"):
+        half = x.astype(np.float16)
+        beyond = np.nextafter(half, np.float16(towards))
+    wrong = half > x if towards < 0 else half < x
+    return np.where(wrong, beyond, half).astype(np.float32)
+
+
+def half_grids(lo, hi, steps, constant, most):
+    """Steps and offsets of f16 for rows whose grids of f32 have these steps; None when a row does not fit."""
+    unsigned = (lo >= 0) | (hi <= 0)
+    z = to_f16(np.where(unsigned & ~constant, np.float32(0), lo), -np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        up, down = to_f16((hi - z) / most, np.inf), to_f16(lo / most, -np.inf)
+        step = np.where(constant, np.float32(1), np.where(hi > 0, up, down))
+        fits = np.where(constant, z == lo, np.isfinite(step) & (abs(step) <= abs(steps) * np.float32(1.002)))
+    return (step, z) if fits.all() else None
+
+
 def quantize(w, method):
-    """Codes, steps and offsets by docs/methods.md, every operation in f32."""
+    """Codes, steps, offsets and whether these are f16, by docs/methods.md, every operation in f32."""
     one = np.float32(1)
     bits = 8 if method.startswith("u8") else 4
     groups = w if method.endswith("-row") else w.reshape(1, -1)
@@ -122,9 +150,14 @@ def quantize(w, method):
     constant = (lo == hi) | np.isinf(s)
     s = np.where(constant, one, np.where(negative & ~positive, -s, s))
     z = np.where(constant, lo, np.where(positive | negative, np.float32(0), lo))
-    assert s.dtype == z.dtype == np.float32
+    step = one / s
+    half = half_grids(lo, hi, step, constant, most) if method.endswith("-row") else None
+    if half:
+        step, z = half
+        s = one / step
+    assert s.dtype == z.dtype == step.dtype == np.float32
     q = np.clip(np.rint((groups - z) * s), 0, most).astype(np.uint8)
-    return q.reshape(w.shape), (one / s).ravel(), z.ravel()
+    return q.reshape(w.shape), step.ravel(), z.ravel(), half is not None
 
 
 # ---- checks --------------------------------------------------------------------------------------
@@ -184,8 +217,8 @@ def check_values(reader, restored, source, method):
             assert np.array_equal(ours, w), f"{name} differs from the source's"
         else:
             p = payloads[name]
-            q, steps, offsets = quantize(w, method)
-            assert p.method == method
+            q, steps, offsets, half = quantize(w, method)
+            assert p.method == method and p.half_grids == half, f"{name}: method, or width of the grids"
             assert np.array_equal(decoded[name], q), f"codes of {name} differ"
             assert np.array_equal(p.steps, steps) and np.array_equal(p.offsets, offsets), f"grids of {name} differ"
             ours = p.weights(decoded[name])
@@ -193,6 +226,8 @@ def check_values(reader, restored, source, method):
             entropy = -np.sum(counts[counts > 0] * np.log2(counts[counts > 0]))
             assert abs(p.entropy - entropy) < 1e-6, f"entropy of {name}"
         assert np.array_equal(restored[name], ours), f"{name} is restored differently"
+    features = int(reader.fields["entrollm.features"].parts[-1][0])
+    assert bool(features & 4) == any(p.half_grids for p in payloads.values())
     return sum(p.n_rows * p.n_cols for p in payloads.values())
 
 

@@ -13,6 +13,7 @@
 #include "container/format_keys.h"
 #include "container/payload.h"
 #include "formats/gguf.h"
+#include "kernels/kernels.h"
 
 typedef struct test_payload {
     uint8_t *bytes; /* en_free */
@@ -42,18 +43,30 @@ static inline en_code *test_code(unsigned alphabet, const uint8_t *codes, size_t
     return code;
 }
 
-/* Random codes, segments of 'rows_per_segment'; 'shared' NULL: a table of its own. */
-static inline test_payload test_payload_make(const char *method, uint64_t n_rows, uint64_t n_cols,
-                                             uint32_t rows_per_segment, const en_code *shared,
-                                             uint64_t seed)
+/* Steps 0.5, 1.5, 2.5 ... and offsets -1. */
+static inline void test_payload_store_grids(const en_payload *p, uint8_t *bytes)
+{
+    uint8_t *steps = bytes + p->parts[EN_PART_STEPS].offset;
+    uint8_t *offsets = bytes + p->parts[EN_PART_OFFSETS].offset;
+    for (uint64_t i = 0; i < p->n_grids; i++) {
+        float step = 0.5f + (float)i, offset = -1.0f;
+        if (p->half_grids) {
+            en_kernels_ref()->f32_to_f16(&step, (uint16_t *)(void *)steps + i, 1);
+            en_kernels_ref()->f32_to_f16(&offset, (uint16_t *)(void *)offsets + i, 1);
+        } else {
+            en_store_f32(steps + 4 * i, step);
+            en_store_f32(offsets + 4 * i, offset);
+        }
+    }
+}
+
+/* Random codes for what has been planned; 'shared' NULL: a table of its own. */
+static inline test_payload test_payload_fill(en_payload p, const en_code *shared, uint64_t seed)
 {
     test_payload t;
-    en_payload p;
-    en_payload_plan(&p, en_quant_method_find(method), n_rows, n_cols);
-    p.rows_per_segment = rows_per_segment;
-    p.n_segments = (uint32_t)((n_rows + rows_per_segment - 1) / rows_per_segment);
     p.entropy = p.huffman_bits = 1;
-    size_t n = (size_t)(n_rows * n_cols), per_segment = (size_t)(rows_per_segment * n_cols);
+    size_t n = (size_t)(p.n_rows * p.n_cols);
+    size_t per_segment = (size_t)(p.rows_per_segment * p.n_cols);
     t.codes = en_alloc(n, 1);
     test_codes(t.codes, n, 1u << p.method->bits, &seed);
     en_code *own = shared ? NULL : test_code(1u << p.method->bits, t.codes, n);
@@ -62,10 +75,7 @@ static inline test_payload test_payload_make(const char *method, uint64_t n_rows
     size_t at = (size_t)p.parts[EN_PART_SEGMENTS].offset, base = at;
     t.bytes = en_alloc_zero(
         base + p.n_segments * (en_code_encode_bound(code, per_segment) + 64) + 256, 1);
-    for (uint64_t i = 0; i < p.n_grids; i++) {
-        en_store_f32(t.bytes + p.parts[EN_PART_STEPS].offset + 4 * i, 0.5f + (float)i);
-        en_store_f32(t.bytes + p.parts[EN_PART_OFFSETS].offset + 4 * i, -1.0f);
-    }
+    test_payload_store_grids(&p, t.bytes);
     if (own)
         en_code_store(own, t.bytes + p.parts[EN_PART_TABLE].offset);
     for (uint32_t s = 0; s < p.n_segments; s++) {
@@ -80,6 +90,27 @@ static inline test_payload test_payload_make(const char *method, uint64_t n_rows
     en_payload_store_header(&p, t.bytes);
     en_code_free(own);
     return t;
+}
+
+/* With segments of 'rows_per_segment' and grids of f16 or f32. */
+static inline test_payload test_payload_make_of(const char *method, bool half_grids,
+                                                uint64_t n_rows, uint64_t n_cols,
+                                                uint32_t rows_per_segment, const en_code *shared,
+                                                uint64_t seed)
+{
+    en_payload p;
+    en_payload_plan(&p, en_quant_method_find(method), n_rows, n_cols);
+    p.half_grids = half_grids;
+    p.rows_per_segment = rows_per_segment;
+    p.n_segments = (uint32_t)((n_rows + rows_per_segment - 1) / rows_per_segment);
+    return test_payload_fill(p, shared, seed);
+}
+
+static inline test_payload test_payload_make(const char *method, uint64_t n_rows, uint64_t n_cols,
+                                             uint32_t rows_per_segment, const en_code *shared,
+                                             uint64_t seed)
+{
+    return test_payload_make_of(method, false, n_rows, n_cols, rows_per_segment, shared, seed);
 }
 
 static inline void test_payload_free(test_payload *t)

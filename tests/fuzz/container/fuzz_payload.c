@@ -2,6 +2,7 @@
  * fuzz_payload.c - hostile containers: a whole file when the bytes start with "GGUF", else the payload of
  * one coded tensor.  Everything that opens is decoded, up to a cap.
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -17,6 +18,12 @@ static void decode(const en_coded *m)
     uint64_t n_segment = m->rows_per_segment * m->n_cols, n_all = 0;
     if (n_segment > MAX_SEGMENT)
         return;
+    for (uint64_t row = 0; row < m->n_grids; row++) {
+        float step, offset;
+        en_coded_grid(m, row, &step, &offset);
+        if (!isfinite(step) || !isfinite(offset))
+            __builtin_trap(); /* what opens has been checked */
+    }
     /* Exactly the room promised, so that a sanitizer sees one byte more. */
     uint8_t *codes = en_alloc((size_t)n_segment + EN_CODE_OUT_SLACK, 1);
     if (codes == NULL)

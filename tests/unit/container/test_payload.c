@@ -36,21 +36,29 @@ static void decodes_what_was_coded(void **state)
         uint64_t n_rows, n_cols;
         uint32_t rows_per_segment;
     } shapes[] = {{1, 1, 1}, {37, 64, 5}, {3, 5000, 1}, {200, 7, 200}, {130, 31, 64}};
-    for (int m = 0; m < 4; m++)
+    for (int m = 0; m < 8; m++)
         for (int s = 0; s < 5; s++) {
-            test_payload t = test_payload_make(methods[m], shapes[s].n_rows, shapes[s].n_cols,
-                                               shapes[s].rows_per_segment, NULL, 1 + (uint64_t)s);
+            const char *method = methods[m % 4];
+            bool half_grids = m >= 4;
+            test_payload t =
+                test_payload_make_of(method, half_grids, shapes[s].n_rows, shapes[s].n_cols,
+                                     shapes[s].rows_per_segment, NULL, 1 + (uint64_t)s);
             en_coded coded;
             en_code *own;
             entro_error err;
             assert_int_equal(en_payload_parse(&coded, &own, t.bytes, t.n_bytes, &no_codes, &err),
                              ENTRO_OK);
-            assert_string_equal(coded.method->name, methods[m]);
+            assert_string_equal(coded.method->name, method);
+            assert_true(coded.half_grids == half_grids);
             assert_int_equal(coded.n_rows, shapes[s].n_rows);
             assert_int_equal(coded.n_cols, shapes[s].n_cols);
             assert_int_equal(coded.n_grids, coded.method->per_row ? coded.n_rows : 1);
             assert_int_equal(coded.n_side_bytes + coded.n_segment_bytes, t.n_bytes);
-            assert_true(coded.steps[coded.n_grids - 1] == 0.5f + (float)(coded.n_grids - 1));
+            for (uint64_t row = 0; row < coded.n_rows; row++) {
+                float step, offset;
+                en_coded_grid(&coded, row, &step, &offset);
+                assert_true(step == 0.5f + (float)(coded.n_grids > 1 ? row : 0) && offset == -1.0f);
+            }
             assert_decodes(&coded, t.codes);
             en_code_free(own);
             test_payload_free(&t);
@@ -110,7 +118,8 @@ static void refuses_contradictions(void **state)
         {8, 4, 2, ENTRO_ERR_VERSION, "newer entrollm"},
         {12, 4, 256, ENTRO_ERR_FORMAT, "header of 256 bytes"},
         {16, 4, 2, ENTRO_ERR_VERSION, "coding 2"},
-        {20, 4, 2, ENTRO_ERR_VERSION, "flags 2"},
+        {20, 4, 4, ENTRO_ERR_VERSION, "flags 4"},
+        {20, 4, 2, ENTRO_ERR_FORMAT, "has 40 bytes, expected 20"},
         {20, 4, 1, ENTRO_ERR_FORMAT, "beside the model's"},
         {24, 4, 4, ENTRO_ERR_FORMAT, "4-bit codes"},
         {28, 4, 3, ENTRO_ERR_FORMAT, "3 dimensions"},
@@ -155,6 +164,28 @@ static void refuses_contradictions(void **state)
             fail_msg("case %zu: status %d, message '%s'", i, status, err.message);
     }
     en_free(copy);
+    test_payload_free(&t);
+}
+
+static void refuses_half_grids_that_are_not_finite(void **state)
+{
+    (void)state;
+    const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e00, 0xfdff};
+    test_payload t = test_payload_make_of("u8-row", true, 10, 32, 3, NULL, 4);
+    en_coded coded;
+    entro_error err;
+    for (int part = 0; part < 2; part++)
+        for (int i = 0; i < 4; i++) {
+            uint8_t *last = t.bytes + en_load64(t.bytes + 112 + 16 * part) + 2 * 9;
+            uint16_t good = en_load16(last);
+            en_store16(last, bad[i]);
+            assert_int_equal(parse(t.bytes, t.n_bytes, &coded, &err), ENTRO_ERR_FORMAT);
+            assert_string_equal(err.message, "grid 9 is not finite");
+            en_store16(last, good);
+        }
+    en_store32(t.bytes + 20, 0); /* as grids of f32 they are half as many */
+    assert_int_equal(parse(t.bytes, t.n_bytes, &coded, &err), ENTRO_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "expected 40"));
     test_payload_free(&t);
 }
 
@@ -204,6 +235,7 @@ int main(void)
         cmocka_unit_test(uses_the_shared_table),
         cmocka_unit_test(finds_damage_in_segments),
         cmocka_unit_test(refuses_contradictions),
+        cmocka_unit_test(refuses_half_grids_that_are_not_finite),
         cmocka_unit_test(refuses_every_truncation),
         cmocka_unit_test(refuses_misaligned_bytes),
         cmocka_unit_test(side_data_of_real_shapes_is_small),

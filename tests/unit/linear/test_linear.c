@@ -32,7 +32,7 @@ typedef struct matrix {
     /* coded */
     en_coded coded;
     en_code *code;
-    float *grids;
+    void *grids;    /* steps, then offsets */
     uint8_t *bytes; /* index, then segments */
     /* plain */
     en_tensor tensor;
@@ -85,7 +85,21 @@ static void make_plain(matrix *m, uint32_t dtype, uint64_t n_rows, uint64_t n_co
                             .source = &m->source};
 }
 
-/* Quantizes random weights to codes and grids; m->weights becomes what the codes mean. */
+static void set_grid(matrix *m, uint64_t i, float step, float offset)
+{
+    const en_coded *c = &m->coded;
+    if (c->half_grids) {
+        uint16_t *halves = (uint16_t *)m->grids;
+        en_kernels_ref()->f32_to_f16(&step, halves + i, 1);
+        en_kernels_ref()->f32_to_f16(&offset, halves + c->n_grids + i, 1);
+    } else {
+        ((float *)m->grids)[i] = step;
+        ((float *)m->grids)[c->n_grids + i] = offset;
+    }
+}
+
+/* Quantizes random weights to codes and grids; m->weights becomes what the codes mean.  u4-row has
+ * grids of f16, the others have f32. */
 static void quantize(matrix *m, uint8_t *codes, const char *method, float shift)
 {
     en_coded *c = &m->coded;
@@ -94,7 +108,8 @@ static void quantize(matrix *m, uint8_t *codes, const char *method, float shift)
     uint64_t n_cols = c->n_cols, n = c->n_rows * n_cols;
     c->n_grids = c->method->per_row ? c->n_rows : 1;
     m->weights = en_alloc(n, sizeof *m->weights);
-    m->grids = en_alloc(2 * c->n_grids, sizeof *m->grids);
+    c->half_grids = strcmp(method, "u4-row") == 0;
+    m->grids = en_alloc(2 * c->n_grids, sizeof(float));
     assert_true(m->weights && m->grids);
     for (uint64_t i = 0; i < n; i++)
         m->weights[i] = random_weight() + shift;
@@ -104,13 +119,14 @@ static void quantize(matrix *m, uint8_t *codes, const char *method, float shift)
         float lo = 0, hi = 0, *w = m->weights + g * each;
         assert_true(k->min_max(w, each, &lo, &hi));
         en_grid grid = en_quant_grid(lo, hi, c->method->bits);
+        if (c->half_grids)
+            assert_true(en_quant_grid_half(lo, hi, c->method->bits, &grid));
         k->quantize(w, grid.offset, grid.inverse_step, grid.max_code, codes + g * each, each);
         k->expand_codes(codes + g * each, grid.step, grid.offset, w, each);
-        m->grids[g] = grid.step;
-        m->grids[c->n_grids + g] = grid.offset;
+        set_grid(m, g, grid.step, grid.offset);
     }
     c->steps = m->grids;
-    c->offsets = m->grids + c->n_grids;
+    c->offsets = (uint8_t *)m->grids + c->n_grids * (c->half_grids ? 2 : 4);
 }
 
 static void encode(matrix *m, const uint8_t *codes)
@@ -299,14 +315,16 @@ static void plain_products_are_right(void **state)
 static void constant_rows_are_right(void **state)
 {
     (void)state;
-    matrix m;
-    make_coded(&m, "u8-row", 12, 64, 5, 0.0f);
-    m.grids[3] = 0.0f; /* every weight of row 3 is 0.25: step 0 */
-    m.grids[12 + 3] = 0.25f;
-    for (int k = 0; k < 64; k++)
-        m.weights[3 * 64 + k] = 0.25f;
-    check_product(&m, "constant row");
-    free_matrix(&m);
+    const char *methods[] = {"u8-row", "u4-row"};
+    for (int i = 0; i < 2; i++) {
+        matrix m;
+        make_coded(&m, methods[i], 12, 64, 5, 0.0f);
+        set_grid(&m, 3, 0.0f, 0.25f); /* every weight of row 3 is 0.25: step 0 */
+        for (int k = 0; k < 64; k++)
+            m.weights[3 * 64 + k] = 0.25f;
+        check_product(&m, methods[i]);
+        free_matrix(&m);
+    }
 }
 
 static void fused_products_equal_single_ones(void **state)
@@ -337,7 +355,7 @@ static void rows_are_read(void **state)
 {
     (void)state;
     matrix coded, plain;
-    make_coded(&coded, "u8-row", 50, 96, 7, 0.0f);
+    make_coded(&coded, "u4-row", 50, 96, 7, 0.0f);
     make_plain(&plain, EN_DTYPE_Q8_0, 50, 96);
     const en_linear *both[] = {&coded.linear, &plain.linear};
     en_linear_scratch *scratch = NULL;

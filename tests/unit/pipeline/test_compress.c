@@ -126,6 +126,51 @@ static void every_sign_of_tensor_verifies(void **state)
     unlink(test_path("source"));
 }
 
+/* The tensor's grids, and the file's feature bit. */
+static void assert_half_grids(const char *path, const char *name, bool half, bool feature)
+{
+    en_source *s;
+    en_container *c;
+    assert_int_equal(en_source_open(&s, path, NULL), ENTRO_OK);
+    assert_int_equal(en_container_open(&c, s, NULL), ENTRO_OK);
+    assert_true(en_container_find(c, name)->coded->half_grids == half);
+    uint64_t features = en_meta_get(en_source_meta(s), EN_KEY_FEATURES)->u;
+    assert_true(((features & EN_FEATURE_HALF_GRIDS) != 0) == feature);
+    en_container_close(c);
+    en_source_close(s);
+}
+
+static void rows_that_do_not_fit_f16_have_f32_grids(void **state)
+{
+    (void)state;
+    const char *tables[] = {"tensor", "model"};
+    const float scales[] = {1.0f, 1e-9f, 1e6f};
+    for (int i = 0; i < 6; i++) {
+        size_t n_scaled = i % 3 == 0 ? 0 : COLS; /* one row is tiny, or huge */
+        test_weights(g_weights, ROWS * COLS, 4);
+        for (size_t k = 0; k < n_scaled; k++)
+            g_weights[350 * COLS + k] *= scales[i % 3];
+        write_model(test_path("source"));
+        entro_compress_options opt = options("u4-row", tables[i / 3]);
+        assert_int_equal(en_compress(test_path("source"), test_path("o"), &opt, NULL, NULL),
+                         ENTRO_OK);
+        verify(test_path("o"), test_path("source"));
+        assert_half_grids(test_path("o"), "blk.0.attn_q.weight", n_scaled == 0, true);
+        assert_half_grids(test_path("o"), "constant.weight", false, true); /* 0.3 is no f16 */
+        assert_half_grids(test_path("o"), "negative.weight", true, true);
+        unlink(test_path("o"));
+    }
+    const char *const keep[] = {"positive*=keep", "negative*=u4"}; /* no grid of f16 is left */
+    entro_compress_options opt = options("u8-row", "tensor");
+    opt.overrides = keep;
+    opt.n_overrides = 2;
+    assert_int_equal(en_compress(test_path("source"), test_path("o"), &opt, NULL, NULL), ENTRO_OK);
+    verify(test_path("o"), test_path("source"));
+    assert_half_grids(test_path("o"), "blk.0.attn_q.weight", false, false);
+    unlink(test_path("o"));
+    unlink(test_path("source"));
+}
+
 static void overrides_are_obeyed(void **state)
 {
     (void)state;
@@ -345,6 +390,7 @@ int main(void)
         cmocka_unit_test(other_table_is_predicted),
         cmocka_unit_test(threads_do_not_change_the_file),
         cmocka_unit_test(every_sign_of_tensor_verifies),
+        cmocka_unit_test(rows_that_do_not_fit_f16_have_f32_grids),
         cmocka_unit_test(overrides_are_obeyed),
         cmocka_unit_test(refuses_not_a_number),
         cmocka_unit_test(refuses_bad_arguments),

@@ -41,11 +41,13 @@ static void f32_gives_the_weights_of_the_container(void **state)
         uint8_t *codes =
             en_alloc((size_t)(coded->rows_per_segment * coded->n_cols) + EN_CODE_OUT_SLACK, 1);
         assert_true(en_coded_decode_segment(coded, 0, codes));
-        float row[64];
+        float row[64], step, offset;
         assert_int_equal(coded->n_cols, 64);
+        assert_true(coded->half_grids == coded->method->per_row);
+        en_coded_grid(coded, 0, &step, &offset);
         read_row(r, "blk.2.ffn_up.weight", row);
         for (int i = 0; i < 64; i++)
-            assert_true(row[i] == (float)codes[i] * coded->steps[0] + coded->offsets[0]);
+            assert_true(row[i] == (float)codes[i] * step + offset);
         en_free(codes);
         en_container_close(container);
         en_source_close(c);

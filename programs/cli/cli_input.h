@@ -23,6 +23,10 @@ char *cli_stem(const char *path);
 /* The part behind the last slash (trailing slashes do not count as one). */
 const char *cli_base_name(const char *path);
 
+/* Can a file be written there at all?  Its folder must exist, and it must not be the model that is
+ * read, which would be lost.  Says what is wrong and returns an exit code. */
+int cli_check_output(const char *output, const char *model);
+
 /* Replaces \n, \t, \r, \", \', \\ in place. */
 void cli_unescape(cli_buffer *text);
 

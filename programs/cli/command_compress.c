@@ -156,6 +156,11 @@ static int compress(void *p)
     char *output = name_output(s);
     if (!output)
         return cli_fail_text("out of memory");
+    code = cli_check_output(output, s->source);
+    if (code) {
+        free(output);
+        return code;
+    }
     entro_compress_options_init(&opt);
     opt.method = s->method;
     opt.table = s->table;

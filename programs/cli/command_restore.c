@@ -80,6 +80,11 @@ static int restore(void *p)
         return cli_fail_text("out of memory");
     }
     free(stem);
+    int code = cli_check_output(output, s->model);
+    if (code) {
+        free(output);
+        return code;
+    }
     entro_job_options_init(&opt);
     opt.n_threads = (uint32_t)s->threads;
     opt.overwrite = s->force;
@@ -88,7 +93,7 @@ static int restore(void *p)
     cli_progress_begin(&progress);
     entro_status status = entro_restore(s->model, output, s->type, &opt, &report, &err);
     cli_progress_clear(&progress);
-    int code = status == ENTRO_OK ? report_result(s, output, &report) : cli_fail(&err);
+    code = status == ENTRO_OK ? report_result(s, output, &report) : cli_fail(&err);
     free(output);
     return code;
 }

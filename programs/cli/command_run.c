@@ -184,15 +184,23 @@ typedef struct job {
 
 /* ---- setting up ------------------------------------------------------------------------- */
 
-static int read_prompt(job *j)
+static int check_usage(const settings *s)
 {
-    const settings *s = j->s;
     if (s->prompt && s->file)
         return cli_usage_error(&cli_run_command, "-p and -f exclude each other");
     if (s->raw && (s->chat || s->system))
         return cli_usage_error(&cli_run_command, "--raw excludes --chat and --system");
     if (s->json && s->chat)
         return cli_usage_error(&cli_run_command, "--json excludes --chat");
+    if (!s->prompt && !s->file && isatty(STDIN_FILENO) && (s->raw || s->json))
+        return cli_usage_error(&cli_run_command, "a prompt is missing: give it with -p \"...\"");
+    return CLI_EXIT_OK;
+}
+
+/* After the model was opened: of two mistakes that one is said, and nothing is read for nothing. */
+static int read_prompt(job *j)
+{
+    const settings *s = j->s;
     if (s->prompt) {
         j->prompt = (cli_buffer){strdup(s->prompt), strlen(s->prompt)};
         if (!j->prompt.data)
@@ -206,8 +214,6 @@ static int read_prompt(job *j)
         if (!j->prompt.n)
             return cli_usage_error(&cli_run_command, "%s is empty; give the prompt with -p \"...\"",
                                    s->file ? s->file : "standard input");
-    } else if (s->raw || s->json) {
-        return cli_usage_error(&cli_run_command, "a prompt is missing: give it with -p \"...\"");
     }
     if (s->escape && j->prompt.data)
         cli_unescape(&j->prompt);
@@ -272,8 +278,11 @@ static void print_account(const job *j)
     cli_format_rate(rate, sizeof(rate), generated * (double)cli_bytes_per_token(j->model));
     cli_note("prompt     %u tokens, %.1f tok/s", g->n_prompt,
              speed(g->n_prompt, g->prompt_seconds));
-    cli_note("generated  %u tokens, %.1f tok/s, %s of weights; seed %llu", g->n_generated,
-             generated, rate, (unsigned long long)j->seed);
+    if (generated > 0) /* the first token comes from the prompt and takes no time of its own */
+        cli_note("generated  %u tokens, %.1f tok/s, %s of weights; seed %llu", g->n_generated,
+                 generated, rate, (unsigned long long)j->seed);
+    else
+        cli_note("generated  %u tokens; seed %llu", g->n_generated, (unsigned long long)j->seed);
     cli_note("memory     file %s (mapped), KV cache %s, compute %s, other %s; peak %s",
              cli_bytes((double)m.file).s, cli_bytes((double)m.kv_cache).s,
              cli_bytes((double)m.compute).s, cli_bytes((double)m.other).s,
@@ -345,6 +354,10 @@ static int generate(job *j)
         return cli_fail_text("%s: the model has no chat template, so there is no conversation to "
                              "be had; give a text to continue with -p \"...\"",
                              s->model);
+    if (as_chat && j->prompt.data && !j->prompt.n)
+        return cli_usage_error(&cli_run_command,
+                               "the prompt is empty (a variable that is not set?); "
+                               "--raw begins with nothing");
     if (as_chat && j->prompt.data && !s->quiet)
         cli_note("the prompt is put into the model's chat template; --raw takes it literally");
     if (s->echo && j->prompt.data && !s->json)
@@ -369,9 +382,11 @@ static int generate(job *j)
 static int run(void *p)
 {
     job j = {.s = p};
-    int code = read_prompt(&j);
+    int code = check_usage(j.s);
     if (!code)
         code = cli_open_model(&j.model, j.s->model, false);
+    if (!code)
+        code = read_prompt(&j);
     if (!code) {
         entro_model_get_info(j.model, &j.info);
         code = *j.info.tokenizer

@@ -110,14 +110,19 @@ def check_output_exists():
         expect(run("restore", out, restored, "--force"), 0)
         # An output that is also the source is never touched.
         before = out.read_bytes()
-        said(run("restore", out, out))
+        for name in (out, folder / "." / ".." / folder.name / "out.gguf"):
+            for force in ([], ["--force"]):
+                said(run("restore", out, name, *force))
+        result = said(run("compress", restored, restored, "--force"))
+        assert "is the model that is read" in result.err, result
         assert out.read_bytes() == before
+        assert "is a folder" in said(run("compress", restored, "-o", folder)).err
 
 
 def check_output_folder_missing():
     with Folder() as folder:
         result = said(run("compress", STORIES, folder / "no/such/out.gguf"))
-        assert "no/such" in result.err, result
+        assert "there is no folder" in result.err and "no/such" in result.err, result
 
 
 def check_no_space():
@@ -162,6 +167,13 @@ def check_prompt_longer_than_context():
 def check_prompt_empty():
     expect(run("run", STORIES, stdin=""), 2, "-p")
     expect(run("run", STORIES, "-f", os.devnull), 2, "-p")
+    expect(run("run", STORIES, "-p", "", "-n", "2"), 0)  # no chat template: begins with nothing
+    if os.environ.get("ENTRO_MODEL"):
+        expect(run("run", os.environ["ENTRO_MODEL"], "-p", ""), 2, "the prompt is empty")
+
+
+def check_missing_model_is_said_first():
+    expect(run("run", "no-such-model.gguf", stdin=""), 1, "no-such-model.gguf")
 
 
 def check_context_beyond_training_is_possible_or_refused():

@@ -11,6 +11,7 @@
 #ifndef EN_KERNELS_KERNELS_H
 #define EN_KERNELS_KERNELS_H
 
+#include "entropy/strips.h"
 #include "tensor/dtype.h"
 
 typedef struct en_kernels {
@@ -50,7 +51,27 @@ typedef struct en_kernels {
     void (*silu_mul)(const float *gate, const float *up, float *out,
                      size_t n);                      /* out may be gate */
     void (*add)(const float *x, float *y, size_t n); /* y += x */
+
+    /*
+     * ---- coding 2 (entropy/strips.h; integers, exact) ----
+     *
+     * x: n_vectors (1 to EN_STRIP_MAX_VECTORS) of n_units * EN_UNIT_COLS integers each.  Weights are
+     * the values v, without their base.
+     */
+    /* sums[(chunk * n_vectors + vector) * 16 + row] += v . x of the next n_units of a strip of each
+     * chunk.  n_chunks: 1 to EN_STRIP_MAX_CHUNKS, decoded side by side to hide latencies. */
+    void (*strip_dot)(en_strip_lanes *const *lanes, size_t n_chunks, const en_pair_table *table,
+                      en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
+                      int32_t *sums);
+    /* Decodes the next n_units of a strip: en_strip_unit_bytes(mode) each. */
+    void (*strip_decode)(en_strip_lanes *lanes, const en_pair_table *table, en_strip_mode mode,
+                         size_t n_units, uint8_t *out);
+    /* sums[vector * 16 + row] += v . x of decoded units (any n_vectors). */
+    void (*unit_dot)(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
+                     size_t n_vectors, int32_t *sums);
 } en_kernels;
+
+enum { EN_STRIP_MAX_VECTORS = 16, EN_STRIP_MAX_CHUNKS = 4 };
 
 /* The table for this processor (see base/cpu.h); built once. */
 const en_kernels *en_kernels_get(void);
@@ -62,8 +83,10 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features);
 /* Each group's init; only those of the target's architecture exist. */
 void en_kernels_init_ref(en_kernels *table);
 void en_kernels_init_dequantize_ref(en_kernels *table);
+void en_kernels_init_strips_ref(en_kernels *table);
 void en_kernels_init_avx2(en_kernels *table);
 void en_kernels_init_avx512(en_kernels *table);
+void en_kernels_init_strips_avx512(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 
 #endif

@@ -1,0 +1,152 @@
+/*
+ * strips_ref.c - coding 2 (entropy/strips.h) in plain C: the truth for the other variants.
+ */
+#include "base/bytes.h"
+#include "kernels/kernels.h"
+
+enum { HALF = EN_STRIP_LANES / 2 };
+
+static void refill(en_strip_lanes *l)
+{
+    for (unsigned half = 0; half < 2; half++) {
+        const uint8_t *next = l->next;
+        for (unsigned i = 0; i < HALF; i++) {
+            unsigned lane = 2 * i + half;
+            if (l->position[lane] < 16)
+                continue;
+            l->position[lane] -= 16;
+            l->low[half][i] = l->high[half][i];
+            l->high[half][i] = en_load16(next);
+            next += 2;
+        }
+        l->next = next < l->end ? next : l->end;
+    }
+}
+
+static uint8_t next_symbol(en_strip_lanes *l, unsigned lane, const en_pair_table *table)
+{
+    unsigned half = lane % 2, i = lane / 2;
+    uint32_t bits = l->low[half][i] | (uint32_t)l->high[half][i] << 16;
+    unsigned window = bits >> l->position[lane] & (EN_PAIR_ENTRIES - 1);
+    l->position[lane] = (uint8_t)(l->position[lane] + table->length[window]);
+    return table->symbol[window];
+}
+
+/* The raw bits of both values, where they lie in the two nibbles of a decoded byte: those of N modes
+ * at the bottom, those of W modes at the top. */
+static unsigned raw_of(const uint8_t *unit, en_strip_mode mode, unsigned step, unsigned lane)
+{
+    const uint8_t *at = unit + lane;
+    unsigned pair = at[step / 2 * EN_STRIP_LANES * (en_strip_raw_bits(mode) > 1)] >> step % 2 * 2;
+    switch (mode) {
+    case EN_STRIP_N1: return at[0] >> step & 0x11;
+    case EN_STRIP_N2: return pair & 0x33;
+    case EN_STRIP_W1: return (at[0] >> step & 0x11) << 3;
+    case EN_STRIP_W2: return (pair & 0x33) << 2;
+    case EN_STRIP_W3: return (pair & 0x33) << 2 | (at[2 * EN_STRIP_LANES] >> step & 0x11) << 1;
+    case EN_STRIP_W4: return at[step * EN_STRIP_LANES];
+    case EN_STRIP_N0:
+    case EN_STRIP_MODE_COUNT: break;
+    }
+    return 0;
+}
+
+static void decode_step(en_strip_lanes *l, const en_pair_table *table, en_strip_mode mode,
+                        unsigned step, uint8_t first[EN_STRIP_LANES],
+                        uint8_t second[EN_STRIP_LANES])
+{
+    if (step % 2 == 0)
+        refill(l);
+    for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++) {
+        unsigned symbol = next_symbol(l, lane, table), low = symbol & 15, high = symbol >> 4;
+        unsigned raw = mode == EN_STRIP_N0 ? 0 : raw_of(l->raw, mode, step, lane);
+        if (en_strip_is_wide(mode)) {
+            unsigned shift = 4 - en_strip_raw_bits(mode);
+            first[lane] = (uint8_t)((low << 4 | (raw & 15)) >> shift);
+            second[lane] = (uint8_t)((high << 4 | raw >> 4) >> shift);
+        } else {
+            unsigned mask = (1u << en_strip_raw_bits(mode)) - 1;
+            first[lane] = (uint8_t)((low & ~mask) | (raw & mask));
+            second[lane] = (uint8_t)((high & ~mask) | (raw >> 4 & mask));
+        }
+    }
+}
+
+/* sums[row] += what four neighbouring columns give. */
+static void multiply(const uint8_t values[EN_STRIP_LANES], const int8_t *x, int32_t *sums)
+{
+    for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++)
+        sums[lane / 4] += values[lane] * x[lane % 4];
+}
+
+static void dot_chunk(en_strip_lanes *l, const en_pair_table *table, en_strip_mode mode,
+                      size_t n_units, const int8_t *const *x, size_t n_vectors, int32_t *sums)
+{
+    uint8_t first[EN_STRIP_LANES], second[EN_STRIP_LANES];
+    for (size_t unit = 0; unit < n_units; unit++) {
+        for (unsigned step = 0; step < EN_UNIT_STEPS; step++) {
+            decode_step(l, table, mode, step, first, second);
+            for (size_t v = 0; v < n_vectors; v++) {
+                const int8_t *at = x[v] + unit * EN_UNIT_COLS + step * EN_STEP_COLS;
+                multiply(first, at, sums + v * EN_STRIP_ROWS);
+                multiply(second, at + 4, sums + v * EN_STRIP_ROWS);
+            }
+        }
+        l->raw += en_strip_raw_unit_bytes(mode);
+    }
+}
+
+static void strip_dot(en_strip_lanes *const *lanes, size_t n_chunks, const en_pair_table *table,
+                      en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
+                      int32_t *sums)
+{
+    for (size_t i = 0; i < n_chunks; i++)
+        dot_chunk(lanes[i], table, mode, n_units, x, n_vectors,
+                  sums + i * n_vectors * EN_STRIP_ROWS);
+}
+
+static void strip_decode(en_strip_lanes *l, const en_pair_table *table, en_strip_mode mode,
+                         size_t n_units, uint8_t *out)
+{
+    uint8_t first[EN_STRIP_LANES], second[EN_STRIP_LANES];
+    for (size_t unit = 0; unit < n_units; unit++) {
+        for (unsigned step = 0; step < EN_UNIT_STEPS; step++) {
+            decode_step(l, table, mode, step, first, second);
+            for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++) {
+                bool wide = en_strip_is_wide(mode);
+                out[lane] = wide ? first[lane] : (uint8_t)(first[lane] | second[lane] << 4);
+                if (wide)
+                    out[EN_STRIP_LANES + lane] = second[lane];
+            }
+            out += en_strip_unit_bytes(mode) / EN_UNIT_STEPS;
+        }
+        l->raw += en_strip_raw_unit_bytes(mode);
+    }
+}
+
+static void unit_dot(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
+                     size_t n_vectors, int32_t *sums)
+{
+    uint8_t nibbles[2][EN_STRIP_LANES];
+    for (size_t step = 0; step < n_units * EN_UNIT_STEPS; step++) {
+        const uint8_t *first = units, *second = units + EN_STRIP_LANES;
+        for (unsigned lane = 0; !wide && lane < EN_STRIP_LANES; lane++) {
+            nibbles[0][lane] = units[lane] & 15;
+            nibbles[1][lane] = units[lane] >> 4;
+            first = nibbles[0];
+            second = nibbles[1];
+        }
+        for (size_t v = 0; v < n_vectors; v++) {
+            multiply(first, x[v] + step * EN_STEP_COLS, sums + v * EN_STRIP_ROWS);
+            multiply(second, x[v] + step * EN_STEP_COLS + 4, sums + v * EN_STRIP_ROWS);
+        }
+        units += wide ? 2 * EN_STRIP_LANES : EN_STRIP_LANES;
+    }
+}
+
+void en_kernels_init_strips_ref(en_kernels *table)
+{
+    table->strip_dot = strip_dot;
+    table->strip_decode = strip_decode;
+    table->unit_dot = unit_dot;
+}

@@ -1,0 +1,42 @@
+/*
+ * compress_plan.h - what a compression will write, known before any weight is read.
+ *
+ *   choices:  what becomes of each source tensor (recipe.h)
+ *   stored:   the tensors of the file: shared tables first, then one for each of the source
+ *   meta:     the file's metadata; it borrows 'hashes', filled in while tensors are written
+ *
+ * A payload's length in 'stored' is filled in likewise, which is why the head is written last.
+ */
+#ifndef EN_PIPELINE_COMPRESS_PLAN_H
+#define EN_PIPELINE_COMPRESS_PLAN_H
+
+#include "formats/metadata.h"
+#include "formats/source.h"
+#include "pipeline/quantizer.h"
+#include "pipeline/recipe.h"
+
+typedef struct en_compress_plan {
+    en_source *source;
+    uint32_t n_source; /* tensors there */
+    en_recipe recipe;
+    en_store_choice *choices; /* of each source tensor */
+    en_quantizer_need need;   /* of the coded ones */
+    uint32_t n_coded_tensors;
+    uint64_t n_params, n_coded_params;
+    uint64_t n_coded_bytes, n_all_bytes; /* of the source's tensors */
+
+    en_tensor *stored;
+    uint32_t n_stored;
+    uint64_t *hashes; /* of each stored tensor */
+    en_meta *meta;
+} en_compress_plan;
+
+/* Opens the source too.  'plan' must be zeroed; en_compress_plan_close is right in every case. */
+entro_status en_compress_plan_open(en_compress_plan *plan, const char *source,
+                                   const entro_compress_options *opt, entro_error *err);
+void en_compress_plan_close(en_compress_plan *plan);
+
+/* Called again when all tensors are coded: only then it is known which grids fit 16 bits. */
+entro_status en_compress_plan_features(en_compress_plan *plan, bool half_grids, entro_error *err);
+
+#endif

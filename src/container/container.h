@@ -11,6 +11,7 @@
 #define EN_CONTAINER_CONTAINER_H
 
 #include "base/bytes.h"
+#include "container/strip_matrix.h"
 #include "entropy/code.h"
 #include "formats/source.h"
 #include "quant/method.h"
@@ -23,10 +24,12 @@ typedef struct en_coded {
     bool model_table; /* code is the model's shared one */
     uint64_t n_rows, n_cols;
     uint32_t n_segments;
-    uint32_t rows_per_segment;   /* the last segment may have fewer */
-    const void *steps, *offsets; /* n_grids each, as stored; read them with en_coded_grid() */
-    bool half_grids;             /* they are f16, else f32 */
-    uint64_t n_grids;            /* 1 or n_rows */
+    uint32_t rows_per_segment;     /* the last segment may have fewer */
+    const void *steps, *offsets;   /* n_grids each, as stored; read them with en_coded_grid() */
+    bool half_grids;               /* they are f16, else f32 */
+    uint64_t n_grids;              /* 1 or n_rows */
+    const en_strip_matrix *strips; /* coding 2; then there are no segments, and offsets may be NULL;
+                                      grids are in the order of stored rows.  NULL: coding 1 */
     const en_code *code;
     const uint8_t *index;    /* n_segments + 1 starts, little-endian u64, relative to 'segments' */
     const uint8_t *segments; /* n_segment_bytes, readable EN_CODE_IN_PAD bytes further */
@@ -67,17 +70,17 @@ static inline uint64_t en_coded_segment_rows(const en_coded *m, uint32_t segment
     return left < m->rows_per_segment ? left : m->rows_per_segment;
 }
 
-/* The grid of a row: w = code * step + offset. */
+/* The grid of a (stored) row: w = code * step + offset. */
 static inline void en_coded_grid(const en_coded *m, uint64_t row, float *step, float *offset)
 {
     size_t i = m->n_grids == 1 ? 0 : (size_t)row;
     const uint8_t *steps = m->steps, *offsets = m->offsets;
     if (m->half_grids) {
         *step = en_half_to_f32(en_load16(steps + 2 * i));
-        *offset = en_half_to_f32(en_load16(offsets + 2 * i));
+        *offset = offsets != NULL ? en_half_to_f32(en_load16(offsets + 2 * i)) : 0.0f;
     } else {
         *step = en_load_f32(steps + 4 * i);
-        *offset = en_load_f32(offsets + 4 * i);
+        *offset = offsets != NULL ? en_load_f32(offsets + 4 * i) : 0.0f;
     }
 }
 

@@ -1,0 +1,99 @@
+/*
+ * strip_matrix.h - a matrix in coding 2 (entropy/strips.h), as it lies in a payload; docs/format.md,
+ * "Payload of coding 2", is the contract.
+ *
+ *   | header 256 | steps | offsets | column scales | column order | row order | tables | index |
+ *   | raw bits | words | exceptions | >= 64 zeros |
+ *
+ *   w[row][col] = (step[row] z + offset[row]) scale[col]      z: integers of any size
+ *
+ * Rows and columns are stored in an order of their own ("stored row" s is row row_order[s]), so that
+ * those with integers of like spread stand together: a run of strips is a row class, a run of units
+ * a column class, and every pair of classes has its layout and its table.  Columns are padded with
+ * zero weights to whole units, rows to whole strips.
+ *
+ * A chunk is some strips of one row class; any thread may decode it by itself.
+ */
+#ifndef EN_CONTAINER_STRIP_MATRIX_H
+#define EN_CONTAINER_STRIP_MATRIX_H
+
+#include "base/bytes.h"
+#include "entropy/strips.h"
+
+enum {
+    EN_STRIP_MAX_ROW_CLASSES = 8,
+    EN_STRIP_MAX_COL_CLASSES = 16,
+    EN_STRIP_MAX_COLS = 1 << 16,      /* sums of products fit 32 bits */
+    EN_STRIP_CHUNK_WEIGHTS = 1 << 17, /* what the encoder aims at */
+    EN_STRIP_MAX_CHUNK = 1 << 22,     /* weights; bounds what a decoder must allocate */
+    EN_CODING_STRIPS = 2,
+};
+
+/* Points into the payload; the tables are owned by who parsed it.  Immutable. */
+typedef struct en_strip_matrix {
+    uint64_t n_rows, n_cols;
+    uint32_t n_units;  /* of a strip: columns over EN_UNIT_COLS, rounded up */
+    uint32_t n_strips; /* rows over EN_STRIP_ROWS, rounded up */
+    uint32_t strips_per_chunk, n_chunks;
+    uint32_t n_row_classes, n_col_classes;
+    uint32_t row_class_end[EN_STRIP_MAX_ROW_CLASSES]; /* in strips; the last is n_strips */
+    uint32_t col_class_end[EN_STRIP_MAX_COL_CLASSES]; /* in units; the last is n_units */
+    /* [row class * n_col_classes + column class] */
+    en_strip_layout layouts[EN_STRIP_MAX_ROW_CLASSES * EN_STRIP_MAX_COL_CLASSES];
+    en_pair_table *tables;
+    const uint8_t *col_scales; /* f16 x n_cols, in stored order; NULL: all 1 */
+    const uint8_t *col_order;  /* u32 x n_cols: stored column k is column col_order[k]; NULL: k */
+    const uint8_t *row_order;  /* u32 x n_rows; NULL: as they are */
+    const uint8_t *index;      /* (n_chunks + 1) x { u64 words, u64 raw, u64 exceptions }, bytes */
+    const uint8_t *words, *raw, *exceptions; /* EN_STRIP_IN_PAD readable bytes behind each */
+} en_strip_matrix;
+
+/* Stored columns including padding. */
+static inline size_t en_strip_padded_cols(const en_strip_matrix *m)
+{
+    return (size_t)m->n_units * EN_UNIT_COLS;
+}
+
+static inline uint64_t en_strip_col(const en_strip_matrix *m, uint64_t stored)
+{
+    return m->col_order != NULL ? en_load32(m->col_order + 4 * stored) : stored;
+}
+
+static inline uint64_t en_strip_row(const en_strip_matrix *m, uint64_t stored)
+{
+    return m->row_order != NULL ? en_load32(m->row_order + 4 * stored) : stored;
+}
+
+/* Which strips a chunk holds. */
+typedef struct en_strip_chunk {
+    uint32_t first_strip, n_strips, row_class;
+} en_strip_chunk;
+en_strip_chunk en_strip_chunk_at(const en_strip_matrix *m, uint32_t chunk);
+
+/* Sets the lanes to the beginning of a chunk. */
+void en_strip_chunk_start(const en_strip_matrix *m, uint32_t chunk, en_strip_lanes *lanes);
+/* After the last strip: whether the stream ended where it should. */
+bool en_strip_chunk_ended(const en_strip_matrix *m, uint32_t chunk, const en_strip_lanes *lanes);
+
+/* Walks the exceptions of a chunk, by stored row of the chunk, then stored column. */
+typedef struct en_strip_exceptions {
+    const uint8_t *p, *end;
+    uint64_t position;    /* row in the chunk * padded columns + stored column */
+    uint64_t n_positions; /* of the chunk */
+    uint32_t row, col;    /* of the one at hand */
+    int32_t delta;
+    uint32_t padded_cols;
+    bool damaged;
+} en_strip_exceptions;
+void en_strip_exceptions_start(const en_strip_matrix *m, uint32_t chunk, en_strip_exceptions *e);
+/* The next one; false at the end and when the list is damaged. */
+bool en_strip_exceptions_next(en_strip_exceptions *e);
+
+/*
+ * All integers of a chunk: z[row in the chunk * n_cols + column], columns in the model's order, rows
+ * in stored order (padding rows left out).  'units' is scratch of padded columns * 32 bytes.  False
+ * when the chunk is damaged.
+ */
+bool en_strip_decode_chunk(const en_strip_matrix *m, uint32_t chunk, uint8_t *units, int32_t *z);
+
+#endif

@@ -54,6 +54,13 @@ static inline float en_load_f32(const void *p)
     return v;
 }
 
+static inline double en_load_f64(const void *p)
+{
+    double v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
 static inline void en_store16(void *p, uint16_t v)
 {
     memcpy(p, &v, sizeof v);

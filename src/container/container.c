@@ -12,13 +12,15 @@
 #include "base/memory.h"
 #include "container/format_keys.h"
 #include "container/payload.h"
+#include "container/strip_payload.h"
 
 struct en_container {
     const en_source *source;
     uint32_t n_tensors, n_coded;
     en_container_tensor *tensors;
-    en_coded *coded;     /* one for each coded tensor, in order */
-    en_code **own_codes; /* parallel to 'coded'; NULL where the model's is used */
+    en_coded *coded;              /* one for each coded tensor, in order */
+    en_code **own_codes;          /* parallel to 'coded'; NULL where the model's is used */
+    en_strip_matrix **own_strips; /* likewise; NULL for coding 1 */
     en_model_codes model;
 };
 
@@ -33,9 +35,12 @@ void en_container_close(en_container *c)
         return;
     for (uint32_t i = 0; i < c->n_coded; i++)
         en_code_free(c->own_codes[i]);
+    for (uint32_t i = 0; i < c->n_coded; i++)
+        en_strip_matrix_free(c->own_strips[i]);
     en_code_free(c->model.code[0]);
     en_code_free(c->model.code[1]);
     en_free(c->own_codes);
+    en_free(c->own_strips);
     en_free(c->coded);
     en_free(c->tensors);
     en_free(c);
@@ -121,8 +126,12 @@ static entro_status load_tables(en_container *c, const en_meta_value *hashes, en
 static entro_status add_coded(en_container *c, en_container_tensor *to, entro_error *err)
 {
     en_coded *coded = &c->coded[c->n_coded];
-    entro_status status = en_payload_parse(coded, &c->own_codes[c->n_coded], to->tensor.data,
-                                           (size_t)to->tensor.n_bytes, &c->model, err);
+    const uint8_t *bytes = to->tensor.data;
+    size_t n_bytes = (size_t)to->tensor.n_bytes;
+    entro_status status =
+        en_strip_payload_is(bytes, n_bytes)
+            ? en_strip_payload_parse(coded, &c->own_strips[c->n_coded], bytes, n_bytes, err)
+            : en_payload_parse(coded, &c->own_codes[c->n_coded], bytes, n_bytes, &c->model, err);
     if (status != ENTRO_OK)
         return fail_tensor(&to->tensor, status, err);
     c->n_coded++;
@@ -159,7 +168,8 @@ static entro_status open_parts(en_container *c, entro_error *err)
     c->tensors = en_alloc_zero(n, sizeof *c->tensors);
     c->coded = en_alloc_zero(n_i8, sizeof *c->coded);
     c->own_codes = en_alloc_zero(n_i8, sizeof *c->own_codes);
-    if (!c->tensors || !c->coded || !c->own_codes)
+    c->own_strips = en_alloc_zero(n_i8, sizeof *c->own_strips);
+    if (!c->tensors || !c->coded || !c->own_codes || !c->own_strips)
         return en_fail_memory(err);
     EN_TRY(load_tables(c, hashes, err));
     return add_tensors(c, hashes, err);

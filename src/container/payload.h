@@ -3,7 +3,7 @@
  *
  *   | header 192 | steps | offsets | code table | segment index | segments | >= 64 zeros |
  *
- * Every part starts at a multiple of 64 and so does the payload itself.  The code table is absent
+ * Every part starts at a multiple of 8, the payload itself at one of 64.  The code table is absent
  * when the tensor uses the model's.
  */
 #ifndef EN_CONTAINER_PAYLOAD_H
@@ -16,7 +16,8 @@
 enum {
     EN_PAYLOAD_VERSION = 1,
     EN_PAYLOAD_HEADER_BYTES = 192,
-    EN_PAYLOAD_ALIGN = 64,
+    EN_PAYLOAD_ALIGN = 64,            /* of the payload */
+    EN_PAYLOAD_PART_ALIGN = 8,        /* of a part in it */
     EN_PAYLOAD_MAX_SEGMENT = 1 << 22, /* symbols; bounds what a decoder must allocate */
     /* What the encoder aims at: a decoded segment stays in L2, and its fixed bytes weigh little. */
     EN_PAYLOAD_SEGMENT_SYMBOLS_8 = 32768,

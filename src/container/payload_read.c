@@ -64,8 +64,8 @@ static entro_status check_parts(const en_payload *p, size_t n_bytes, entro_error
     uint64_t end = EN_PAYLOAD_HEADER_BYTES;
     for (int i = 0; i < EN_PART_COUNT; i++) {
         const en_payload_part *part = &p->parts[i];
-        if (part->offset < end || part->offset % EN_PAYLOAD_ALIGN != 0 || part->offset > n_bytes ||
-            part->n_bytes > n_bytes - part->offset)
+        if (part->offset < end || part->offset % EN_PAYLOAD_PART_ALIGN != 0 ||
+            part->offset > n_bytes || part->n_bytes > n_bytes - part->offset)
             return en_fail(err, ENTRO_ERR_FORMAT,
                            "part %d lies at byte %llu with %llu bytes, in a payload of %zu", i,
                            ULL(part->offset), ULL(part->n_bytes), n_bytes);

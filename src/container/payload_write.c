@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-static uint64_t align_up(uint64_t n)
+static uint64_t align_up(uint64_t n, unsigned align)
 {
-    return (n + EN_PAYLOAD_ALIGN - 1) / EN_PAYLOAD_ALIGN * EN_PAYLOAD_ALIGN;
+    return (n + align - 1) / align * align;
 }
 
 bool en_payload_fits(uint64_t n_rows, uint64_t n_cols)
@@ -37,14 +37,15 @@ void en_payload_layout(en_payload *p, size_t n_table_bytes)
     uint64_t offset = EN_PAYLOAD_HEADER_BYTES;
     for (int i = 0; i < EN_PART_COUNT; i++) {
         p->parts[i] = (en_payload_part){.offset = offset, .n_bytes = n_bytes[i]};
-        offset = align_up(offset + n_bytes[i]);
+        offset = align_up(offset + n_bytes[i], EN_PAYLOAD_PART_ALIGN);
     }
     p->model_table = n_table_bytes == 0;
 }
 
 uint64_t en_payload_total_bytes(const en_payload *p, uint64_t n_segment_bytes)
 {
-    return align_up(p->parts[EN_PART_SEGMENTS].offset + n_segment_bytes + EN_CODE_IN_PAD);
+    return align_up(p->parts[EN_PART_SEGMENTS].offset + n_segment_bytes + EN_CODE_IN_PAD,
+                    EN_PAYLOAD_ALIGN);
 }
 
 void en_payload_store_header(const en_payload *p, uint8_t out[EN_PAYLOAD_HEADER_BYTES])

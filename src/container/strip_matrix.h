@@ -24,8 +24,10 @@ enum {
     EN_STRIP_MAX_ROW_CLASSES = 8,
     EN_STRIP_MAX_COL_CLASSES = 16,
     EN_STRIP_MAX_COLS = 1 << 16,      /* sums of products fit 32 bits */
-    EN_STRIP_CHUNK_WEIGHTS = 1 << 17, /* what the encoder aims at */
+    EN_STRIP_CHUNK_WEIGHTS = 1 << 17, /* what the encoder aims at ... */
+    EN_STRIP_MIN_CHUNKS = 6,          /* ... unless there would be fewer chunks than this */
     EN_STRIP_MAX_CHUNK = 1 << 22,     /* weights; bounds what a decoder must allocate */
+    EN_STRIP_MAX_BASE = 1 << 30,
     EN_CODING_STRIPS = 2,
 };
 
@@ -35,6 +37,7 @@ typedef struct en_strip_matrix {
     uint32_t n_units;  /* of a strip: columns over EN_UNIT_COLS, rounded up */
     uint32_t n_strips; /* rows over EN_STRIP_ROWS, rounded up */
     uint32_t strips_per_chunk, n_chunks;
+    uint64_t n_exceptions;
     uint32_t n_row_classes, n_col_classes;
     uint32_t row_class_end[EN_STRIP_MAX_ROW_CLASSES]; /* in strips; the last is n_strips */
     uint32_t col_class_end[EN_STRIP_MAX_COL_CLASSES]; /* in units; the last is n_units */
@@ -63,6 +66,11 @@ static inline uint64_t en_strip_row(const en_strip_matrix *m, uint64_t stored)
 {
     return m->row_order != NULL ? en_load32(m->row_order + 4 * stored) : stored;
 }
+
+/* Of all row classes, each cut into chunks by itself. */
+uint32_t en_strip_count_chunks(const en_strip_matrix *m);
+/* Bytes of raw bits of one strip. */
+uint64_t en_strip_raw_bytes(const en_strip_matrix *m, uint32_t row_class);
 
 /* Which strips a chunk holds. */
 typedef struct en_strip_chunk {

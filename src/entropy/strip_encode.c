@@ -21,6 +21,7 @@ struct en_strip_encoder {
     size_t n_list, cap_list;
     uint8_t *words;
     size_t n_words_bytes, cap_words;
+    bool finished;
 };
 
 entro_status en_strip_encoder_new(en_strip_encoder **out, entro_error *err)
@@ -44,6 +45,7 @@ void en_strip_encoder_free(en_strip_encoder *e)
 void en_strip_encoder_start(en_strip_encoder *e)
 {
     e->n_steps = e->n_raw = e->n_list = e->n_words_bytes = 0;
+    e->finished = false;
 }
 
 /* ---- values ------------------------------------------------------------------------------ */
@@ -242,10 +244,7 @@ static int compare_places(const void *a, const void *b)
     return x->col < y->col ? -1 : x->col > y->col;
 }
 
-entro_status en_strip_encoder_finish(en_strip_encoder *e, const uint8_t **words, size_t *n_words,
-                                     const uint8_t **raw, size_t *n_raw,
-                                     const en_strip_exception **list, size_t *n_list,
-                                     entro_error *err)
+static entro_status finish(en_strip_encoder *e, entro_error *err)
 {
     /* A code is at most 7 bits, and each lane looks two words ahead. */
     size_t most = 2 * EN_STRIP_LANES * (e->n_steps * EN_PAIR_MAX_BITS / 16 + 3);
@@ -254,6 +253,17 @@ entro_status en_strip_encoder_finish(en_strip_encoder *e, const uint8_t **words,
     put_words(e);
     if (e->n_list > 0)
         qsort(e->list, e->n_list, sizeof *e->list, compare_places);
+    e->finished = true;
+    return ENTRO_OK;
+}
+
+entro_status en_strip_encoder_finish(en_strip_encoder *e, const uint8_t **words, size_t *n_words,
+                                     const uint8_t **raw, size_t *n_raw,
+                                     const en_strip_exception **list, size_t *n_list,
+                                     entro_error *err)
+{
+    if (!e->finished)
+        EN_TRY(finish(e, err));
     *words = e->words;
     *n_words = e->n_words_bytes;
     *raw = e->raw;

@@ -1,0 +1,179 @@
+/* strip_matrix.c - chunks and exceptions of a matrix in coding 2; see strip_matrix.h. */
+#include "container/strip_matrix.h"
+
+#include "kernels/kernels.h"
+
+static uint32_t chunks_of(uint32_t n_strips, uint32_t strips_per_chunk)
+{
+    return (n_strips + strips_per_chunk - 1) / strips_per_chunk;
+}
+
+en_strip_chunk en_strip_chunk_at(const en_strip_matrix *m, uint32_t chunk)
+{
+    uint32_t first = 0, row_class = 0;
+    for (;; row_class++) {
+        uint32_t end = m->row_class_end[row_class];
+        uint32_t n = chunks_of(end - first, m->strips_per_chunk);
+        if (chunk < n || row_class + 1 == m->n_row_classes) {
+            uint32_t strip = first + chunk * m->strips_per_chunk, left = end - strip;
+            uint32_t n_strips = left < m->strips_per_chunk ? left : m->strips_per_chunk;
+            return (en_strip_chunk){strip, n_strips, row_class};
+        }
+        chunk -= n;
+        first = end;
+    }
+}
+
+uint32_t en_strip_count_chunks(const en_strip_matrix *m)
+{
+    uint32_t n = 0, first = 0;
+    for (uint32_t i = 0; i < m->n_row_classes; i++) {
+        n += chunks_of(m->row_class_end[i] - first, m->strips_per_chunk);
+        first = m->row_class_end[i];
+    }
+    return n;
+}
+
+uint64_t en_strip_raw_bytes(const en_strip_matrix *m, uint32_t row_class)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++])
+        n += (uint64_t)(m->col_class_end[i] - first) *
+             en_strip_raw_unit_bytes(m->layouts[row_class * m->n_col_classes + i].mode);
+    return n;
+}
+
+static uint64_t index_at(const en_strip_matrix *m, uint32_t chunk, unsigned stream)
+{
+    return en_load64(m->index + 24 * (size_t)chunk + 8 * stream);
+}
+
+void en_strip_chunk_start(const en_strip_matrix *m, uint32_t chunk, en_strip_lanes *lanes)
+{
+    const uint8_t *words = m->words + index_at(m, chunk, 0);
+    memcpy(lanes->low, words, sizeof lanes->low);
+    memcpy(lanes->high, words + sizeof lanes->low, sizeof lanes->high);
+    memset(lanes->position, 0, sizeof lanes->position);
+    lanes->next = words + 2 * EN_STRIP_START_WORDS;
+    lanes->end = m->words + index_at(m, chunk + 1, 0);
+    lanes->raw = m->raw + index_at(m, chunk, 1);
+}
+
+bool en_strip_chunk_ended(const en_strip_matrix *m, uint32_t chunk, const en_strip_lanes *lanes)
+{
+    return lanes->next == m->words + index_at(m, chunk + 1, 0);
+}
+
+/* ---- exceptions -------------------------------------------------------------------------- */
+
+void en_strip_exceptions_start(const en_strip_matrix *m, uint32_t chunk, en_strip_exceptions *e)
+{
+    en_strip_chunk c = en_strip_chunk_at(m, chunk);
+    *e = (en_strip_exceptions){
+        .p = m->exceptions + index_at(m, chunk, 2),
+        .end = m->exceptions + index_at(m, chunk + 1, 2),
+        .n_positions = (uint64_t)c.n_strips * EN_STRIP_ROWS * en_strip_padded_cols(m),
+        .padded_cols = (uint32_t)en_strip_padded_cols(m),
+    };
+    e->position = UINT64_MAX; /* so that the first gap + 1 gives the first position */
+}
+
+/* Seven bits a byte, lowest first; a byte below 128 ends the number. */
+static bool read_varint(en_strip_exceptions *e, uint64_t *value)
+{
+    *value = 0;
+    for (unsigned shift = 0; shift < 35 && e->p < e->end; shift += 7) {
+        uint8_t byte = *e->p++;
+        *value |= (uint64_t)(byte & 127) << shift;
+        if (byte < 128)
+            return true;
+    }
+    return false;
+}
+
+bool en_strip_exceptions_next(en_strip_exceptions *e)
+{
+    uint64_t gap, folded;
+    if (e->p == e->end || e->damaged)
+        return false;
+    if (!read_varint(e, &gap) || !read_varint(e, &folded) || folded > UINT32_MAX) {
+        e->damaged = true;
+        return false;
+    }
+    e->position += gap + 1;
+    if (e->position >= e->n_positions) {
+        e->damaged = true;
+        return false;
+    }
+    e->row = (uint32_t)(e->position / e->padded_cols);
+    e->col = (uint32_t)(e->position % e->padded_cols);
+    e->delta = (int32_t)((uint32_t)(folded >> 1) ^ (0u - (uint32_t)(folded & 1)));
+    return true;
+}
+
+/* ---- all integers ------------------------------------------------------------------------ */
+
+/* Values of one run of a strip to z; 'col' is its first stored column. */
+static void spread_run(const en_strip_matrix *m, const uint8_t *units, en_strip_layout layout,
+                       size_t col, size_t n_units, uint32_t n_rows, int32_t *z)
+{
+    bool wide = en_strip_is_wide(layout.mode);
+    for (size_t step = 0; step < n_units * EN_UNIT_STEPS; step++) {
+        for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++) {
+            unsigned row = lane / 4, first = units[lane], second = units[lane] >> 4;
+            if (wide)
+                second = units[EN_STRIP_LANES + lane];
+            else
+                first &= 15;
+            if (row >= n_rows)
+                continue;
+            size_t a = col + step * EN_STEP_COLS + lane % 4, b = a + 4;
+            if (a < m->n_cols)
+                z[row * m->n_cols + en_strip_col(m, a)] = (int32_t)first + layout.base;
+            if (b < m->n_cols)
+                z[row * m->n_cols + en_strip_col(m, b)] = (int32_t)second + layout.base;
+        }
+        units += wide ? 2 * EN_STRIP_LANES : EN_STRIP_LANES;
+    }
+}
+
+static uint32_t rows_of_strip(const en_strip_matrix *m, uint32_t strip)
+{
+    uint64_t left = m->n_rows - (uint64_t)strip * EN_STRIP_ROWS;
+    return left < EN_STRIP_ROWS ? (uint32_t)left : EN_STRIP_ROWS;
+}
+
+static bool add_exceptions(const en_strip_matrix *m, uint32_t chunk, en_strip_chunk c, int32_t *z)
+{
+    en_strip_exceptions e;
+    uint64_t n_rows = m->n_rows - (uint64_t)c.first_strip * EN_STRIP_ROWS;
+    en_strip_exceptions_start(m, chunk, &e);
+    while (en_strip_exceptions_next(&e)) {
+        if (e.row >= n_rows || e.col >= m->n_cols)
+            return false; /* in the padding */
+        int32_t *at = &z[e.row * m->n_cols + en_strip_col(m, e.col)];
+        *at = (int32_t)((uint32_t)*at + (uint32_t)e.delta);
+    }
+    return !e.damaged;
+}
+
+bool en_strip_decode_chunk(const en_strip_matrix *m, uint32_t chunk, uint8_t *units, int32_t *z)
+{
+    en_strip_chunk c = en_strip_chunk_at(m, chunk);
+    en_strip_lanes lanes;
+    en_strip_chunk_start(m, chunk, &lanes);
+    for (uint32_t s = 0; s < c.n_strips; s++) {
+        uint32_t first_unit = 0;
+        for (uint32_t i = 0; i < m->n_col_classes; i++) {
+            uint32_t n_units = m->col_class_end[i] - first_unit;
+            uint32_t both = c.row_class * m->n_col_classes + i;
+            en_kernels_get()->strip_decode(&lanes, &m->tables[both], m->layouts[both].mode, n_units,
+                                           units);
+            spread_run(m, units, m->layouts[both], (size_t)first_unit * EN_UNIT_COLS, n_units,
+                       rows_of_strip(m, c.first_strip + s),
+                       z + (size_t)s * EN_STRIP_ROWS * m->n_cols);
+            first_unit = m->col_class_end[i];
+        }
+    }
+    return en_strip_chunk_ended(m, chunk, &lanes) && add_exceptions(m, chunk, c, z);
+}

@@ -1,0 +1,279 @@
+/* strip_write.c - see strip_write.h. */
+#include "container/strip_write.h"
+
+#include "base/memory.h"
+#include "container/payload.h"
+#include "container/strip_payload.h"
+#include "kernels/kernels.h"
+
+/* ---- the plan ---------------------------------------------------------------------------- */
+
+bool en_strip_fits(uint64_t n_rows, uint64_t n_cols)
+{
+    return en_payload_fits(n_rows, n_cols) && n_cols <= EN_STRIP_MAX_COLS;
+}
+
+void en_strip_plan_init(en_strip_plan *plan, const en_quant_method *method, uint64_t n_rows,
+                        uint64_t n_cols)
+{
+    *plan = (en_strip_plan){.method = method};
+    en_strip_matrix *m = &plan->shape;
+    m->n_rows = n_rows;
+    m->n_cols = n_cols;
+    m->n_units = (uint32_t)((n_cols + EN_UNIT_COLS - 1) / EN_UNIT_COLS);
+    m->n_strips = (uint32_t)((n_rows + EN_STRIP_ROWS - 1) / EN_STRIP_ROWS);
+    uint64_t strips = EN_STRIP_CHUNK_WEIGHTS / (EN_STRIP_ROWS * en_strip_padded_cols(m));
+    /* Several chunks are decoded side by side, by several threads: small matrices have short ones. */
+    uint64_t most = (m->n_strips + EN_STRIP_MIN_CHUNKS - 1) / EN_STRIP_MIN_CHUNKS;
+    strips = strips > most ? most : strips;
+    m->strips_per_chunk = strips < 1 ? 1 : (uint32_t)strips;
+    m->n_row_classes = m->n_col_classes = 1;
+    m->row_class_end[0] = m->n_strips;
+    m->col_class_end[0] = m->n_units;
+    en_strip_plan_count_chunks(plan);
+}
+
+void en_strip_plan_count_chunks(en_strip_plan *plan)
+{
+    plan->shape.n_chunks = en_strip_count_chunks(&plan->shape);
+}
+
+entro_status en_strip_encode_chunk(en_strip_encoder *e, const en_strip_plan *plan, uint32_t chunk,
+                                   const int32_t *z, entro_error *err)
+{
+    const en_strip_matrix *m = &plan->shape;
+    en_strip_chunk c = en_strip_chunk_at(m, chunk);
+    size_t stride = en_strip_padded_cols(m);
+    en_strip_encoder_start(e);
+    for (uint32_t s = 0; s < c.n_strips; s++) {
+        uint32_t first = 0;
+        for (uint32_t i = 0; i < m->n_col_classes; i++) {
+            uint32_t both = c.row_class * m->n_col_classes + i, end = m->col_class_end[i];
+            uint32_t col = first * EN_UNIT_COLS;
+            EN_TRY(en_strip_encoder_add(e, z + s * EN_STRIP_ROWS * stride + col, stride,
+                                        (size_t)(end - first) * EN_UNIT_COLS, m->layouts[both],
+                                        &plan->codes[both], s * EN_STRIP_ROWS, col, err));
+            first = end;
+        }
+    }
+    /* Here, where threads work side by side; the writer asks again. */
+    const uint8_t *words, *raw;
+    const en_strip_exception *list;
+    size_t n_words, n_raw, n_list;
+    return en_strip_encoder_finish(e, &words, &n_words, &raw, &n_raw, &list, &n_list, err);
+}
+
+/* ---- the front --------------------------------------------------------------------------- */
+
+static uint64_t align_up(uint64_t n, unsigned align)
+{
+    return (n + align - 1) / align * align;
+}
+
+/* Lengths of the parts before the raw bits, and of those. */
+static void set_parts(const en_strip_plan *plan, en_payload_part parts[EN_STRIP_PART_COUNT])
+{
+    const en_strip_matrix *m = &plan->shape;
+    uint64_t grid = plan->n_grids * (plan->half_grids ? 2 : 4), n_raw = 0;
+    for (uint32_t i = 0, first = 0; i < m->n_row_classes; first = m->row_class_end[i++])
+        n_raw += (m->row_class_end[i] - first) * en_strip_raw_bytes(m, i);
+    uint64_t n_classes = (uint64_t)m->n_row_classes * m->n_col_classes;
+    uint64_t n_bytes[EN_STRIP_PART_COUNT] = {
+        [EN_STRIP_STEPS] = grid,
+        [EN_STRIP_OFFSETS] = plan->offsets ? grid : 0,
+        [EN_STRIP_COL_SCALES] = plan->col_scales ? 2 * m->n_cols : 0,
+        [EN_STRIP_COL_ORDER] = plan->col_order ? 4 * m->n_cols : 0,
+        [EN_STRIP_ROW_ORDER] = plan->row_order ? 4 * m->n_rows : 0,
+        [EN_STRIP_CLASSES] =
+            4 * (m->n_row_classes + m->n_col_classes) + n_classes * EN_STRIP_CLASS_BYTES,
+        [EN_STRIP_INDEX] = 24 * ((uint64_t)m->n_chunks + 1),
+        [EN_STRIP_RAW] = n_raw,
+    };
+    uint64_t offset = EN_STRIP_HEADER_BYTES;
+    for (int i = 0; i <= EN_STRIP_RAW; i++) {
+        offset = align_up(offset, i == EN_STRIP_RAW ? EN_PAYLOAD_ALIGN : EN_PAYLOAD_PART_ALIGN);
+        parts[i] = (en_payload_part){offset, n_bytes[i]};
+        offset += n_bytes[i];
+    }
+}
+
+static void store_header(uint8_t *out, const en_strip_plan *plan)
+{
+    const en_strip_matrix *m = &plan->shape;
+    memcpy(out, EN_PAYLOAD_MAGIC, 8);
+    en_store32(out + 8, EN_PAYLOAD_VERSION);
+    en_store32(out + 12, EN_STRIP_HEADER_BYTES);
+    en_store32(out + 16, EN_CODING_STRIPS);
+    en_store32(out + 20, plan->half_grids ? EN_PAYLOAD_HALF_GRIDS : 0);
+    en_store32(out + 24, plan->method->bits);
+    en_store32(out + 28, 2);
+    en_store64(out + 32, m->n_cols);
+    en_store64(out + 40, m->n_rows);
+    en_store64(out + 48, 1);
+    en_store64(out + 56, 1);
+    en_store32(out + 64, m->strips_per_chunk);
+    en_store32(out + 68, m->n_chunks);
+    en_store64(out + 72, plan->n_grids);
+    memcpy(out + 80, &plan->entropy, 8);
+    memcpy(out + 88, &plan->huffman_bits, 8);
+    memcpy(out + 96, plan->method->name, strlen(plan->method->name)); /* at most 15 of 16 bytes */
+    en_store32(out + 112, m->n_row_classes);
+    en_store32(out + 116, m->n_col_classes);
+}
+
+static void store_floats(uint8_t *out, const float *x, uint64_t n, bool half)
+{
+    if (x != NULL && half)
+        en_kernels_get()->f32_to_f16(x, (uint16_t *)(void *)out, n);
+    else if (x != NULL)
+        memcpy(out, x, 4 * n);
+}
+
+static void store_order(uint8_t *out, const uint32_t *order, uint64_t n)
+{
+    for (uint64_t i = 0; order != NULL && i < n; i++)
+        en_store32(out + 4 * i, order[i]);
+}
+
+static void store_classes(uint8_t *out, const en_strip_plan *plan)
+{
+    const en_strip_matrix *m = &plan->shape;
+    for (uint32_t i = 0; i < m->n_row_classes; i++, out += 4)
+        en_store32(out, m->row_class_end[i]);
+    for (uint32_t i = 0; i < m->n_col_classes; i++, out += 4)
+        en_store32(out, m->col_class_end[i]);
+    for (uint32_t i = 0; i < m->n_row_classes * m->n_col_classes; i++) {
+        en_store32(out, m->layouts[i].mode);
+        en_store32(out + 4, (uint32_t)m->layouts[i].base);
+        memcpy(out + 8, plan->codes[i].stored, EN_PAIR_STORED_BYTES);
+        out += EN_STRIP_CLASS_BYTES;
+    }
+}
+
+static void store_part_places(uint8_t *header, const en_payload_part parts[EN_STRIP_PART_COUNT])
+{
+    for (int i = 0; i < EN_STRIP_PART_COUNT; i++) {
+        en_store64(header + EN_STRIP_PARTS_AT + 16 * i, parts[i].offset);
+        en_store64(header + EN_STRIP_PARTS_AT + 16 * i + 8, parts[i].n_bytes);
+    }
+}
+
+static bool make_room(uint8_t **p, size_t *cap, size_t n)
+{
+    return n <= *cap || en_grow((void **)p, cap, n, SIZE_MAX, 1);
+}
+
+entro_status en_strip_writer_begin(en_strip_writer *w, const en_strip_plan *plan, entro_error *err)
+{
+    en_payload_part parts[EN_STRIP_PART_COUNT] = {{0}};
+    set_parts(plan, parts);
+    size_t n_all = (size_t)(parts[EN_STRIP_RAW].offset + parts[EN_STRIP_RAW].n_bytes);
+    if (!make_room(&w->front, &w->cap_front, n_all))
+        return en_fail_memory(err);
+    memset(w->front, 0, n_all);
+    store_header(w->front, plan);
+    store_floats(w->front + parts[EN_STRIP_STEPS].offset, plan->steps, plan->n_grids,
+                 plan->half_grids);
+    store_floats(w->front + parts[EN_STRIP_OFFSETS].offset, plan->offsets, plan->n_grids,
+                 plan->half_grids);
+    store_floats(w->front + parts[EN_STRIP_COL_SCALES].offset, plan->col_scales, plan->shape.n_cols,
+                 true);
+    store_order(w->front + parts[EN_STRIP_COL_ORDER].offset, plan->col_order, plan->shape.n_cols);
+    store_order(w->front + parts[EN_STRIP_ROW_ORDER].offset, plan->row_order, plan->shape.n_rows);
+    store_classes(w->front + parts[EN_STRIP_CLASSES].offset, plan);
+    store_part_places(w->front, parts);
+    w->plan = plan;
+    w->raw_at = w->n_front = (size_t)parts[EN_STRIP_RAW].offset;
+    w->index_at = (size_t)parts[EN_STRIP_INDEX].offset;
+    w->n_words = w->n_exceptions = 0;
+    w->n_chunks = 0;
+    w->n_listed = 0;
+    return ENTRO_OK;
+}
+
+/* ---- chunks ------------------------------------------------------------------------------ */
+
+static uint8_t *put_varint(uint8_t *out, uint64_t value)
+{
+    for (; value >= 128; value >>= 7)
+        *out++ = (uint8_t)(value | 128);
+    *out++ = (uint8_t)value;
+    return out;
+}
+
+/* Gap to the one before less one, then the difference with its sign as the lowest bit. */
+static entro_status put_exceptions(en_strip_writer *w, const en_strip_exception *list, size_t n,
+                                   entro_error *err)
+{
+    enum { MOST = 12 }; /* bytes of two numbers below 2^35 */
+    if (!make_room(&w->exceptions, &w->cap_exceptions, w->n_exceptions + n * MOST))
+        return en_fail_memory(err);
+    uint64_t padded = en_strip_padded_cols(&w->plan->shape), last = UINT64_MAX;
+    uint8_t *out = w->exceptions + w->n_exceptions;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t position = list[i].row * padded + list[i].col;
+        uint32_t delta = (uint32_t)list[i].delta;
+        out = put_varint(out, position - last - 1);
+        out = put_varint(out, (uint64_t)(delta << 1 ^ (list[i].delta < 0 ? UINT32_MAX : 0)));
+        last = position;
+    }
+    w->n_exceptions = (size_t)(out - w->exceptions);
+    return ENTRO_OK;
+}
+
+static void put_index(en_strip_writer *w)
+{
+    uint8_t *at = w->front + w->index_at + 24 * (size_t)w->n_chunks;
+    en_store64(at, w->n_words);
+    en_store64(at + 8, w->n_front - w->raw_at);
+    en_store64(at + 16, w->n_exceptions);
+}
+
+entro_status en_strip_writer_add(en_strip_writer *w, en_strip_encoder *e, entro_error *err)
+{
+    const uint8_t *words, *raw;
+    const en_strip_exception *list;
+    size_t n_words, n_raw, n_list;
+    EN_TRY(en_strip_encoder_finish(e, &words, &n_words, &raw, &n_raw, &list, &n_list, err));
+    if (!make_room(&w->words, &w->cap_words, w->n_words + n_words))
+        return en_fail_memory(err);
+    put_index(w);
+    memcpy(w->words + w->n_words, words, n_words);
+    w->n_words += n_words;
+    if (n_raw > 0)
+        memcpy(w->front + w->n_front, raw, n_raw); /* room was made in the beginning */
+    w->n_front += n_raw;
+    w->n_chunks++;
+    w->n_listed += n_list;
+    return put_exceptions(w, list, n_list, err);
+}
+
+entro_status en_strip_writer_finish(en_strip_writer *w, entro_error *err)
+{
+    uint64_t words_at = align_up(w->n_front, EN_PAYLOAD_PART_ALIGN);
+    uint64_t list_at = align_up(words_at + w->n_words, EN_PAYLOAD_PART_ALIGN);
+    uint64_t n_all = align_up(list_at + w->n_exceptions + EN_STRIP_IN_PAD, EN_PAYLOAD_ALIGN);
+    if (!make_room(&w->front, &w->cap_front, (size_t)n_all))
+        return en_fail_memory(err);
+    put_index(w);
+    memset(w->front + w->n_front, 0, (size_t)n_all - w->n_front);
+    memcpy(w->front + words_at, w->words, w->n_words);
+    if (w->n_exceptions > 0)
+        memcpy(w->front + list_at, w->exceptions, w->n_exceptions);
+    uint8_t *places = w->front + EN_STRIP_PARTS_AT;
+    en_store64(places + 16 * EN_STRIP_WORDS, words_at);
+    en_store64(places + 16 * EN_STRIP_WORDS + 8, w->n_words);
+    en_store64(places + 16 * EN_STRIP_EXCEPTIONS, list_at);
+    en_store64(places + 16 * EN_STRIP_EXCEPTIONS + 8, w->n_exceptions);
+    en_store64(w->front + 120, w->n_listed);
+    w->n_front = (size_t)n_all;
+    return ENTRO_OK;
+}
+
+void en_strip_writer_close(en_strip_writer *w)
+{
+    en_free(w->front);
+    en_free(w->words);
+    en_free(w->exceptions);
+    *w = (en_strip_writer){0};
+}

@@ -2,7 +2,8 @@
  * fuzz_tokenizer.c - hostile metadata and hostile text.
  *
  *   options | pre-tokenizer | flags of ids | tokens: type, length, bytes ... | 0 length ends
- *           | merges: length, bytes ... | 0 length ends | text, also the chat template
+ *           | merges: length, bytes ... | 0 length ends | map of characters: length, bytes
+ *           | text, also the chat template
  *
  * Whatever is accepted must give ids of the vocabulary, the same twice, and valid UTF-8 back.  One
  * input in eight also has one allocation fail; nothing may leak either way.
@@ -123,6 +124,14 @@ static bool read_meta(en_meta *meta, en_reader *r, uint8_t options)
     n = read_strings(r, strings, NULL);
     if (n > 0 || !(options & 8))
         ok &= set_strings(meta, "tokenizer.ggml.merges", strings, n);
+    if (options & 128) {
+        uint8_t length = en_reader_u8(r);
+        const uint8_t *map = en_reader_take(r, length);
+        ok &= en_meta_set_bool(meta, "tokenizer.ggml.remove_extra_whitespaces", length & 1, NULL) ==
+              ENTRO_OK;
+        if (map != NULL)
+            ok &= set_bytes(meta, "tokenizer.ggml.precompiled_charsmap", map, length);
+    }
     return ok;
 }
 

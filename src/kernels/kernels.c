@@ -22,8 +22,10 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_strips_avx512(table);
     }
 #elif defined(__aarch64__)
-    if (cpu_features & EN_CPU_NEON)
+    if (cpu_features & EN_CPU_NEON) {
         en_kernels_init_neon(table);
+        en_kernels_init_strips_neon(table);
+    }
 #endif
     (void)cpu_features; /* other processors have the reference only */
 }

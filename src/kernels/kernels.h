@@ -31,6 +31,11 @@ typedef struct en_kernels {
                      uint8_t *codes, size_t n);
     /* out[i] = codes[i] * step + offset: multiply, round, add, round (no fused multiply-add). */
     void (*expand_codes)(const uint8_t *codes, float step, float offset, float *out, size_t n);
+    /* q = rint(x[i] * inverse) = 128 high[i] + low[i] for n_units * EN_UNIT_COLS values with |q| <=
+     * EN_PLANES_MAX; high is the multiple nearest to q, of two the even one.  sums[u] = the sum of
+     * unit u's q. */
+    void (*quantize_planes)(const float *x, float inverse, size_t n_units, int8_t *high,
+                            int8_t *low, int32_t *sums);
 
     /* ---- products ---- */
     /* sum (codes[i] - centre) x[i]; centre is a whole number from 0 to 255.  Codes lie far from 0
@@ -71,6 +76,7 @@ typedef struct en_kernels {
                      size_t n_vectors, int32_t *sums);
 } en_kernels;
 
+enum { EN_PLANES_MAX = 127 * 128 };
 enum { EN_STRIP_MAX_VECTORS = 16, EN_STRIP_MAX_CHUNKS = 4 };
 
 /* The table for this processor (see base/cpu.h); built once. */
@@ -85,6 +91,7 @@ void en_kernels_init_ref(en_kernels *table);
 void en_kernels_init_dequantize_ref(en_kernels *table);
 void en_kernels_init_strips_ref(en_kernels *table);
 void en_kernels_init_avx2(en_kernels *table);
+void en_kernels_init_strips_avx2(en_kernels *table);
 void en_kernels_init_avx512(en_kernels *table);
 void en_kernels_init_strips_avx512(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);

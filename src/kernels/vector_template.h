@@ -11,6 +11,7 @@
  *   v_fma(a, b, c): a b + c v_load_bf16(p)    v_load_bf16_part(p, m)
  *   v_round: nearest even   v_store...        v_store..._part         the same four, codes from
  *   v_sum v_highest v_lowest: of all lanes                            whole numbers 0..255
+ *   v_store_int8(p, v): whole numbers -128..127
  *   v_scale(x, n): x 2^n for whole n, -126 <= n <= 127
  *   v_zero_below(v, x, limit): v where x >= limit, else 0
  *   v_sum4(out, a, b, c, d): out[0] = v_sum(a) ...                    (matmul_template.h)
@@ -123,6 +124,23 @@ static void expand_codes(const uint8_t *codes, float step, float offset, float *
 {
     const vec s = v_set(step), o = v_set(offset);
     EACH_VECTOR(i, m, n, store(out + i, v_add(v_mul(load_codes(codes + i, m), s), o), m););
+}
+
+/* A unit's sum stays below 2^24, so every float in it is exact. */
+static void quantize_planes(const float *x, float inverse, size_t n_units, int8_t *high,
+                            int8_t *low, int32_t *sums)
+{
+    const vec s = v_set(inverse), down = v_set(1.0f / 128), up = v_set(-128.0f);
+    for (size_t unit = 0; unit < n_units; unit++) {
+        vec sum = v_set(0.0f);
+        for (size_t i = unit * EN_UNIT_COLS; i < (unit + 1) * EN_UNIT_COLS; i += LANES) {
+            vec q = v_round(v_mul(v_load(x + i), s)), h = v_round(v_mul(q, down));
+            v_store_int8(high + i, h);
+            v_store_int8(low + i, v_fma(h, up, q));
+            sum = v_add(sum, q);
+        }
+        sums[unit] = (int32_t)v_sum(sum);
+    }
 }
 
 /* ---- products ------------------------------------------------------------------------------ */
@@ -268,6 +286,7 @@ static void init_vector_kernels(en_kernels *table)
     table->min_max = min_max;
     table->quantize = quantize;
     table->expand_codes = expand_codes;
+    table->quantize_planes = quantize_planes;
     table->dot_codes = dot_codes;
     table->dot_f32 = dot_f32;
     table->dot_f16 = dot_f16;

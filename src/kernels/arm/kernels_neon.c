@@ -65,6 +65,14 @@ static inline void v_store_codes(uint8_t *p, vec v)
     v_store_codes_part(p, v, LANES);
 }
 
+static inline void v_store_int8(int8_t *p, vec v)
+{
+    int16x4_t shorts = vmovn_s32(vcvtq_s32_f32(v));
+    int8x8_t bytes = vmovn_s16(vcombine_s16(shorts, shorts));
+    uint32_t word = vget_lane_u32(vreinterpret_u32_s8(bytes), 0);
+    memcpy(p, &word, LANES);
+}
+
 static inline uint16x4_t load_halves(const uint16_t *p, size_t m)
 {
     uint64_t halves = 0;

@@ -93,6 +93,18 @@ static void expand_codes(const uint8_t *codes, float step, float offset, float *
         out[i] = (float)codes[i] * step + offset;
 }
 
+static void quantize_planes(const float *x, float inverse, size_t n_units, int8_t *high,
+                            int8_t *low, int32_t *sums)
+{
+    for (size_t i = 0; i < n_units * EN_UNIT_COLS; i++) {
+        float q = rintf(x[i] * inverse), h = rintf(q * (1.0f / 128));
+        high[i] = (int8_t)h;
+        low[i] = (int8_t)(q - 128.0f * h);
+        int32_t before = i % EN_UNIT_COLS == 0 ? 0 : sums[i / EN_UNIT_COLS];
+        sums[i / EN_UNIT_COLS] = before + (int32_t)q;
+    }
+}
+
 /* ---- products ------------------------------------------------------------------------------ */
 
 static float dot_codes(const uint8_t *codes, float centre, const float *x, size_t n)
@@ -187,6 +199,7 @@ void en_kernels_init_ref(en_kernels *table)
     table->min_max = min_max;
     table->quantize = quantize;
     table->expand_codes = expand_codes;
+    table->quantize_planes = quantize_planes;
     table->dot_codes = dot_codes;
     table->dot_f32 = dot_f32;
     table->matmul_f32 = matmul_f32;

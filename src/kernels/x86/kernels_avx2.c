@@ -70,6 +70,14 @@ static inline void v_store_codes_part(uint8_t *p, vec v, size_t m)
     memcpy(p, codes, m);
 }
 
+static inline void v_store_int8(int8_t *p, vec v)
+{
+    __m256i words = _mm256_cvtps_epi32(v);
+    __m128i shorts =
+        _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(shorts, shorts));
+}
+
 static inline vec v_load_f16(const uint16_t *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));

@@ -69,6 +69,11 @@ static inline void v_store_codes_part(uint8_t *p, vec v, size_t m)
     _mm_mask_storeu_epi8(p, first(m), codes_of_floats(v));
 }
 
+static inline void v_store_int8(int8_t *p, vec v)
+{
+    _mm_storeu_si128((__m128i *)p, codes_of_floats(v));
+}
+
 static inline vec v_load_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));

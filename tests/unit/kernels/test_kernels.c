@@ -13,7 +13,7 @@
 #include "base/cpu.h"
 #include "kernels/kernels.h"
 
-enum { MAX_LENGTH = 130, N_LONG = 3, CANARY = 64, REGION = 1 << 20, N_REGIONS = 6 };
+enum { MAX_LENGTH = 130, N_LONG = 3, CANARY = 64, REGION = 1 << 20, N_REGIONS = 7 };
 
 static const size_t long_lengths[N_LONG] = {576, 1536 + 5, 8960};
 static const en_kernels *ref;
@@ -306,6 +306,35 @@ static void quantize_length(const en_kernels *k, size_t n)
     }
 }
 
+static void planes_length(const en_kernels *k, size_t n)
+{
+    size_t n_units = n % 70, n_elems = n_units * EN_UNIT_COLS;
+    float *x = place(0, n_elems * sizeof *x);
+    for (size_t i = 0; i < n_elems; i++) /* halves: ties of both roundings */
+        x[i] = ((float)(random32() % (4 * EN_PLANES_MAX + 1)) - 2 * EN_PLANES_MAX) * 0.5f;
+    for (size_t i = 0; i < n_elems; i += 3)
+        x[i] = (float)(i % 6 == 0 ? EN_PLANES_MAX : -EN_PLANES_MAX);
+    int8_t *high[2] = {place(1, n_elems), place(2, n_elems)};
+    int8_t *low[2] = {place(3, n_elems), place(4, n_elems)};
+    int32_t *sums[2] = {place(5, n_units * sizeof(int32_t)), place(6, n_units * sizeof(int32_t))};
+    ref->quantize_planes(x, 1.0f, n_units, high[0], low[0], sums[0]);
+    k->quantize_planes(x, 1.0f, n_units, high[1], low[1], sums[1]);
+    check_same(high[1], high[0], n_elems, n);
+    check_same(low[1], low[0], n_elems, n);
+    check_same(sums[1], sums[0], n_units * sizeof(int32_t), n);
+    for (size_t i = 0; i < n_elems; i++)
+        assert_int_equal(128 * high[0][i] + low[0][i], (int)rintf(x[i]));
+    check_canary(high[1]);
+    check_canary(low[1]);
+    check_canary(sums[1]);
+}
+
+static void planes_are_exact(void **state)
+{
+    (void)state;
+    for_all(planes_length);
+}
+
 static void quantize_and_expand_are_exact(void **state)
 {
     (void)state;
@@ -481,8 +510,9 @@ static void tables_are_complete(void **state)
     for (int i = 0; i < 3; i++) {
         const en_kernels *k = tables[i];
         assert_true(k->f32_to_f16 && k->f32_to_bf16 && k->min_max && k->quantize &&
-                    k->expand_codes && k->dot_codes && k->dot_f32 && k->matmul_f32 && k->dot_f16 &&
-                    k->axpy_f16 && k->sum && k->rms_norm && k->softmax && k->silu_mul && k->add);
+                    k->expand_codes && k->quantize_planes && k->dot_codes && k->dot_f32 &&
+                    k->matmul_f32 && k->dot_f16 && k->axpy_f16 && k->sum && k->rms_norm &&
+                    k->softmax && k->silu_mul && k->add);
     }
 }
 
@@ -525,6 +555,7 @@ int main(void)
         cmocka_unit_test(dequantize_is_exact),
         cmocka_unit_test(min_max_finds_extremes_and_refuses_nan),
         cmocka_unit_test(quantize_and_expand_are_exact),
+        cmocka_unit_test(planes_are_exact),
         cmocka_unit_test(dots_and_sums_are_close),
         cmocka_unit_test(matmul_is_close_and_independent_of_the_cut),
         cmocka_unit_test(steps_are_close),

@@ -1,0 +1,519 @@
+/*
+ * strips_avx2.c - coding 2 (entropy/strips.h) with a strip's 64 lanes in two registers.
+ *
+ * Two passes over blocks that stay in the first-level cache, so that neither runs out of registers:
+ *   1. lanes -> symbols, 64 bytes a step; the same for all modes
+ *   2. symbols and raw bits -> values, or -> products
+ *
+ * AVX2 looks up 16 entries at once, and shifts no words by a number of each word's own:
+ *   symbol   eight look-ups.  Row i of the table is kept as row i ^ row i - 1 and looked up at
+ *            window - 16 i, which gives 0 where that is negative; the rest cancels to the row wanted.
+ *   length   the first four bits of a code say it but for 0, 1 or 2 bits; how many is a matter of
+ *            two thresholds of the last three bits, first bit highest (codes are canonical).
+ *   shift    a multiplication by a power of two.
+ */
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#define INLINED static inline __attribute__((always_inline))
+
+enum { BLOCK_UNITS = 8, BLOCK_VECTORS = 16, REGISTER_BYTES = 32, N_ROWS = EN_PAIR_ENTRIES / 16 };
+
+/* ---- tables ------------------------------------------------------------------------------ */
+
+typedef struct tables {
+    __m256i symbol[N_ROWS];
+    __m256i least, one_more, two_more; /* by the window's low nibble */
+} tables;
+
+INLINED __m128i row_of(const uint8_t *table, unsigned row)
+{
+    return _mm_load_si128((const __m128i *)(table + 16 * row));
+}
+
+static void load_tables(tables *t, const en_pair_table *from)
+{
+    static const unsigned reversed[N_ROWS] = {0, 4, 2, 6, 1, 5, 3, 7};
+    __m128i before = _mm_setzero_si128(), least = row_of(from->length, 0);
+    __m128i one = _mm_set1_epi8(-1), two = _mm_set1_epi8(-1);
+    for (unsigned i = 0; i < N_ROWS; i++) {
+        __m128i row = row_of(from->symbol, i), length = row_of(from->length, reversed[i]);
+        t->symbol[i] = _mm256_broadcastsi128_si256(_mm_xor_si128(row, before));
+        before = row;
+        __m128i more = _mm_sub_epi8(length, least);
+        one = _mm_sub_epi8(one, _mm_cmpgt_epi8(_mm_set1_epi8(1), more));
+        two = _mm_sub_epi8(two, _mm_cmpgt_epi8(_mm_set1_epi8(2), more));
+    }
+    t->least = _mm256_broadcastsi128_si256(least);
+    t->one_more = _mm256_broadcastsi128_si256(one);
+    t->two_more = _mm256_broadcastsi128_si256(two);
+}
+
+INLINED __m256i set_rows(__m128i row)
+{
+    return _mm256_broadcastsi128_si256(row);
+}
+
+/* window: 7 bits in each byte. */
+INLINED __m256i symbols_of(const tables *t, __m256i window)
+{
+    __m256i row = _mm256_set1_epi8(16), symbols = _mm256_setzero_si256();
+#pragma GCC unroll 2
+    for (int i = 0; i < N_ROWS; i += N_ROWS / 2) {
+        __m256i at = i == 0 ? window : _mm256_sub_epi8(window, _mm256_set1_epi8(64));
+#pragma GCC unroll 4
+        for (int j = 0; j < N_ROWS / 2; j++) {
+            symbols = _mm256_xor_si256(symbols, _mm256_shuffle_epi8(t->symbol[i + j], at));
+            at = _mm256_sub_epi8(at, row);
+        }
+    }
+    return symbols;
+}
+
+INLINED __m256i lengths_of(const tables *t, __m256i window)
+{
+    const __m256i reverse = set_rows(_mm_setr_epi8(0, 4, 2, 6, 1, 5, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0));
+    __m256i last = _mm256_and_si256(_mm256_srli_epi16(window, 4), _mm256_set1_epi8(7));
+    last = _mm256_shuffle_epi8(reverse, last);
+    __m256i one = _mm256_cmpgt_epi8(last, _mm256_shuffle_epi8(t->one_more, window));
+    __m256i two = _mm256_cmpgt_epi8(last, _mm256_shuffle_epi8(t->two_more, window));
+    __m256i length = _mm256_shuffle_epi8(t->least, window);
+    return _mm256_sub_epi8(_mm256_sub_epi8(length, one), two);
+}
+
+/* ---- expanding --------------------------------------------------------------------------- */
+
+/* Row m: bytes that put the first words of a vector where m has ones, and zeros elsewhere. */
+#define BYTE(m, i, b)                                                                              \
+    ((m) >> (i)&1 ? 2 * __builtin_popcount((unsigned)(m) & ((1u << (i)) - 1)) + (b) : 0x80)
+#define WORD(m, i) BYTE(m, i, 0), BYTE(m, i, 1)
+#define ROW(m)                                                                                     \
+    {                                                                                              \
+        WORD(m, 0), WORD(m, 1), WORD(m, 2), WORD(m, 3), WORD(m, 4), WORD(m, 5), WORD(m, 6),        \
+            WORD(m, 7)                                                                             \
+    }
+#define ROWS_4(m)  ROW(m), ROW((m) + 1), ROW((m) + 2), ROW((m) + 3)
+#define ROWS_16(m) ROWS_4(m), ROWS_4((m) + 4), ROWS_4((m) + 8), ROWS_4((m) + 12)
+#define ROWS_64(m) ROWS_16(m), ROWS_16((m) + 16), ROWS_16((m) + 32), ROWS_16((m) + 48)
+
+static const _Alignas(64) uint8_t spread[256][16] = {ROWS_64(0), ROWS_64(64), ROWS_64(128),
+                                                     ROWS_64(192)};
+
+INLINED __m256i join(const void *low, const void *high)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(low)),
+                                   _mm_loadu_si128(high), 1);
+}
+
+/* Words for 16 lanes: those that 'low' asks for are at a, the others at b. */
+INLINED __m256i expand(const uint8_t *a, unsigned low, const uint8_t *b, unsigned high)
+{
+    return _mm256_shuffle_epi8(join(a, b), join(spread[low & 255], spread[high & 255]));
+}
+
+/* ---- lanes ------------------------------------------------------------------------------- */
+
+/* Register k has words 16 k to 16 k + 15 of a half, and positions of lanes 32 k to 32 k + 31. */
+typedef struct lanes {
+    __m256i low[2][2], high[2][2], position[2]; /* [half][k], [k] */
+    const uint8_t *next, *end;
+} lanes;
+
+INLINED void load_lanes(lanes *r, const en_strip_lanes *l)
+{
+    memcpy(r->low, l->low, sizeof r->low);
+    memcpy(r->high, l->high, sizeof r->high);
+    memcpy(r->position, l->position, sizeof r->position);
+    r->next = l->next;
+    r->end = l->end;
+}
+
+INLINED void store_lanes(en_strip_lanes *l, const lanes *r)
+{
+    memcpy(l->low, r->low, sizeof l->low);
+    memcpy(l->high, r->high, sizeof l->high);
+    memcpy(l->position, r->position, sizeof l->position);
+    l->next = r->next;
+}
+
+/* The position of each lane of a half in both bytes of its word. */
+INLINED __m256i twice(__m256i bytes, int half)
+{
+    const __m128i even = _mm_setr_epi8(0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14);
+    __m128i which = half == 0 ? even : _mm_or_si128(even, _mm_set1_epi8(1));
+    return _mm256_shuffle_epi8(bytes, set_rows(which));
+}
+
+INLINED void refill_half(lanes *l, int half, const __m256i over[2])
+{
+    __m256i wants[2] = {twice(over[0], half), twice(over[1], half)};
+    /* bytes of the mask: k = 0 low, k = 1 low, k = 0 high, k = 1 high */
+    unsigned m = (unsigned)_mm256_movemask_epi8(_mm256_packs_epi16(wants[0], wants[1]));
+    const uint8_t *next = l->next;
+    __m256i words[2] = {expand(next, m, next + 2 * _mm_popcnt_u32(m & 0xff), m >> 16),
+                        expand(next + 2 * _mm_popcnt_u32(m & 0xff00ff), m >> 8,
+                               next + 2 * _mm_popcnt_u32(m & 0xffffff), m >> 24)};
+    for (int k = 0; k < 2; k++) {
+        l->low[half][k] = _mm256_blendv_epi8(l->low[half][k], l->high[half][k], wants[k]);
+        l->high[half][k] = _mm256_blendv_epi8(l->high[half][k], words[k], wants[k]);
+    }
+    next += 2 * _mm_popcnt_u32(m);
+    l->next = next < l->end ? next : l->end;
+}
+
+INLINED void refill(lanes *l)
+{
+    __m256i over[2];
+    for (int k = 0; k < 2; k++) {
+        over[k] = _mm256_cmpgt_epi8(l->position[k], _mm256_set1_epi8(15));
+        l->position[k] = _mm256_and_si256(l->position[k], _mm256_set1_epi8(15));
+    }
+    refill_half(l, 0, over);
+    refill_half(l, 1, over);
+}
+
+/* The next 16 bits of the lanes of a half: times 2^(16 - position), the middle 16 bits of 32. */
+INLINED __m256i next_words(const lanes *l, int half, int k)
+{
+    const __m256i power =
+        set_rows(_mm_setr_epi8(0, -128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0));
+    /* the factor's low byte is looked up at position - 8, the high byte at position */
+    __m256i at = _mm256_add_epi8(twice(l->position[k], half), _mm256_set1_epi16(0x00F8));
+    __m256i factor = _mm256_shuffle_epi8(power, at);
+    __m256i low = l->low[half][k];
+    __m256i words = _mm256_or_si256(_mm256_mulhi_epu16(low, factor),
+                                    _mm256_mullo_epi16(l->high[half][k], factor));
+    return _mm256_blendv_epi8(words, low, _mm256_cmpeq_epi16(factor, _mm256_setzero_si256()));
+}
+
+/* Even bytes of a, odd bytes of b, 7 bits of each. */
+INLINED __m256i windows(__m256i a, __m256i b)
+{
+    return _mm256_or_si256(_mm256_and_si256(a, _mm256_set1_epi16(0x007F)),
+                           _mm256_and_si256(b, _mm256_set1_epi16(0x7F00)));
+}
+
+/* The symbols of two steps of 32 lanes. */
+INLINED void next_symbols(lanes *l, const tables *t, int k, uint8_t *out)
+{
+    /* a code of no bits is the only one: whatever its second window, the symbol is the same */
+    const __m256i power =
+        set_rows(_mm_setr_epi8(0, -128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0));
+    __m256i even = next_words(l, 0, k), odd = next_words(l, 1, k);
+    __m256i window = windows(even, _mm256_slli_epi16(odd, 8));
+    __m256i length = lengths_of(t, window);
+    _mm256_storeu_si256((__m256i *)out, symbols_of(t, window));
+    __m256i factor = _mm256_shuffle_epi8(power, length); /* 2^(8 - length) */
+    window = windows(_mm256_mulhi_epu16(even, _mm256_slli_epi16(factor, 8)),
+                     _mm256_mullo_epi16(odd, _mm256_srli_epi16(factor, 8)));
+    length = _mm256_add_epi8(length, lengths_of(t, window));
+    l->position[k] = _mm256_add_epi8(l->position[k], length);
+    _mm256_storeu_si256((__m256i *)(out + EN_STRIP_LANES), symbols_of(t, window));
+}
+
+static void decode_symbols(lanes *state, const tables *t, size_t n_units, uint8_t *out)
+{
+    lanes l = *state;
+    for (size_t i = 0; i < 2 * n_units; i++, out += 2 * EN_STRIP_LANES) {
+        refill(&l);
+        next_symbols(&l, t, 0, out);
+        next_symbols(&l, t, 1, out + REGISTER_BYTES);
+    }
+    *state = l;
+}
+
+/* ---- raw bits ---------------------------------------------------------------------------- */
+
+INLINED __m256i load(const uint8_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+/* Shifted to the right by n, or to the left by -n, less what the mask lacks. */
+INLINED __m256i bits_at(const uint8_t *p, int n, int mask)
+{
+    __m256i v = n > 0 ? _mm256_srli_epi16(load(p), n) : _mm256_slli_epi16(load(p), -n);
+    return _mm256_and_si256(v, _mm256_set1_epi8((char)mask));
+}
+
+/* The raw bits of a step, at the bottom of both nibbles.  raw: the unit's, of the register's lanes. */
+INLINED __m256i raw_of(const uint8_t *raw, en_strip_mode mode, int step)
+{
+    unsigned n = en_strip_raw_bits(mode);
+    if (n == 1)
+        return bits_at(raw, step, 0x11);
+    if (n == 4)
+        return load(raw + step * EN_STRIP_LANES);
+    __m256i upper =
+        bits_at(raw + step / 2 * EN_STRIP_LANES, step % 2 * 2 - (n == 3), n == 3 ? 0x66 : 0x33);
+    return n == 2 ? upper : _mm256_or_si256(upper, bits_at(raw + 2 * EN_STRIP_LANES, step, 0x11));
+}
+
+/* N modes: the decoded byte, both values of it. */
+INLINED __m256i narrow_values(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode,
+                              int step)
+{
+    __m256i v = load(symbols + step * EN_STRIP_LANES);
+    if (mode == EN_STRIP_N0)
+        return v;
+    int mask = mode == EN_STRIP_N1 ? 0xEE : 0xCC;
+    return _mm256_or_si256(_mm256_and_si256(v, _mm256_set1_epi8((char)mask)),
+                           raw_of(raw, mode, step));
+}
+
+/* ---- products ---------------------------------------------------------------------------- */
+
+INLINED __m256i low_nibbles(__m256i v)
+{
+    return _mm256_and_si256(v, _mm256_set1_epi8(15));
+}
+
+INLINED __m256i high_nibbles(__m256i v)
+{
+    return low_nibbles(_mm256_srli_epi16(v, 4));
+}
+
+INLINED __m256i four(const int8_t *x)
+{
+    int32_t columns;
+    memcpy(&columns, x, sizeof columns);
+    return _mm256_set1_epi32(columns);
+}
+
+/* sums of each vector += scale * (a unit's nibbles of 8 rows) . x.  Eight times two products of at
+ * most 15 * 128 fit 16 bits. */
+INLINED void add_products(const __m256i nibbles[8], int scale, const int8_t *const *x, size_t col,
+                          size_t n_vectors, __m256i *sums)
+{
+    for (size_t v = 0; v < n_vectors; v++) {
+        const int8_t *at = x[v] + col;
+        __m256i a = _mm256_maddubs_epi16(nibbles[0], four(at));
+        __m256i b = _mm256_maddubs_epi16(nibbles[1], four(at + 4));
+#pragma GCC unroll 3
+        for (int j = 2; j < 8; j += 2) {
+            a = _mm256_add_epi16(a, _mm256_maddubs_epi16(nibbles[j], four(at + 4 * j)));
+            b = _mm256_add_epi16(b, _mm256_maddubs_epi16(nibbles[j + 1], four(at + 4 * j + 4)));
+        }
+        __m256i all = _mm256_madd_epi16(_mm256_add_epi16(a, b), _mm256_set1_epi16((short)scale));
+        sums[2 * v] = _mm256_add_epi32(sums[2 * v], all);
+    }
+}
+
+INLINED void split(const __m256i packed[4], __m256i nibbles[8])
+{
+#pragma GCC unroll 4
+    for (int step = 0; step < EN_UNIT_STEPS; step++) {
+        nibbles[2 * step] = low_nibbles(packed[step]);
+        nibbles[2 * step + 1] = high_nibbles(packed[step]);
+    }
+}
+
+static void add_to(int32_t *sums, const __m256i *more, size_t n_vectors)
+{
+    for (size_t i = 0; i < 2 * n_vectors; i++, sums += 8) {
+        __m256i before = _mm256_loadu_si256((const __m256i *)sums);
+        _mm256_storeu_si256((__m256i *)sums, _mm256_add_epi32(before, more[i]));
+    }
+}
+
+/* One unit of symbols and raw bits. */
+INLINED void dot_symbols(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode,
+                         const int8_t *const *x, size_t col, size_t n_vectors, __m256i *sums)
+{
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; k++, symbols += REGISTER_BYTES, raw += REGISTER_BYTES) {
+        __m256i packed[EN_UNIT_STEPS], nibbles[8];
+        bool wide = en_strip_is_wide(mode);
+#pragma GCC unroll 4
+        for (int s = 0; s < EN_UNIT_STEPS; s++)
+            packed[s] =
+                wide ? load(symbols + s * EN_STRIP_LANES) : narrow_values(symbols, raw, mode, s);
+        split(packed, nibbles);
+        add_products(nibbles, wide ? 1 << en_strip_raw_bits(mode) : 1, x, col, n_vectors, sums + k);
+        if (!wide)
+            continue;
+#pragma GCC unroll 4
+        for (int s = 0; s < EN_UNIT_STEPS; s++)
+            packed[s] = raw_of(raw, mode, s);
+        split(packed, nibbles);
+        add_products(nibbles, 1, x, col, n_vectors, sums + k);
+    }
+}
+
+INLINED void dot_block(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode,
+                       size_t n_units, const int8_t *const *x, size_t col, size_t n_vectors,
+                       __m256i *sums)
+{
+    for (size_t unit = 0; unit < n_units; unit++, col += EN_UNIT_COLS) {
+        dot_symbols(symbols, raw, mode, x, col, n_vectors, sums);
+        symbols += EN_STRIP_LANES * EN_UNIT_STEPS;
+        raw += en_strip_raw_unit_bytes(mode);
+    }
+}
+
+/* One function for each mode, so that the compiler sees a constant; one vector apart. */
+#define FOR_MODES(DO) DO(N0) DO(N1) DO(N2) DO(W1) DO(W2) DO(W3) DO(W4)
+
+#define DEFINE_DOT(MODE)                                                                           \
+    static void dot_##MODE(const uint8_t *symbols, const uint8_t *raw, size_t n_units,             \
+                           const int8_t *const *x, size_t col, size_t n_vectors, __m256i *sums)    \
+    {                                                                                              \
+        if (n_vectors == 1)                                                                        \
+            dot_block(symbols, raw, EN_STRIP_##MODE, n_units, x, col, 1, sums);                    \
+        else                                                                                       \
+            dot_block(symbols, raw, EN_STRIP_##MODE, n_units, x, col, n_vectors, sums);            \
+    }
+FOR_MODES(DEFINE_DOT)
+
+typedef void dot_fn(const uint8_t *symbols, const uint8_t *raw, size_t n_units,
+                    const int8_t *const *x, size_t col, size_t n_vectors, __m256i *sums);
+static dot_fn *const dots[EN_STRIP_MODE_COUNT] = {dot_N0, dot_N1, dot_N2, dot_W1,
+                                                  dot_W2, dot_W3, dot_W4};
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static void dot_chunk(en_strip_lanes *state, const tables *t, en_strip_mode mode, size_t n_units,
+                      const int8_t *const *x, size_t n_vectors, int32_t *sums)
+{
+    _Alignas(64) uint8_t symbols[BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES];
+    __m256i more[2 * EN_STRIP_MAX_VECTORS] = {0};
+    lanes l;
+    load_lanes(&l, state);
+    for (size_t done = 0, n; done < n_units; done += n) {
+        n = smaller(n_units - done, BLOCK_UNITS);
+        decode_symbols(&l, t, n, symbols);
+        dots[mode](symbols, state->raw, n, x, done * EN_UNIT_COLS, n_vectors, more);
+        state->raw += n * en_strip_raw_unit_bytes(mode);
+    }
+    store_lanes(state, &l);
+    add_to(sums, more, n_vectors);
+}
+
+static void strip_dot(en_strip_lanes *const *states, size_t n_chunks, const en_pair_table *table,
+                      en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
+                      int32_t *sums)
+{
+    tables t;
+    load_tables(&t, table);
+    for (size_t i = 0; i < n_chunks; i++)
+        dot_chunk(states[i], &t, mode, n_units, x, n_vectors, sums + i * n_vectors * EN_STRIP_ROWS);
+}
+
+/* sums of up to BLOCK_VECTORS vectors. */
+INLINED void dot_units(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
+                       size_t n_vectors, int32_t *sums)
+{
+    __m256i more[2 * BLOCK_VECTORS] = {0}, v[8], nibbles[8];
+    for (size_t unit = 0; unit < n_units; unit++, units += (wide ? 8 : 4) * EN_STRIP_LANES) {
+        for (int k = 0; k < 2; k++) {
+            const uint8_t *at = units + k * REGISTER_BYTES;
+            for (int j = 0; j < (wide ? 8 : 4); j++)
+                v[j] = load(at + j * EN_STRIP_LANES);
+            if (wide) {
+                for (int j = 0; j < 8; j++)
+                    nibbles[j] = high_nibbles(v[j]);
+                add_products(nibbles, 16, x, unit * EN_UNIT_COLS, n_vectors, more + k);
+                for (int j = 0; j < 8; j++)
+                    nibbles[j] = low_nibbles(load(at + j * EN_STRIP_LANES));
+            } else {
+                split(v, nibbles);
+            }
+            add_products(nibbles, 1, x, unit * EN_UNIT_COLS, n_vectors, more + k);
+        }
+    }
+    add_to(sums, more, n_vectors);
+}
+
+static void unit_dot(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
+                     size_t n_vectors, int32_t *sums)
+{
+    for (size_t done = 0, n; done < n_vectors; done += n) {
+        n = smaller(n_vectors - done, BLOCK_VECTORS);
+        int32_t *to = sums + done * EN_STRIP_ROWS;
+        if (wide)
+            dot_units(units, true, n_units, x + done, n, to);
+        else
+            dot_units(units, false, n_units, x + done, n, to);
+    }
+}
+
+/* ---- decoding ---------------------------------------------------------------------------- */
+
+INLINED void store(uint8_t *out, __m256i v)
+{
+    _mm256_storeu_si256((__m256i *)out, v);
+}
+
+/* One step of 32 lanes. */
+INLINED void store_values(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode, int step,
+                          uint8_t *out)
+{
+    if (!en_strip_is_wide(mode)) {
+        store(out + step * EN_STRIP_LANES, narrow_values(symbols, raw, mode, step));
+        return;
+    }
+    int n = (int)en_strip_raw_bits(mode);
+    __m256i high = load(symbols + step * EN_STRIP_LANES), low = raw_of(raw, mode, step);
+    out += step * 2 * EN_STRIP_LANES;
+    store(out, _mm256_or_si256(_mm256_slli_epi16(low_nibbles(high), n), low_nibbles(low)));
+    store(out + EN_STRIP_LANES,
+          _mm256_or_si256(_mm256_slli_epi16(high_nibbles(high), n), high_nibbles(low)));
+}
+
+INLINED void decode_block(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode,
+                          size_t n_units, uint8_t *out)
+{
+    for (size_t unit = 0; unit < n_units; unit++) {
+        for (int k = 0; k < EN_STRIP_LANES; k += REGISTER_BYTES)
+#pragma GCC unroll 4
+            for (int step = 0; step < EN_UNIT_STEPS; step++)
+                store_values(symbols + k, raw + k, mode, step, out + k);
+        symbols += EN_STRIP_LANES * EN_UNIT_STEPS;
+        raw += en_strip_raw_unit_bytes(mode);
+        out += en_strip_unit_bytes(mode);
+    }
+}
+
+#define DECODE_CASE(MODE)                                                                          \
+    case EN_STRIP_##MODE: decode_block(symbols, raw, EN_STRIP_##MODE, n_units, out); break;
+
+static void values_of(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode,
+                      size_t n_units, uint8_t *out)
+{
+    switch (mode) {
+        FOR_MODES(DECODE_CASE)
+    case EN_STRIP_MODE_COUNT: break;
+    }
+}
+
+static void strip_decode(en_strip_lanes *state, const en_pair_table *table, en_strip_mode mode,
+                         size_t n_units, uint8_t *out)
+{
+    _Alignas(64) uint8_t symbols[BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES];
+    tables t;
+    lanes l;
+    load_tables(&t, table);
+    load_lanes(&l, state);
+    for (size_t done = 0, n; done < n_units; done += n) {
+        n = smaller(n_units - done, BLOCK_UNITS);
+        bool in_place = mode == EN_STRIP_N0;
+        decode_symbols(&l, &t, n, in_place ? out : symbols);
+        if (!in_place)
+            values_of(symbols, state->raw, mode, n, out);
+        state->raw += n * en_strip_raw_unit_bytes(mode);
+        out += n * en_strip_unit_bytes(mode);
+    }
+    store_lanes(state, &l);
+}
+
+void en_kernels_init_strips_avx2(en_kernels *table)
+{
+    table->strip_dot = strip_dot;
+    table->strip_decode = strip_decode;
+    table->unit_dot = unit_dot;
+}

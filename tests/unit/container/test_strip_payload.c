@@ -1,0 +1,296 @@
+/*
+ * test_strip_payload.c - payloads of coding 2: what is written comes back, what is damaged is refused.
+ */
+#include "test_support.h"
+
+#include "base/memory.h"
+#include "container/payload.h"
+#include "container/strip_payload.h"
+#include "container/strip_write.h"
+
+/* A matrix of integers with everything that the format can hold. */
+typedef struct fixture {
+    uint64_t n_rows, n_cols;
+    int32_t *z;      /* in the model's order */
+    int32_t *stored; /* in stored order, padded */
+    uint32_t *row_order, *col_order;
+    float *steps, *offsets, *scales;
+    en_pair_code *codes;
+    en_strip_plan plan;
+    en_strip_writer writer;
+    uint8_t *payload; /* aligned copy */
+    size_t n_bytes;
+} fixture;
+
+static uint64_t state = 7;
+
+static uint32_t random32(void)
+{
+    return (uint32_t)(test_random(&state) >> 32);
+}
+
+static int32_t small_integer(int spread)
+{
+    int32_t sum = 0;
+    for (int i = 0; i < 4; i++)
+        sum += (int32_t)(random32() % (2 * (unsigned)spread + 1)) - spread;
+    return random32() % 3000 == 0 ? (int32_t)(random32() % 2000001) - 1000000 : sum / 2;
+}
+
+static uint32_t *permutation(uint64_t n, bool wanted)
+{
+    if (!wanted)
+        return NULL;
+    uint32_t *order = en_alloc(n, sizeof *order);
+    for (uint32_t i = 0; i < n; i++)
+        order[i] = i;
+    for (uint32_t i = (uint32_t)n - 1; i > 0; i--) {
+        uint32_t j = random32() % (i + 1), t = order[i];
+        order[i] = order[j];
+        order[j] = t;
+    }
+    return order;
+}
+
+/* Spread grows with the stored row and column, so that classes differ. */
+static void fill_integers(fixture *f)
+{
+    size_t padded = en_strip_padded_cols(&f->plan.shape);
+    size_t n_padded_rows = (size_t)f->plan.shape.n_strips * EN_STRIP_ROWS;
+    f->z = en_alloc_zero(f->n_rows * f->n_cols, sizeof *f->z);
+    f->stored = en_alloc_zero(n_padded_rows * padded, sizeof *f->stored);
+    for (size_t r = 0; r < f->n_rows; r++)
+        for (size_t k = 0; k < f->n_cols; k++) {
+            int spread = (int)(1 + 20 * k / f->n_cols + 20 * r / f->n_rows);
+            int32_t z = small_integer(spread);
+            size_t row = f->row_order ? f->row_order[r] : r,
+                   col = f->col_order ? f->col_order[k] : k;
+            f->stored[r * padded + k] = z;
+            f->z[row * f->n_cols + col] = z;
+        }
+}
+
+static void set_classes(fixture *f, uint32_t n_row_classes, uint32_t n_col_classes)
+{
+    en_strip_matrix *m = &f->plan.shape;
+    m->n_row_classes = n_row_classes;
+    m->n_col_classes = n_col_classes;
+    for (uint32_t i = 0; i < n_row_classes; i++)
+        m->row_class_end[i] = m->n_strips * (i + 1) / n_row_classes;
+    for (uint32_t i = 0; i < n_col_classes; i++)
+        m->col_class_end[i] = m->n_units * (i + 1) / n_col_classes;
+    en_strip_plan_count_chunks(&f->plan);
+}
+
+static void choose_codes(fixture *f)
+{
+    en_strip_matrix *m = &f->plan.shape;
+    size_t padded = en_strip_padded_cols(m);
+    f->codes = en_alloc((size_t)m->n_row_classes * m->n_col_classes, sizeof *f->codes);
+    f->plan.codes = f->codes;
+    for (uint32_t r = 0, strip = 0; r < m->n_row_classes; strip = m->row_class_end[r++])
+        for (uint32_t c = 0, unit = 0; c < m->n_col_classes; unit = m->col_class_end[c++]) {
+            uint32_t both = r * m->n_col_classes + c;
+            double bits;
+            const int32_t *z = f->stored + strip * EN_STRIP_ROWS * padded + unit * EN_UNIT_COLS;
+            assert_int_equal(en_strip_choose(&m->layouts[both], &f->codes[both], z, padded,
+                                             m->row_class_end[r] - strip,
+                                             (m->col_class_end[c] - unit) * EN_UNIT_COLS, &bits,
+                                             NULL),
+                             ENTRO_OK);
+            assert_true(bits >= 0 && bits < 30);
+        }
+}
+
+static void write_payload(fixture *f)
+{
+    en_strip_encoder *e;
+    assert_int_equal(en_strip_encoder_new(&e, NULL), ENTRO_OK);
+    assert_int_equal(en_strip_writer_begin(&f->writer, &f->plan, NULL), ENTRO_OK);
+    for (uint32_t i = 0; i < f->plan.shape.n_chunks; i++) {
+        en_strip_chunk c = en_strip_chunk_at(&f->plan.shape, i);
+        const int32_t *z =
+            f->stored + c.first_strip * EN_STRIP_ROWS * en_strip_padded_cols(&f->plan.shape);
+        assert_int_equal(en_strip_encode_chunk(e, &f->plan, i, z, NULL), ENTRO_OK);
+        assert_int_equal(en_strip_writer_add(&f->writer, e, NULL), ENTRO_OK);
+    }
+    assert_int_equal(en_strip_writer_finish(&f->writer, NULL), ENTRO_OK);
+    en_strip_encoder_free(e);
+    f->n_bytes = f->writer.n_front;
+    f->payload = en_alloc(f->n_bytes, 1);
+    memcpy(f->payload, f->writer.front, f->n_bytes);
+}
+
+static fixture make(uint64_t n_rows, uint64_t n_cols, uint32_t n_row_classes,
+                    uint32_t n_col_classes, bool orders, bool per_row)
+{
+    fixture f = {.n_rows = n_rows, .n_cols = n_cols};
+    const en_quant_method *method = en_quant_method_find(per_row ? "u8-row" : "u8");
+    en_strip_plan_init(&f.plan, method, n_rows, n_cols);
+    set_classes(&f, n_row_classes, n_col_classes);
+    f.plan.row_order = f.row_order = permutation(n_rows, orders);
+    f.plan.col_order = f.col_order = permutation(n_cols, orders);
+    f.plan.n_grids = per_row ? n_rows : 1;
+    f.plan.half_grids = per_row;
+    f.plan.steps = f.steps = en_alloc(n_rows, sizeof *f.steps);
+    f.plan.offsets = f.offsets = per_row ? en_alloc(n_rows, sizeof *f.offsets) : NULL;
+    f.plan.col_scales = f.scales = orders ? en_alloc(n_cols, sizeof *f.scales) : NULL;
+    for (size_t i = 0; i < n_rows; i++) {
+        f.steps[i] = (float)(i % 64 + 1) / 64.0f;
+        if (f.offsets != NULL)
+            f.offsets[i] = -(float)(i % 32) / 8.0f;
+    }
+    for (size_t i = 0; orders && i < n_cols; i++)
+        f.scales[i] = 1.0f + (float)(i % 16) / 16.0f;
+    fill_integers(&f);
+    choose_codes(&f);
+    write_payload(&f);
+    return f;
+}
+
+static void release(fixture *f)
+{
+    void *all[] = {f->z,       f->stored, f->row_order, f->col_order, f->steps,
+                   f->offsets, f->scales, f->codes,     f->payload};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        en_free(all[i]);
+    en_strip_writer_close(&f->writer);
+}
+
+static void check_integers(const fixture *f, const en_strip_matrix *m)
+{
+    size_t rows = (size_t)m->strips_per_chunk * EN_STRIP_ROWS;
+    int32_t *z = en_alloc(rows * f->n_cols, sizeof *z);
+    uint8_t *units = en_alloc(en_strip_padded_cols(m) * 32, 1);
+    for (uint32_t i = 0; i < m->n_chunks; i++) {
+        en_strip_chunk c = en_strip_chunk_at(m, i);
+        assert_true(en_strip_decode_chunk(m, i, units, z));
+        for (size_t r = 0; r < (size_t)c.n_strips * EN_STRIP_ROWS; r++) {
+            uint64_t stored = (uint64_t)c.first_strip * EN_STRIP_ROWS + r;
+            if (stored < f->n_rows)
+                assert_memory_equal(z + r * f->n_cols, f->z + en_strip_row(m, stored) * f->n_cols,
+                                    f->n_cols * sizeof *z);
+        }
+    }
+    en_free(z);
+    en_free(units);
+}
+
+static void check_round_trip(fixture *f)
+{
+    en_coded coded;
+    en_strip_matrix *m;
+    assert_true(en_strip_payload_is(f->payload, f->n_bytes));
+    assert_int_equal(en_strip_payload_parse(&coded, &m, f->payload, f->n_bytes, NULL), ENTRO_OK);
+    assert_int_equal(coded.n_rows, f->n_rows);
+    assert_int_equal(coded.n_cols, f->n_cols);
+    assert_true(coded.strips == m);
+    for (uint64_t r = 0; r < coded.n_grids; r++) {
+        float step, offset;
+        en_coded_grid(&coded, r, &step, &offset);
+        assert_true(step == f->steps[r] && offset == (f->offsets ? f->offsets[r] : 0.0f));
+    }
+    check_integers(f, m);
+    en_strip_matrix_free(m);
+}
+
+static void test_round_trips(void **context)
+{
+    (void)context;
+    static const struct {
+        uint64_t n_rows, n_cols;
+        uint32_t n_row_classes, n_col_classes;
+        bool orders, per_row;
+    } cases[] = {{16, 32, 1, 1, false, false},  {64, 96, 1, 1, false, true},
+                 {130, 70, 1, 1, false, true},  {1, 1, 1, 1, false, false},
+                 {200, 256, 3, 4, true, true},  {161, 129, 2, 2, true, false},
+                 {512, 1056, 8, 16, true, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture f = make(cases[i].n_rows, cases[i].n_cols, cases[i].n_row_classes,
+                         cases[i].n_col_classes, cases[i].orders, cases[i].per_row);
+        check_round_trip(&f);
+        release(&f);
+    }
+}
+
+/* Any byte of the front may be wrong: refused, or harmless to every decoder. */
+static void test_damage(void **context)
+{
+    (void)context;
+    fixture f = make(100, 100, 2, 2, true, true);
+    size_t front = f.writer.raw_at;
+    unsigned n_refused = 0;
+    for (size_t i = 0; i < front; i++) {
+        uint8_t old = f.payload[i];
+        f.payload[i] = (uint8_t)(old ^ (1u << (i % 8)));
+        en_coded coded;
+        en_strip_matrix *m;
+        entro_error err;
+        if (!en_strip_payload_is(f.payload, f.n_bytes) ||
+            en_strip_payload_parse(&coded, &m, f.payload, f.n_bytes, &err) != ENTRO_OK) {
+            n_refused++;
+        } else {
+            int32_t *z = en_alloc((size_t)m->strips_per_chunk * EN_STRIP_ROWS * m->n_cols, 4);
+            uint8_t *units = en_alloc(en_strip_padded_cols(m) * 32, 1);
+            for (uint32_t c = 0; c < m->n_chunks; c++)
+                (void)en_strip_decode_chunk(m, c, units, z);
+            en_free(z);
+            en_free(units);
+            en_strip_matrix_free(m);
+        }
+        f.payload[i] = old;
+    }
+    assert_true(n_refused > front / 4);
+    release(&f);
+}
+
+/* A chunk with a wrong length of words, or exceptions out of place, says so. */
+static void test_damaged_streams(void **context)
+{
+    (void)context;
+    fixture f = make(64, 64, 1, 1, false, true);
+    en_coded coded;
+    en_strip_matrix *m;
+    assert_int_equal(en_strip_payload_parse(&coded, &m, f.payload, f.n_bytes, NULL), ENTRO_OK);
+    int32_t *z = en_alloc((size_t)m->strips_per_chunk * EN_STRIP_ROWS * m->n_cols, 4);
+    uint8_t *units = en_alloc(en_strip_padded_cols(m) * 32, 1);
+    unsigned n_noticed = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        uint8_t *at = f.payload + (m->words - f.payload) + random32() % 600, old = *at;
+        *at ^= (uint8_t)(1 + random32() % 255);
+        n_noticed += !en_strip_decode_chunk(m, 0, units, z);
+        *at = old;
+    }
+    assert_true(n_noticed > 0); /* most are for the checksum to find */
+    assert_true(en_strip_decode_chunk(m, 0, units, z));
+    en_free(z);
+    en_free(units);
+    en_strip_matrix_free(m);
+    release(&f);
+}
+
+static void test_truncation(void **context)
+{
+    (void)context;
+    fixture f = make(64, 64, 1, 1, false, true);
+    for (size_t n = 0; n < f.n_bytes; n += n < 600 ? 1 : 61) {
+        uint8_t *copy = en_alloc(n, 1);
+        memcpy(copy, f.payload, n);
+        en_coded coded;
+        en_strip_matrix *m;
+        assert_int_not_equal(en_strip_payload_parse(&coded, &m, copy, n, NULL), ENTRO_OK);
+        en_free(copy);
+    }
+    release(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damaged_streams),
+        cmocka_unit_test(test_truncation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -21,6 +21,16 @@
 
 enum { BLOCK_UNITS = 8, BLOCK_VECTORS = 16, REGISTER_BYTES = 32, N_ROWS = EN_PAIR_ENTRIES / 16 };
 
+INLINED __m256i load(const uint8_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+INLINED void store(uint8_t *out, __m256i v)
+{
+    _mm256_storeu_si256((__m256i *)out, v);
+}
+
 /* ---- tables ------------------------------------------------------------------------------ */
 
 typedef struct tables {
@@ -56,20 +66,33 @@ INLINED __m256i set_rows(__m128i row)
     return _mm256_broadcastsi128_si256(row);
 }
 
-/* window: 7 bits in each byte. */
-INLINED __m256i symbols_of(const tables *t, __m256i window)
+/* Keeps the order of a chain: reassociated, it would need more registers than there are. */
+INLINED void in_order(__m256i *v)
 {
-    __m256i row = _mm256_set1_epi8(16), symbols = _mm256_setzero_si256();
-#pragma GCC unroll 2
-    for (int i = 0; i < N_ROWS; i += N_ROWS / 2) {
-        __m256i at = i == 0 ? window : _mm256_sub_epi8(window, _mm256_set1_epi8(64));
+    __asm__("" : "+x"(*v));
+}
+
+/* Replaces the windows, 7 bits in each byte, of two steps by their symbols. */
+INLINED void look_up(const tables *t, uint8_t *steps)
+{
+    __m256i at[4], symbols[4];
 #pragma GCC unroll 4
-        for (int j = 0; j < N_ROWS / 2; j++) {
-            symbols = _mm256_xor_si256(symbols, _mm256_shuffle_epi8(t->symbol[i + j], at));
-            at = _mm256_sub_epi8(at, row);
-        }
+    for (int j = 0; j < 4; j++) {
+        at[j] = load(steps + j * REGISTER_BYTES);
+        symbols[j] = _mm256_shuffle_epi8(t->symbol[0], at[j]);
     }
-    return symbols;
+#pragma GCC unroll 8
+    for (int i = 1; i < N_ROWS; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            at[j] = _mm256_sub_epi8(at[j], _mm256_set1_epi8(16));
+            in_order(&at[j]);
+            symbols[j] = _mm256_xor_si256(symbols[j], _mm256_shuffle_epi8(t->symbol[i], at[j]));
+            in_order(&symbols[j]);
+        }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+        store(steps + j * REGISTER_BYTES, symbols[j]);
 }
 
 INLINED __m256i lengths_of(const tables *t, __m256i window)
@@ -195,41 +218,42 @@ INLINED __m256i windows(__m256i a, __m256i b)
                            _mm256_and_si256(b, _mm256_set1_epi16(0x7F00)));
 }
 
-/* The symbols of two steps of 32 lanes. */
-INLINED void next_symbols(lanes *l, const tables *t, int k, uint8_t *out)
+/* The windows of two steps of 32 lanes. */
+INLINED void next_windows(lanes *l, const tables *t, int k, uint8_t *out)
 {
     /* a code of no bits is the only one: whatever its second window, the symbol is the same */
     const __m256i power =
         set_rows(_mm_setr_epi8(0, -128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0));
     __m256i even = next_words(l, 0, k), odd = next_words(l, 1, k);
     __m256i window = windows(even, _mm256_slli_epi16(odd, 8));
+    store(out, window);
     __m256i length = lengths_of(t, window);
-    _mm256_storeu_si256((__m256i *)out, symbols_of(t, window));
     __m256i factor = _mm256_shuffle_epi8(power, length); /* 2^(8 - length) */
     window = windows(_mm256_mulhi_epu16(even, _mm256_slli_epi16(factor, 8)),
                      _mm256_mullo_epi16(odd, _mm256_srli_epi16(factor, 8)));
+    store(out + EN_STRIP_LANES, window);
     length = _mm256_add_epi8(length, lengths_of(t, window));
     l->position[k] = _mm256_add_epi8(l->position[k], length);
-    _mm256_storeu_si256((__m256i *)(out + EN_STRIP_LANES), symbols_of(t, window));
 }
 
+/* Symbols are looked up two steps late: that fills the time in which lanes wait for their words. */
 static void decode_symbols(lanes *state, const tables *t, size_t n_units, uint8_t *out)
 {
+    enum { TWO_STEPS = 2 * EN_STRIP_LANES };
     lanes l = *state;
-    for (size_t i = 0; i < 2 * n_units; i++, out += 2 * EN_STRIP_LANES) {
+    for (size_t i = 0; i < 2 * n_units; i++, out += TWO_STEPS) {
         refill(&l);
-        next_symbols(&l, t, 0, out);
-        next_symbols(&l, t, 1, out + REGISTER_BYTES);
+        if (i > 0)
+            look_up(t, out - TWO_STEPS);
+        next_windows(&l, t, 0, out);
+        next_windows(&l, t, 1, out + REGISTER_BYTES);
     }
+    if (n_units > 0)
+        look_up(t, out - TWO_STEPS);
     *state = l;
 }
 
 /* ---- raw bits ---------------------------------------------------------------------------- */
-
-INLINED __m256i load(const uint8_t *p)
-{
-    return _mm256_loadu_si256((const __m256i *)p);
-}
 
 /* Shifted to the right by n, or to the left by -n, less what the mask lacks. */
 INLINED __m256i bits_at(const uint8_t *p, int n, int mask)
@@ -443,11 +467,6 @@ static void unit_dot(const uint8_t *units, bool wide, size_t n_units, const int8
 }
 
 /* ---- decoding ---------------------------------------------------------------------------- */
-
-INLINED void store(uint8_t *out, __m256i v)
-{
-    _mm256_storeu_si256((__m256i *)out, v);
-}
 
 /* One step of 32 lanes. */
 INLINED void store_values(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode, int step,

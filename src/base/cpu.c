@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include <entrollm/entrollm.h>
 
@@ -25,6 +29,8 @@ static uint32_t detect(void)
         features |= EN_CPU_AVX512;
 #elif defined(__aarch64__)
     features |= EN_CPU_NEON; /* part of the base architecture */
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
+        features |= EN_CPU_DOTPROD;
 #endif
     return features;
 }
@@ -37,7 +43,8 @@ static uint32_t disabled(void)
     } names[] = {
         {"avx2", EN_CPU_AVX2 | EN_CPU_AVX512},
         {"avx512", EN_CPU_AVX512},
-        {"neon", EN_CPU_NEON},
+        {"neon", EN_CPU_NEON | EN_CPU_DOTPROD},
+        {"dotprod", EN_CPU_DOTPROD},
     };
     uint32_t features = 0;
     const char *list = getenv("ENTRO_CPU_DISABLE");
@@ -70,6 +77,8 @@ const char *entro_cpu_name(void)
         return "avx512 avx2";
     if (features & EN_CPU_AVX2)
         return "avx2";
+    if (features & EN_CPU_DOTPROD)
+        return "dotprod neon";
     return features & EN_CPU_NEON ? "neon" : "reference";
 }
 

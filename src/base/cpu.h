@@ -10,10 +10,11 @@ enum {
     EN_CPU_AVX2 = 1 << 0,   /* AVX2, FMA, F16C, BMI1, BMI2 */
     EN_CPU_AVX512 = 1 << 1, /* F, BW, VL, DQ, VBMI, VBMI2, VNNI */
     EN_CPU_NEON = 1 << 2,
+    EN_CPU_DOTPROD = 1 << 3, /* NEON with dot products of bytes */
 };
 
 /* Detected once, less what the environment variable ENTRO_CPU_DISABLE names (comma separated:
- * avx2, avx512, neon; disabling avx2 disables avx512 too). */
+ * avx2, avx512, neon, dotprod; disabling avx2 disables avx512 too, and neon dotprod). */
 uint32_t en_cpu_features(void);
 
 /* Processors this process may run on, at least 1. */

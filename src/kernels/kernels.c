@@ -28,6 +28,8 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_neon(table);
         en_kernels_init_strips_neon(table);
     }
+    if (cpu_features & EN_CPU_DOTPROD)
+        en_kernels_init_strips_dotprod(table);
 #endif
     (void)cpu_features; /* other processors have the reference only */
 }

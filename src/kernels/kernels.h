@@ -96,5 +96,6 @@ void en_kernels_init_avx512(en_kernels *table);
 void en_kernels_init_strips_avx512(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);
+void en_kernels_init_strips_dotprod(en_kernels *table);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * strips_neon.c - coding 2 (entropy/strips.h) on vectors of 16 bytes: the decoder.
  *
- *   group: 16 lanes, 4 rows; one vector of positions, windows or symbols, and of the words of its
- *   even and of its odd lanes one vector of eight each
+ *   group: 16 lanes, 4 rows; one vector of positions, windows or symbols, and one of eight words for
+ *   its even lanes, one for its odd ones
  *
  * Per two steps of a chunk (256 weights): one bit a lane says who takes a word; counts of these bits
  * give the place of each group's words, and eight of them an index vector that puts words to their
@@ -17,11 +17,7 @@
  */
 #include "kernels/arm/strips_neon.h"
 
-#include <arm_neon.h>
-
-#define INLINED static inline __attribute__((always_inline))
-
-enum { GROUP = 16, N_GROUPS = EN_STRIP_LANES / GROUP, HALF_GROUP = GROUP / 2 };
+enum { HALF_GROUP = GROUP / 2 };
 
 /* ---- words ------------------------------------------------------------------------------- */
 

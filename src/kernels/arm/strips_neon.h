@@ -4,7 +4,14 @@
 #ifndef EN_KERNELS_ARM_STRIPS_NEON_H
 #define EN_KERNELS_ARM_STRIPS_NEON_H
 
+#include <arm_neon.h>
+
 #include "kernels/kernels.h"
+
+/* A vector of 16 bytes is a group of lanes: 4 rows of 4 columns. */
+enum { GROUP = 16, N_GROUPS = EN_STRIP_LANES / GROUP, GROUP_ROWS = EN_STRIP_ROWS / N_GROUPS };
+
+#define INLINED static inline __attribute__((always_inline))
 
 /*
  * sums[vector * 16 + row] += v . x of decoded units, x from column 'col' on.  No value takes more
@@ -27,5 +34,16 @@ void en_strips_neon_dot(en_strips_units_dot *dot, en_strip_lanes *const *lanes, 
 void en_strips_neon_unit_dot(en_strips_units_dot *dot, const uint8_t *units, bool wide,
                              size_t n_units, const int8_t *const *x, size_t n_vectors,
                              int32_t *sums);
+
+/* What values that were made signed by taking 128 off lack: 128 times the sum of x, in every row. */
+INLINED void add_centre(size_t n_units, const int8_t *x, int32_t *sums)
+{
+    int32x4_t all = vdupq_n_s32(0);
+    for (size_t i = 0; i < n_units * EN_UNIT_COLS; i += GROUP)
+        all = vpadalq_s16(all, vpaddlq_s8(vld1q_s8(x + i)));
+    int32x4_t centre = vshlq_n_s32(vdupq_n_s32(vaddvq_s32(all)), 7);
+    for (int g = 0; g < N_GROUPS; g++, sums += GROUP_ROWS)
+        vst1q_s32(sums, vaddq_s32(vld1q_s32(sums), centre));
+}
 
 #endif

@@ -5,15 +5,9 @@
  * values up to 31, 4 of those up to 63, 2 of those up to 127.  Larger values are made signed by taking
  * 128 off; one product of these fits, and 128 times the sum of x is added in the end.
  */
-#include <arm_neon.h>
 #include <string.h>
 
 #include "kernels/arm/strips_neon.h"
-
-#define INLINED static inline __attribute__((always_inline))
-
-/* A vector of values is a group: 4 rows of 4 columns. */
-enum { GROUP = 16, N_GROUPS = EN_STRIP_LANES / GROUP, GROUP_ROWS = EN_STRIP_ROWS / N_GROUPS };
 
 /* Four columns of x for each row. */
 INLINED int8x16_t four(const int8_t *x)
@@ -93,17 +87,6 @@ DEFINE_DOT(dot_to_31, true, 8)
 DEFINE_DOT(dot_to_63, true, 4)
 DEFINE_DOT(dot_to_127, true, 2)
 DEFINE_DOT(dot_centred, true, 1)
-
-/* What the 128 that dot_centred leaves out of each value gives. */
-static void add_centre(size_t n_units, const int8_t *x, int32_t *to)
-{
-    int32x4_t all = vdupq_n_s32(0);
-    for (size_t i = 0; i < n_units * EN_UNIT_COLS; i += GROUP)
-        all = vpadalq_s16(all, vpaddlq_s8(vld1q_s8(x + i)));
-    int32x4_t centre = vshlq_n_s32(vdupq_n_s32(vaddvq_s32(all)), 7);
-    for (int g = 0; g < N_GROUPS; g++, to += GROUP_ROWS)
-        vst1q_s32(to, vaddq_s32(vld1q_s32(to), centre));
-}
 
 static void dot(const uint8_t *units, bool wide, unsigned value_bits, size_t n_units,
                 const int8_t *const *x, size_t col, size_t n_vectors, int32_t *to)

@@ -1,4 +1,4 @@
-"""A second decoder of containers, written from docs/format.md and docs/coding.md alone.
+"""A second decoder of containers, written from docs/format.md, docs/coding.md and docs/strips.md alone.
 
 Slow and simple where it can be; but streams are decoded in lockstep with NumPy, one lane a stream, so that real
 models take seconds.  Raises Damaged when the bytes are not what the pages say.
@@ -6,6 +6,8 @@ models take seconds.  Raises Damaged when the bytes are not what the pages say.
 import struct
 
 import numpy as np
+
+from decode_strips import StripPayload
 
 MAGIC = b"EntroTns"
 LONGEST_WORD = 14
@@ -232,7 +234,7 @@ class Payload:
         need(self.n_segments == -(-self.n_rows // self.rows_per_segment), "number of segments")
         end = 192
         for offset, n in parts:
-            need(offset % 64 == 0 and end <= offset and not data[end:offset].any(), "parts")
+            need(offset % 8 == 0 and end <= offset and not data[end:offset].any(), "parts")
             end = offset + n
         need(end + 64 <= len(data) and len(data) % 64 == 0 and not data[end:].any(), "padding")
 
@@ -270,9 +272,9 @@ class Payload:
 
 def decode_payloads(payloads):
     """Codes (rows x columns) of each payload.  All streams of one alphabet run in lockstep."""
-    codes = [None] * len(payloads)
+    codes = [p.integers() if isinstance(p, StripPayload) else None for p in payloads]
     for bits in (4, 8):
-        chosen = [i for i, p in enumerate(payloads) if p.bits == bits]
+        chosen = [i for i, p in enumerate(payloads) if p.bits == bits and codes[i] is None]
         if not chosen:
             continue
         streams, n_bytes, n_symbols = [], 0, 0
@@ -298,7 +300,7 @@ def open_container(reader):
     def number(key):
         return int(reader.fields[key].parts[-1][0])
 
-    need(number("entrollm.version") == 1 and number("entrollm.features") & ~7 == 0, "a newer file")
+    need(number("entrollm.version") == 1 and number("entrollm.features") & ~15 == 0, "a newer file")
     shared, plain = {}, {}
     for t in reader.tensors:
         if t.name in ("entrollm.table.4", "entrollm.table.8"):
@@ -310,7 +312,9 @@ def open_container(reader):
             continue
         if t.tensor_type.name == "I8":
             need(t.data_offset % 64 == 0, "alignment")
-            payloads[t.name] = Payload(t.data, shared)
+            data = np.ascontiguousarray(t.data).view(np.uint8)
+            strips = len(data) >= 320 and int(data[16:20].view("<u4")[0]) == 2
+            payloads[t.name] = StripPayload(data) if strips else Payload(data, shared)
         else:
             plain[t.name] = t
     return payloads, plain

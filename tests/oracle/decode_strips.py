@@ -1,0 +1,199 @@
+"""Payloads of coding 2, decoded from docs/format.md and docs/strips.md alone: lane by lane, all chunks in lockstep."""
+import struct
+
+import numpy as np
+
+RAW_BITS = [0, 1, 2, 1, 2, 3, 4]
+EVEN, ODD = np.arange(0, 64, 2), np.arange(1, 64, 2)
+
+
+class DamagedStrips(Exception):
+    pass
+
+
+def need(condition, text):
+    if not condition:
+        raise DamagedStrips(text)
+
+
+def read_code(data):
+    """Symbol and length by the next 7 bits, first bit lowest."""
+    counts, symbols = data[:8], data[8:]
+    need(sum(n * 2.0**-i for i, n in enumerate(counts.tolist())) == 1 and counts.sum() <= 128, "an incomplete code")
+    symbol, length = np.zeros(128, np.uint8), np.zeros(128, np.int64)
+    code = at = 0
+    for n_bits in range(8):
+        for _ in range(counts[n_bits]):
+            start = int(f"{code:0{n_bits}b}"[::-1], 2) if n_bits else 0
+            symbol[start::1 << n_bits], length[start::1 << n_bits] = symbols[at], n_bits
+            code, at = code + 1, at + 1
+        code <<= 1
+    return symbol, length
+
+
+def ends(data, n, last):
+    values = data[:4 * n].view("<u4").astype(np.int64)
+    need(values[-1] == last and np.all(np.diff(values, prepend=0) > 0), "ends of classes")
+    return values
+
+
+def number(data, at):
+    value = shift = 0
+    while True:
+        byte = int(data[at])
+        value |= (byte & 127) << shift
+        shift, at = shift + 7, at + 1
+        if byte < 128:
+            return value, at
+
+
+def permutation(data, n):
+    order = data.view("<u4").astype(np.int64) if len(data) else np.arange(n)
+    need(np.array_equal(np.sort(order), np.arange(n)), "no permutation")
+    return order
+
+
+def raw_bits(vectors, mode, step):
+    """vectors: raw x 64 bytes of a unit; the raw values of first and second, in 64 lanes."""
+    raw = RAW_BITS[mode]
+    if raw == 0:
+        return np.zeros((2, 64), np.int64)
+    one = lambda v: np.array([v >> step & 1, v >> (4 + step) & 1])
+    two = lambda v: np.array([v >> (step % 2 * 2) & 3, v >> (4 + step % 2 * 2) & 3])
+    v = vectors.astype(np.int64)
+    if raw == 1:
+        return one(v[0])
+    if raw == 2:
+        return two(v[step // 2])
+    if raw == 3:
+        return two(v[step // 2]) << 1 | one(v[2])
+    return np.array([v[step] & 15, v[step] >> 4])
+
+
+class StripPayload:
+    def __init__(self, data):
+        self.data = data
+        fields = struct.unpack("<8s 6I 4Q 2I Q 2d 16s 2I Q 20Q", data[:288].tobytes())
+        version, n_header, coding, flags, self.bits, n_dims = fields[1:7]
+        need((version, n_header, coding, n_dims) == (1, 320, 2, 2) and flags & ~2 == 0, "unknown layout")
+        need(fields[9:11] == (1, 1) and not data[288:320].any(), "header")
+        self.n_cols, self.n_rows = fields[7:9]
+        self.strips_per_chunk, self.n_chunks, self.n_grids, self.entropy, self.huffman_bits = fields[11:16]
+        self.method = fields[16].rstrip(b"\0").decode()
+        n_row_classes, n_col_classes, self.n_exceptions = fields[17:20]
+        self.parts = [(fields[20 + 2 * i], fields[21 + 2 * i]) for i in range(10)]
+        end = 320
+        for i, (offset, n) in enumerate(self.parts):
+            need(offset % (64 if i == 7 else 8) == 0 and end <= offset and not data[end:offset].any(), "parts")
+            end = offset + n
+        need(end + 64 <= len(data) and len(data) % 64 == 0 and not data[end:].any(), "padding")
+
+        self.half_grids = bool(flags & 2)
+        dtype = "<f2" if self.half_grids else "<f4"
+        self.steps = self.part(0).view(dtype).astype(np.float32)
+        self.offsets = self.part(1).view(dtype).astype(np.float32)
+        if not len(self.offsets):
+            self.offsets = np.zeros_like(self.steps)
+        need(len(self.steps) == len(self.offsets) == self.n_grids in (1, self.n_rows), "number of grids")
+        scales = self.part(2).view("<f2").astype(np.float32)
+        self.scales = scales if len(scales) else np.ones(self.n_cols, np.float32)
+        self.col_order = permutation(self.part(3), self.n_cols)
+        self.row_order = permutation(self.part(4), self.n_rows)
+        self.n_strips, self.n_units = -(-self.n_rows // 16), -(-self.n_cols // 32)
+        classes = self.part(5)
+        self.row_ends = ends(classes, n_row_classes, self.n_strips)
+        self.col_ends = ends(classes[4 * n_row_classes:], n_col_classes, self.n_units)
+        at = 4 * (n_row_classes + n_col_classes)
+        need(len(classes) == at + 144 * n_row_classes * n_col_classes, "classes")
+        self.classes = []
+        for i in range(n_row_classes * n_col_classes):
+            entry = classes[at + 144 * i:at + 144 * (i + 1)]
+            mode, base = struct.unpack("<Ii", entry[:8].tobytes())
+            self.classes.append((mode, base, *read_code(entry[8:])))
+        self.index = self.part(6).view("<u8").astype(np.int64).reshape(-1, 3)
+        need(len(self.index) == self.n_chunks + 1, "index")
+        self.shared = False
+
+    def part(self, i):
+        offset, n = self.parts[i]
+        return self.data[offset:offset + n]
+
+    def chunks(self):
+        """(row class, first strip, strips) of each."""
+        first = 0
+        for row_class, end in enumerate(self.row_ends.tolist()):
+            while first < end:
+                n = min(self.strips_per_chunk, end - first)
+                yield row_class, first, n
+                first += n
+
+    def decode_lanes(self, number_of_chunk, row_class, n_strips):
+        """Integers of a chunk without its exceptions: rows x padded columns."""
+        start, end = self.index[number_of_chunk], self.index[number_of_chunk + 1]
+        words = self.part(8)[start[0]:end[0]].view("<u2").astype(np.int64)
+        raw = self.part(7)[start[1]:end[1]].reshape(-1, 64)
+        low, high, position = np.zeros(64, np.int64), np.zeros(64, np.int64), np.zeros(64, np.int64)
+        low[EVEN], low[ODD], high[EVEN], high[ODD] = words[:128].reshape(4, 32)
+        taken = 128
+        out = np.zeros((n_strips, self.n_units * 4, 2, 64), np.int64)
+        raw_at = 0
+        for strip in range(n_strips):
+            unit = 0
+            for col_class, last in enumerate(self.col_ends.tolist()):
+                mode, base, symbol, length = self.classes[row_class * len(self.col_ends) + col_class]
+                n_raw, wide = RAW_BITS[mode], mode >= 3
+                for unit in range(unit, last):
+                    vectors = raw[raw_at:raw_at + n_raw]
+                    raw_at += n_raw
+                    for step in range(4):
+                        for lanes in (EVEN, ODD) if step % 2 == 0 else ():
+                            asking = lanes[position[lanes] >= 16]
+                            low[asking] = high[asking]
+                            high[asking] = words[taken:taken + len(asking)]
+                            taken += len(asking)
+                            position[asking] -= 16
+                        window = (low | high << 16) >> position & 127
+                        position += length[window]
+                        s = symbol[window].astype(np.int64)
+                        nibbles = np.array([s & 15, s >> 4])
+                        bits = raw_bits(vectors, mode, step)
+                        out[strip, 4 * unit + step] = (nibbles << n_raw if wide else nibbles) + bits + base
+                unit = last
+        need(taken == len(words) and raw_at == len(raw), "streams do not end where they should")
+        # lane = 4 row + c; columns 8 step + 4 second + c
+        out = out.reshape(n_strips, self.n_units * 4, 2, 16, 4).transpose(0, 3, 1, 2, 4)
+        return out.reshape(n_strips * 16, self.n_units * 32)
+
+    def integers(self):
+        """Rows x columns in the matrix's own order."""
+        padded = self.n_units * 32
+        stored = np.zeros((self.n_strips * 16, padded), np.int64)
+        list_bytes, n_listed = self.part(9), 0
+        for i, (row_class, first, n) in enumerate(self.chunks()):
+            z = self.decode_lanes(i, row_class, n).reshape(-1)
+            at, end, place = int(self.index[i][2]), int(self.index[i + 1][2]), -1
+            while at < end:
+                gap, at = number(list_bytes, at)
+                folded, at = number(list_bytes, at)
+                place += gap + 1
+                z[place] += -(folded + 1) // 2 if folded & 1 else folded // 2
+                n_listed += 1
+            need(at == end, "exceptions")
+            stored[16 * first:16 * (first + n)] = z.reshape(-1, padded)
+        need(n_listed == self.n_exceptions, "number of exceptions")
+        out = np.zeros((self.n_rows, self.n_cols), np.int64)
+        out[np.ix_(self.row_order, self.col_order)] = stored[:self.n_rows, :self.n_cols]
+        return out
+
+    def in_rows(self, values):
+        """Of stored rows, by row; one value for all stays one."""
+        out = values.copy()
+        if len(values) == self.n_rows:
+            out[self.row_order] = values
+        return out.reshape(-1, 1)
+
+    def weights(self, integers):
+        scales = np.ones(self.n_cols, np.float32)
+        scales[self.col_order] = self.scales
+        w = integers.astype(np.float32) * self.in_rows(self.steps) + self.in_rows(self.offsets)
+        return w * scales

@@ -1,0 +1,155 @@
+/*
+ * fuzz_strips.c - coding 2 with hostile tables, words and raw bits: every variant this machine
+ * supports must agree with the reference in values, sums and lanes, inside memory of exactly the
+ * size the contract asks for.
+ *
+ *   | mode: 1 | chunks - 1, in bits 0, 1; vectors - 1: 1 | units: 1 | bytes of words: 2 |
+ *   | stored table | words | the rest, over and over: raw bits, then x |
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/cpu.h"
+#include "kernels/kernels.h"
+
+enum { HEAD = 5, MOST_UNITS = 20, MAX_VARIANTS = 3 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+
+typedef struct input {
+    en_pair_table table;
+    en_strip_mode mode;
+    size_t n_chunks, n_vectors, n_units;
+    uint8_t *words, *raw; /* of all chunks */
+    size_t n_words;
+    int8_t *x[EN_STRIP_MAX_VECTORS];
+} input;
+
+static void require(int ok)
+{
+    if (!ok)
+        abort();
+}
+
+static void *exact(size_t n)
+{
+    void *p = malloc(n > 0 ? n : 1);
+    require(p != NULL);
+    return p;
+}
+
+/* n bytes of 'from' over and over, and zeros behind them. */
+static uint8_t *repeat(const uint8_t *from, size_t n_from, size_t n, size_t n_pad)
+{
+    uint8_t *p = exact(n + n_pad);
+    memset(p, 0, n + n_pad);
+    for (size_t i = 0; i < n && n_from > 0; i++)
+        p[i] = from[i % n_from];
+    return p;
+}
+
+static int read_input(input *in, const uint8_t *data, size_t n_bytes)
+{
+    entro_error err;
+    if (n_bytes < HEAD + EN_PAIR_STORED_BYTES ||
+        en_pair_table_load(&in->table, data + HEAD, &err) != ENTRO_OK)
+        return 0;
+    in->mode = data[0] % EN_STRIP_MODE_COUNT;
+    in->n_chunks = data[1] % EN_STRIP_MAX_CHUNKS + 1;
+    in->n_vectors = data[1] / EN_STRIP_MAX_CHUNKS % EN_STRIP_MAX_VECTORS + 1;
+    in->n_units = data[2] % MOST_UNITS;
+    const uint8_t *rest = data + HEAD + EN_PAIR_STORED_BYTES;
+    size_t n_rest = n_bytes - HEAD - EN_PAIR_STORED_BYTES, n_words = en_load16(data + 3);
+    in->n_words = n_words < n_rest ? n_words : n_rest;
+    in->words = repeat(rest, in->n_words, in->n_words, EN_STRIP_IN_PAD);
+    rest += in->n_words;
+    n_rest -= in->n_words;
+    in->raw =
+        repeat(rest, n_rest, in->n_units * en_strip_raw_unit_bytes(in->mode), EN_STRIP_IN_PAD);
+    for (size_t v = 0; v < in->n_vectors; v++) {
+        size_t skip = n_rest > v ? v : 0;
+        in->x[v] = (int8_t *)repeat(rest + skip, n_rest - skip, in->n_units * EN_UNIT_COLS, 0);
+    }
+    return 1;
+}
+
+static void free_input(input *in)
+{
+    free(in->words);
+    free(in->raw);
+    for (size_t v = 0; v < in->n_vectors; v++)
+        free(in->x[v]);
+}
+
+/* The chunks start at different words, without the words that a real chunk starts with. */
+static void start(const input *in, en_strip_lanes lanes[EN_STRIP_MAX_CHUNKS])
+{
+    memset(lanes, 0, EN_STRIP_MAX_CHUNKS * sizeof *lanes);
+    for (size_t c = 0; c < in->n_chunks; c++) {
+        lanes[c].next = in->words + in->n_words * c / EN_STRIP_MAX_CHUNKS;
+        lanes[c].end = in->words + in->n_words;
+        lanes[c].raw = in->raw;
+        for (size_t i = 0; i < EN_STRIP_LANES; i++)
+            lanes[c].position[i] = (uint8_t)((c + i) % 30);
+    }
+}
+
+/* What the kernels answer, one after the other. */
+static uint8_t *answers(const en_kernels *k, const input *in, size_t *n_bytes)
+{
+    static en_strip_lanes lanes[2][EN_STRIP_MAX_CHUNKS];
+    en_strip_lanes *at[EN_STRIP_MAX_CHUNKS];
+    size_t n_units = in->n_units * en_strip_unit_bytes(in->mode);
+    size_t n_sums = in->n_vectors * EN_STRIP_ROWS * sizeof(int32_t);
+    uint8_t *units = exact(n_units);
+    int32_t *sums = exact(n_sums * in->n_chunks), *unit_sums = exact(n_sums);
+    memset(sums, 1, n_sums * in->n_chunks);
+    memset(unit_sums, 1, n_sums);
+    start(in, lanes[0]);
+    start(in, lanes[1]);
+    for (size_t c = 0; c < in->n_chunks; c++)
+        at[c] = &lanes[0][c];
+    k->strip_dot(at, in->n_chunks, &in->table, in->mode, in->n_units, (const int8_t *const *)in->x,
+                 in->n_vectors, sums);
+    k->strip_decode(&lanes[1][0], &in->table, in->mode, in->n_units, units);
+    k->unit_dot(units, en_strip_is_wide(in->mode), in->n_units, (const int8_t *const *)in->x,
+                in->n_vectors, unit_sums);
+    require(memcmp(sums, unit_sums, n_sums) == 0);
+    for (size_t c = 0; c < in->n_chunks; c++)
+        require(lanes[0][c].next <= lanes[0][c].end);
+    *n_bytes = sizeof lanes + n_units + n_sums * in->n_chunks;
+    uint8_t *all = exact(*n_bytes);
+    memcpy(all, lanes, sizeof lanes);
+    memcpy(all + sizeof lanes, sums, n_sums * in->n_chunks);
+    if (n_units > 0)
+        memcpy(all + sizeof lanes + n_sums * in->n_chunks, units, n_units);
+    free(units);
+    free(sums);
+    free(unit_sums);
+    return all;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
+{
+    static const uint32_t features[MAX_VARIANTS] = {EN_CPU_AVX2, EN_CPU_AVX2 | EN_CPU_AVX512,
+                                                    EN_CPU_NEON};
+    static input in;
+    if (!read_input(&in, data, n_bytes))
+        return 0;
+    size_t n_expected, n_found;
+    uint8_t *expected = answers(en_kernels_ref(), &in, &n_expected);
+    for (int i = 0; i < MAX_VARIANTS; i++) {
+        if ((features[i] & en_cpu_features()) != features[i])
+            continue;
+        en_kernels variant;
+        en_kernels_fill(&variant, features[i]);
+        uint8_t *found = answers(&variant, &in, &n_found);
+        require(n_found == n_expected && memcmp(found, expected, n_found) == 0);
+        free(found);
+    }
+    free(expected);
+    free_input(&in);
+    return 0;
+}

@@ -3,6 +3,8 @@
  *
  *   bench_strips [--rows N] [--cols N] [--rounds N] [SIGMA ...]
  *
+ * A second table has the product of one decoded strip, which lies in the cache, in multiplications.
+ *
  * Integers are rounded Gaussians of each SIGMA.  Every figure is the best of some rounds; every
  * product is compared with the plain sum over the integers.  'cache': one strip group over and over;
  * 'memory': all strips in turn.
@@ -18,7 +20,7 @@
 #include "base/memory.h"
 #include "kernels/kernels.h"
 
-enum { STRIPS_A_CHUNK = 4, MAX_SIGMAS = 32 };
+enum { STRIPS_A_CHUNK = 4, MAX_SIGMAS = 32, MANY_VECTORS = 256 };
 
 static size_t n_rows = 4096, n_cols = 4096;
 static int n_rounds = 7;
@@ -242,6 +244,49 @@ static void bench_sigma(double sigma)
     fflush(stdout);
 }
 
+static double time_units(const uint8_t *units, bool wide, const int8_t *const *x, size_t n_vectors,
+                         int32_t *sums)
+{
+    double best = 1e9;
+    for (int round = 0; round < 10 * n_rounds; round++) {
+        double start = en_clock_seconds();
+        en_kernels_get()->unit_dot(units, wide, n_cols / EN_UNIT_COLS, x, n_vectors, sums);
+        double t = en_clock_seconds() - start;
+        best = t < best ? t : best;
+    }
+    return best;
+}
+
+static void bench_units(void)
+{
+    static const size_t n_vectors[] = {1, 2, 3, 4, 8, 12, 16, 64, MANY_VECTORS};
+    enum { CASES = sizeof n_vectors / sizeof *n_vectors };
+    const int8_t *x[MANY_VECTORS];
+    uint8_t *units = malloc(2 * EN_STRIP_ROWS * n_cols);
+    int8_t *columns = malloc(MANY_VECTORS * n_cols);
+    int32_t *sums = calloc(MANY_VECTORS * EN_STRIP_ROWS, sizeof *sums);
+    for (size_t i = 0; i < 2 * EN_STRIP_ROWS * n_cols; i++)
+        units[i] = (uint8_t)random64();
+    for (size_t i = 0; i < MANY_VECTORS * n_cols; i++)
+        columns[i] = (int8_t)random64();
+    for (size_t v = 0; v < MANY_VECTORS; v++)
+        x[v] = columns + v * n_cols;
+    printf("\nproducts of decoded units, G multiply-adds/s; columns: vectors\n\n| units |");
+    for (int i = 0; i < CASES; i++)
+        printf(" %zu |", n_vectors[i]);
+    for (int wide = 0; wide < 2; wide++) {
+        printf("\n| %s |", wide ? "wide" : "narrow");
+        for (int i = 0; i < CASES; i++) {
+            double n = (double)(EN_STRIP_ROWS * n_cols * n_vectors[i]);
+            printf(" %.0f |", n / time_units(units, wide, x, n_vectors[i], sums) * 1e-9);
+        }
+    }
+    printf("\n");
+    free(units);
+    free(columns);
+    free(sums);
+}
+
 int main(int argc, char **argv)
 {
     double sigmas[MAX_SIGMAS] = {0.45, 0.6, 0.8, 1.0, 1.3, 1.6, 1.93, 2.4, 3.0, 5.0, 10.0, 20.0};
@@ -266,5 +311,6 @@ int main(int argc, char **argv)
         "| 1x4 | 1x8 | 1x16 | decode |\n");
     for (size_t i = 0; i < (n_given ? n_given : n_sigmas); i++)
         bench_sigma(sigmas[i]);
+    bench_units();
     return 0;
 }

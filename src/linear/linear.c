@@ -4,6 +4,7 @@
  *   item of a coded matrix:  segments -> codes -> (one token)   dot product with the codes
  *                                              -> (many)        f32 rows, tile by tile -> matmul
  *   item of a plain matrix:  a tile of rows -> f32 -> matmul
+ *   item of a matrix in coding 2:  see linear_strips.h
  *
  * Items of all products of a job stand in one sequence that the pool counts through.  How rows are
  * cut into items depends on the matrix and on 'one token or many' only, and each output is summed
@@ -12,13 +13,21 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#include "base/memory.h"
 #include "kernels/kernels.h"
 #include "linear/linear_scratch.h"
 
+/* Products that one job of the pool can hold, and tokens: their activations take some memory. */
+enum { MAX_PRODUCTS = 8, MAX_TOKENS = 512 };
+
 typedef struct job {
     const en_kernels *k;
-    const en_linear_product *products;
+    en_linear_product products[MAX_PRODUCTS];
+    uint32_t n_items[MAX_PRODUCTS];
+    en_strips_product strips[MAX_PRODUCTS]; /* of those in coding 2 */
     size_t n_products;
+    en_activations activations[MAX_PRODUCTS]; /* different ones */
+    size_t n_activations;
     const float *x;
     size_t x_stride, n_tokens;
     float x_sum; /* of the only token; else unused */
@@ -51,6 +60,12 @@ static uint32_t segments_per_item(const en_linear *m, bool many)
     return n;
 }
 
+static bool in_strips(const en_linear *m)
+{
+    return m->coded != NULL && m->coded->strips != NULL;
+}
+
+/* But for matrices in coding 2. */
 static uint64_t count_items(const en_linear *m, bool many)
 {
     uint32_t each = m->coded ? segments_per_item(m, many) : en_linear_tile_rows(m->n_cols, many);
@@ -161,54 +176,174 @@ static void run_plain(job *j, const en_linear_product *p, uint64_t item, uint32_
         multiply_tile(j, p, row, n_rows, tile);
 }
 
+/* ---- matrices in coding 2 ------------------------------------------------------------------ */
+
+/*
+ * Chunks decoded side by side hide each other's latency, but make fewer items.  With several tokens
+ * the products fill the time (measured with bench_strips: for one token 16, 25 and 27 G weights/s
+ * for 1, 2 and 3 chunks).
+ */
+static uint32_t choose_side_by_side(const job *j, uint32_t n_threads)
+{
+    enum { ITEMS_A_THREAD = 3 };
+    if (j->n_tokens > 1)
+        return 1;
+    uint64_t n_chunks = 0;
+    for (size_t i = 0; i < j->n_products; i++)
+        if (in_strips(j->products[i].matrix))
+            n_chunks += j->products[i].matrix->coded->strips->n_chunks;
+    uint32_t n = EN_STRIPS_SIDE_BY_SIDE;
+    while (n > 1 && n_threads > 1 && n_chunks / n < (uint64_t)ITEMS_A_THREAD * n_threads)
+        n--;
+    return n;
+}
+
+/* Finds the different activations that the products want, and memory for them. */
+static entro_status plan_activations(job *j, entro_error *err)
+{
+    const en_strip_matrix *wanted[MAX_PRODUCTS];
+    size_t starts[MAX_PRODUCTS], n_bytes = 0, here;
+    for (size_t i = 0; i < j->n_products; i++) {
+        const en_linear *m = j->products[i].matrix;
+        if (!in_strips(m))
+            continue;
+        size_t a = 0;
+        while (a < j->n_activations && !en_activations_shared(wanted[a], m->coded->strips))
+            a++;
+        j->strips[i].x = &j->activations[a];
+        if (a < j->n_activations)
+            continue;
+        wanted[a] = m->coded->strips;
+        starts[a] = n_bytes;
+        j->n_activations++;
+        if (!en_activations_bytes(wanted[a], j->n_tokens, &here) ||
+            !en_add(n_bytes, here, &n_bytes))
+            return en_fail_memory(err);
+    }
+    EN_TRY(en_linear_grow_activations(j->scratch, n_bytes, err));
+    for (size_t a = 0; a < j->n_activations; a++)
+        en_activations_place(&j->activations[a], wanted[a], j->n_tokens,
+                             j->scratch->activations + starts[a]);
+    return ENTRO_OK;
+}
+
+static void set_activations(void *context, uint32_t item, uint32_t thread)
+{
+    job *j = context;
+    size_t token = item % j->n_tokens;
+    en_activations_set(&j->activations[item / j->n_tokens], token, j->x + token * j->x_stride,
+                       en_linear_tile(j->scratch, thread));
+}
+
+static void run_strips(job *j, size_t product, uint32_t item, uint32_t thread)
+{
+    en_strips_room room = en_linear_strips_room(j->scratch, thread);
+    entro_error err;
+    entro_status status = en_strips_run_item(&j->strips[product], item, &room, &err);
+    if (status != ENTRO_OK)
+        record_failure(j, status, &err);
+}
+
 /* ---- jobs ---------------------------------------------------------------------------------- */
 
-static void run_item(void *context, uint32_t number, uint32_t thread)
+static void run_item(void *context, uint32_t item, uint32_t thread)
 {
     job *j = context;
     if (atomic_load_explicit(&j->failed, memory_order_relaxed))
         return;
-    bool many = j->n_tokens > 1;
-    uint64_t item = number, n;
-    const en_linear_product *p = j->products;
-    for (; item >= (n = count_items(p->matrix, many)); p++)
-        item -= n;
-    if (p->matrix->coded == NULL)
+    size_t i = 0;
+    for (; item >= j->n_items[i]; i++)
+        item -= j->n_items[i];
+    const en_linear_product *p = &j->products[i];
+    if (in_strips(p->matrix))
+        run_strips(j, i, item, thread);
+    else if (p->matrix->coded == NULL)
         run_plain(j, p, item, thread);
-    else if (many)
+    else if (j->n_tokens > 1)
         run_coded_many(j, p, item, thread);
     else
         run_coded_one(j, p, item, thread);
+}
+
+/* Cuts the products into items. */
+static entro_status plan_items(job *j, uint32_t n_threads, uint32_t *n_items, entro_error *err)
+{
+    uint64_t n_all = 0;
+    uint32_t side_by_side = choose_side_by_side(j, n_threads);
+    for (size_t i = 0; i < j->n_products; i++) {
+        const en_linear_product *p = &j->products[i];
+        uint64_t n;
+        if (in_strips(p->matrix)) {
+            uint32_t each = p->matrix->packed != NULL ? 1 : side_by_side;
+            n = en_strips_count_items(p->matrix->coded->strips, each);
+            j->strips[i].matrix = p->matrix;
+            j->strips[i].y = p->y;
+            j->strips[i].y_stride = p->y_stride;
+            j->strips[i].side_by_side = each;
+        } else {
+            n = count_items(p->matrix, j->n_tokens > 1);
+        }
+        n_all += n;
+        if (n_all > UINT32_MAX / 2)
+            return en_fail(err, ENTRO_ERR_UNSUPPORTED, "matrix '%s' has too many rows",
+                           p->matrix->name);
+        j->n_items[i] = (uint32_t)n;
+    }
+    *n_items = (uint32_t)n_all;
+    return ENTRO_OK;
+}
+
+static bool any_in_coding_1(const job *j)
+{
+    for (size_t i = 0; i < j->n_products; i++)
+        if (j->products[i].matrix->coded != NULL && !in_strips(j->products[i].matrix))
+            return true;
+    return false;
+}
+
+/* At most MAX_PRODUCTS and MAX_TOKENS; the job's products and inputs are set. */
+static entro_status run_job(job *j, en_pool *pool, entro_error *err)
+{
+    enum { FEW = 4 }; /* sooner done than the threads are awake */
+    uint32_t n_items = 0;
+    EN_TRY(plan_items(j, en_pool_n_threads(pool), &n_items, err));
+    EN_TRY(plan_activations(j, err));
+    uint32_t n_sets = (uint32_t)(j->n_activations * j->n_tokens);
+    if (n_sets > FEW)
+        en_pool_run(pool, set_activations, j, n_sets);
+    for (uint32_t i = 0; n_sets <= FEW && i < n_sets; i++)
+        set_activations(j, i, 0);
+    if (j->n_tokens == 1 && any_in_coding_1(j))
+        j->x_sum = j->k->sum(j->x, (size_t)j->products[0].matrix->n_cols);
+    en_pool_run(pool, run_item, j, n_items);
+    if (atomic_load(&j->failed) && err != NULL)
+        *err = j->err;
+    return j->status;
 }
 
 entro_status en_linear_apply(const en_linear_product *products, size_t n_products, const float *x,
                              size_t x_stride, size_t n_tokens, en_pool *pool,
                              en_linear_scratch *scratch, entro_error *err)
 {
-    if (n_products == 0 || n_tokens == 0)
-        return ENTRO_OK;
-    job j = {.k = en_kernels_get(),
-             .products = products,
-             .n_products = n_products,
-             .x = x,
-             .x_stride = x_stride,
-             .n_tokens = n_tokens,
-             .scratch = scratch};
     if (en_pool_n_threads(pool) > scratch->n_threads)
         return en_fail(err, ENTRO_ERR_ARGUMENT, "scratch is for %u threads, the pool has %u",
                        scratch->n_threads, en_pool_n_threads(pool));
-    uint64_t n_items = 0;
-    for (size_t i = 0; i < n_products; i++)
-        n_items += count_items(products[i].matrix, n_tokens > 1);
-    if (n_items > UINT32_MAX / 2)
-        return en_fail(err, ENTRO_ERR_UNSUPPORTED, "matrix '%s' has too many rows",
-                       products[0].matrix->name);
-    if (n_tokens == 1)
-        j.x_sum = j.k->sum(x, (size_t)products[0].matrix->n_cols);
-    en_pool_run(pool, run_item, &j, (uint32_t)n_items);
-    if (atomic_load(&j.failed) && err != NULL)
-        *err = j.err;
-    return j.status;
+    for (size_t first = 0; first < n_products; first += MAX_PRODUCTS)
+        for (size_t t = 0; t < n_tokens; t += MAX_TOKENS) {
+            size_t products_left = n_products - first, tokens_left = n_tokens - t;
+            job j = {.k = en_kernels_get(),
+                     .n_products = products_left < MAX_PRODUCTS ? products_left : MAX_PRODUCTS,
+                     .x = x + t * x_stride,
+                     .x_stride = x_stride,
+                     .n_tokens = tokens_left < MAX_TOKENS ? tokens_left : MAX_TOKENS,
+                     .scratch = scratch};
+            for (size_t i = 0; i < j.n_products; i++) {
+                j.products[i] = products[first + i];
+                j.products[i].y += t * j.products[i].y_stride;
+            }
+            EN_TRY(run_job(&j, pool, err));
+        }
+    return ENTRO_OK;
 }
 
 entro_status en_linear_read_row(const en_linear *m, uint64_t row, float *out,
@@ -220,6 +355,10 @@ entro_status en_linear_read_row(const en_linear *m, uint64_t row, float *out,
     const en_coded *c = m->coded;
     if (c == NULL)
         return en_source_read_rows(m->source, m->plain, row, 1, out, err);
+    if (in_strips(m)) {
+        en_strips_room room = en_linear_strips_room(scratch, 0);
+        return en_strips_read_row(m, row, out, &room, err);
+    }
     uint32_t segment = (uint32_t)(row / c->rows_per_segment);
     uint8_t *codes = en_linear_codes(scratch, 0);
     job j = {.k = en_kernels_get()};

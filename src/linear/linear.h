@@ -4,12 +4,18 @@
  * The matrix stays as it lies in the mapped file.  Threads take tiles (runs of rows), turn each
  * into cache-sized numbers - decode codes, dequantize blocks - and multiply at once.  The result
  * does not depend on the number of threads: every output is summed by one thread, in one order.
+ *
+ * A matrix in coding 2 is multiplied in integers (activations.h), so that its results depend on
+ * nothing else either: neither the processor, nor how many tokens are done at once, nor whether it
+ * is decoded again each time or kept packed.
  */
 #ifndef EN_LINEAR_LINEAR_H
 #define EN_LINEAR_LINEAR_H
 
 #include "base/pool.h"
 #include "container/container.h"
+
+typedef struct en_linear_packed en_linear_packed;
 
 typedef struct en_linear {
     uint64_t n_rows, n_cols; /* outputs, inputs */
@@ -18,6 +24,7 @@ typedef struct en_linear {
     const en_coded *coded;
     const en_tensor *plain; /* any float dtype, read through 'source' */
     const en_source *source;
+    en_linear_packed *packed; /* of a matrix in coding 2, owned; NULL: decoded when it is needed */
 } en_linear;
 
 /* Scratch memory of all threads of a pool. */
@@ -47,5 +54,16 @@ entro_status en_linear_apply(const en_linear_product *products, size_t n_product
 /* One row as f32 (embedding look-up); uses the scratch of thread 0. */
 entro_status en_linear_read_row(const en_linear *matrix, uint64_t row, float *out,
                                 en_linear_scratch *scratch, entro_error *err);
+
+/*
+ * A matrix in coding 2 may be kept in memory decoded: 4 or 8 bits a weight, of which a product for
+ * one token is as fast as memory.  Results stay the same, bit for bit.
+ */
+/* What it would take, but for a few exceptions; 0 for any other matrix. */
+uint64_t en_linear_pack_bytes(const en_linear *matrix);
+/* ENTRO_ERR_CHECKSUM when the coded matrix is damaged, ENTRO_ERR_ARGUMENT when it is none in coding
+ * 2.  A second call does nothing. */
+entro_status en_linear_pack(en_linear *matrix, en_pool *pool, entro_error *err);
+void en_linear_unpack(en_linear *matrix); /* of one that is not packed: nothing */
 
 #endif

@@ -16,8 +16,17 @@ static bool grow_to(size_t *most, uint64_t n_items, uint64_t item_bytes, size_t 
     return true;
 }
 
+static bool make_strips_room(en_linear_scratch *s, const en_strip_matrix *m)
+{
+    return grow_to(&s->codes_bytes, 1, en_strips_units_bytes(m), 0) &&
+           grow_to(&s->tile_bytes, en_strip_padded_cols(m), sizeof(float), 0) &&
+           grow_to(&s->rest_bytes, en_strips_max_rest(m), sizeof(en_strip_exception), 0);
+}
+
 static bool make_room(en_linear_scratch *s, const en_linear *m)
 {
+    if (m->coded != NULL && m->coded->strips != NULL)
+        return make_strips_room(s, m->coded->strips);
     size_t row_bytes;
     if (m->coded != NULL &&
         !grow_to(&s->codes_bytes, m->coded->rows_per_segment, m->coded->n_cols, EN_CODE_OUT_SLACK))
@@ -37,7 +46,7 @@ entro_status en_linear_scratch_new(en_linear_scratch **out, const en_linear *con
     for (size_t i = 0; i < n_matrices && fits; i++)
         fits = make_room(s, matrices[i]);
     size_t each;
-    if (fits && en_add(s->codes_bytes, s->tile_bytes, &each))
+    if (fits && en_add(s->codes_bytes, s->tile_bytes, &each) && en_add(each, s->rest_bytes, &each))
         s->memory = en_alloc(n_threads, each);
     if (s->memory == NULL) {
         en_free(s);
@@ -47,15 +56,30 @@ entro_status en_linear_scratch_new(en_linear_scratch **out, const en_linear *con
     return ENTRO_OK;
 }
 
+entro_status en_linear_grow_activations(en_linear_scratch *s, size_t n_bytes, entro_error *err)
+{
+    if (n_bytes <= s->activation_bytes)
+        return ENTRO_OK;
+    en_free(s->activations);
+    s->activation_bytes = 0;
+    s->activations = en_alloc(n_bytes, 1);
+    if (s->activations == NULL)
+        return en_fail_memory(err);
+    s->activation_bytes = n_bytes;
+    return ENTRO_OK;
+}
+
 void en_linear_scratch_free(en_linear_scratch *scratch)
 {
     if (scratch == NULL)
         return;
     en_free(scratch->memory);
+    en_free(scratch->activations);
     en_free(scratch);
 }
 
 size_t en_linear_scratch_bytes(const en_linear_scratch *scratch)
 {
-    return sizeof *scratch + scratch->n_threads * (scratch->codes_bytes + scratch->tile_bytes);
+    return sizeof *scratch + scratch->activation_bytes +
+           scratch->n_threads * (scratch->codes_bytes + scratch->tile_bytes + scratch->rest_bytes);
 }

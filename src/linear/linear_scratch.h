@@ -2,6 +2,8 @@
  * linear_scratch.h - what one thread needs to turn a piece of a matrix into numbers.
  *
  *   codes: one decoded segment         tile: the f32 rows that are multiplied next
+ *          or some decoded strips            or a token's inputs in stored order
+ *   rest:  exceptions of those strips
  *
  * A tile is a few rows, so that it stays in the core's L2 cache while all tokens pass by; in the
  * other direction it is long enough for the micro-kernels of matmul_f32.
@@ -9,22 +11,35 @@
 #ifndef EN_LINEAR_LINEAR_SCRATCH_H
 #define EN_LINEAR_LINEAR_SCRATCH_H
 
-#include "linear/linear.h"
+#include "linear/linear_strips.h"
 
 struct en_linear_scratch {
     uint32_t n_threads;
-    size_t codes_bytes, tile_bytes; /* of each thread */
-    uint8_t *memory;                /* codes of thread 0, tile of thread 0, codes of thread 1 ... */
+    size_t codes_bytes, tile_bytes, rest_bytes; /* of each thread */
+    uint8_t *memory;      /* codes, tile, rest of thread 0, codes of thread 1 ... */
+    uint8_t *activations; /* of all threads; grows with the number of tokens */
+    size_t activation_bytes;
 };
+
+/* Room for so many bytes of activations; what was there is lost. */
+entro_status en_linear_grow_activations(en_linear_scratch *s, size_t n_bytes, entro_error *err);
 
 static inline uint8_t *en_linear_codes(const en_linear_scratch *s, uint32_t thread)
 {
-    return s->memory + (size_t)thread * (s->codes_bytes + s->tile_bytes);
+    return s->memory + (size_t)thread * (s->codes_bytes + s->tile_bytes + s->rest_bytes);
 }
 
 static inline float *en_linear_tile(const en_linear_scratch *s, uint32_t thread)
 {
     return (float *)(en_linear_codes(s, thread) + s->codes_bytes);
+}
+
+static inline en_strips_room en_linear_strips_room(const en_linear_scratch *s, uint32_t thread)
+{
+    uint8_t *codes = en_linear_codes(s, thread), *tile = codes + s->codes_bytes;
+    return (en_strips_room){.units = codes,
+                            .ordered = (float *)(void *)tile,
+                            .rest = (en_strip_exception *)(void *)(tile + s->tile_bytes)};
 }
 
 /*

@@ -1,0 +1,378 @@
+/* linear_strips.c - see linear_strips.h. */
+#include "linear/linear_strips.h"
+
+#include "kernels/kernels.h"
+
+/* ---- items ------------------------------------------------------------------------------- */
+
+static uint32_t chunks_of_class(const en_strip_matrix *m, uint32_t row_class)
+{
+    uint32_t first = row_class == 0 ? 0 : m->row_class_end[row_class - 1];
+    return (m->row_class_end[row_class] - first + m->strips_per_chunk - 1) / m->strips_per_chunk;
+}
+
+uint32_t en_strips_count_items(const en_strip_matrix *m, uint32_t side_by_side)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->n_row_classes; i++)
+        n += (chunks_of_class(m, i) + side_by_side - 1) / side_by_side;
+    return n;
+}
+
+/* Chunks side by side share tables, so they are of one row class.  Returns how many. */
+static uint32_t chunks_of_item(const en_strip_matrix *m, uint32_t side_by_side, uint32_t item,
+                               uint32_t *first)
+{
+    *first = 0;
+    for (uint32_t i = 0;; i++) {
+        uint32_t n = chunks_of_class(m, i), n_items = (n + side_by_side - 1) / side_by_side;
+        if (item < n_items) {
+            uint32_t skipped = item * side_by_side;
+            *first += skipped;
+            return n - skipped < side_by_side ? n - skipped : side_by_side;
+        }
+        item -= n_items;
+        *first += n;
+    }
+}
+
+/* ---- sums -------------------------------------------------------------------------------- */
+
+/* S of each row of a strip, for one token. */
+typedef int64_t row_sums[EN_STRIP_ROWS];
+
+/* Adds the sums of one column class; 'dots' has those of the high plane, then those of the low. */
+static void add_dots(int64_t *sums, const int32_t *dots, int64_t base)
+{
+    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
+        sums[r] += (int64_t)dots[r] * 128 + dots[EN_STRIP_ROWS + r] + base;
+}
+
+static void store_strip(const en_strips_product *p, uint32_t strip, size_t token,
+                        const int64_t *sums)
+{
+    const en_coded *c = p->matrix->coded;
+    const en_strip_matrix *m = c->strips;
+    float *y = p->y + token * p->y_stride;
+    double scale = p->x->scales[token];
+    double all = (double)en_activations_sum(p->x, token, 0, m->n_units);
+    uint64_t first = (uint64_t)strip * EN_STRIP_ROWS, left = m->n_rows - first;
+    for (uint64_t r = 0; r < EN_STRIP_ROWS && r < left; r++) {
+        float step, offset;
+        en_coded_grid(c, first + r, &step, &offset);
+        double sum = (double)step * (double)sums[r] + (double)offset * all;
+        y[en_strip_row(m, first + r)] = (float)(scale * sum);
+    }
+}
+
+/* ---- few tokens: decoded and multiplied in registers ---------------------------------------- */
+
+enum { MAX_FEW = EN_STRIP_MAX_VECTORS / 2, FEW_VECTORS = 2 * MAX_FEW };
+_Static_assert((int)EN_STRIPS_FEW_TOKENS <= (int)MAX_FEW, "two vectors a token");
+_Static_assert((int)EN_STRIPS_SIDE_BY_SIDE <= (int)EN_STRIP_MAX_CHUNKS, "as kernels allow");
+
+/* One strip of each of n chunks; sums[chunk * n_tokens + token]. */
+static void dot_strips(const en_strips_product *p, en_strips_decoder *decoders, uint32_t n,
+                       row_sums *sums)
+{
+    const en_strip_matrix *m = p->matrix->coded->strips;
+    const en_activations *x = p->x;
+    en_strip_lanes *lanes[EN_STRIP_MAX_CHUNKS];
+    const int8_t *vectors[FEW_VECTORS];
+    int32_t dots[EN_STRIP_MAX_CHUNKS * FEW_VECTORS * EN_STRIP_ROWS];
+    size_t n_vectors = 2 * x->n_tokens;
+    for (uint32_t i = 0; i < n; i++)
+        lanes[i] = &decoders[i].lanes;
+    memset(sums, 0, n * x->n_tokens * sizeof *sums);
+    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
+        uint32_t both = decoders[0].place.row_class * m->n_col_classes + i;
+        uint32_t end = m->col_class_end[i];
+        for (size_t v = 0; v < n_vectors; v++)
+            vectors[v] = en_activations_plane(x, v / 2, v % 2) + (size_t)first * EN_UNIT_COLS;
+        memset(dots, 0, n * n_vectors * EN_STRIP_ROWS * sizeof *dots);
+        en_kernels_get()->strip_dot(lanes, n, &m->tables[both], m->layouts[both].mode, end - first,
+                                    vectors, n_vectors, dots);
+        for (size_t k = 0; k < n * x->n_tokens; k++) {
+            int64_t q = en_activations_sum(x, k % x->n_tokens, first, end);
+            add_dots(sums[k], dots + 2 * k * EN_STRIP_ROWS, q * m->layouts[both].base);
+        }
+    }
+}
+
+static void add_exceptions(const en_strips_product *p, en_strips_decoder *d, uint32_t strip,
+                           row_sums *sums)
+{
+    const en_strip_exceptions *e;
+    while ((e = en_strips_exception(d, (strip + 1) * (uint64_t)EN_STRIP_ROWS)) != NULL) {
+        for (size_t t = 0; t < p->x->n_tokens; t++)
+            sums[t][e->row % EN_STRIP_ROWS] +=
+                (int64_t)e->delta * en_activations_q(p->x, t, e->col);
+        d->pending = en_strip_exceptions_next(&d->exceptions);
+    }
+}
+
+static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t n_chunks,
+                            entro_error *err)
+{
+    en_strips_decoder decoders[EN_STRIP_MAX_CHUNKS];
+    row_sums sums[EN_STRIP_MAX_CHUNKS * MAX_FEW];
+    const en_strip_matrix *m = p->matrix->coded->strips;
+    size_t n_tokens = p->x->n_tokens;
+    for (uint32_t i = 0; i < n_chunks; i++)
+        en_strips_decoder_start(&decoders[i], m, first + i);
+    uint32_t n = n_chunks, n_strips = en_strip_chunk_at(m, first).n_strips;
+    for (uint32_t s = 0; s < n_strips; s++) { /* only the last chunk may have fewer */
+        n -= decoders[n - 1].place.n_strips == s;
+        dot_strips(p, decoders, n, sums);
+        for (uint32_t i = 0; i < n; i++) {
+            add_exceptions(p, &decoders[i], s, sums + i * n_tokens);
+            for (size_t t = 0; t < n_tokens; t++)
+                store_strip(p, decoders[i].place.first_strip + s, t, sums[i * n_tokens + t]);
+        }
+    }
+    for (uint32_t i = 0; i < n_chunks; i++)
+        if (!en_strips_decoder_ended(&decoders[i]))
+            return en_strips_fail(p->matrix, first + i, err);
+    return ENTRO_OK;
+}
+
+/* ---- decoded strips ---------------------------------------------------------------------- */
+
+/* Some strips of a chunk. */
+typedef struct strip_run {
+    const uint8_t *units;
+    uint32_t row_class, first_strip; /* of the matrix */
+    uint32_t n_strips;
+    const en_strip_exception *rest; /* rows counted from the chunk's first */
+    size_t n_rest;
+    uint32_t first_row; /* of the run, counted likewise */
+} strip_run;
+
+enum { BLOCK_TOKENS = 32, BLOCK_VECTORS = 2 * BLOCK_TOKENS };
+
+/* One decoded strip times tokens first_token to first_token + n - 1. */
+static void dot_units(const en_strips_product *p, const uint8_t *units, uint32_t row_class,
+                      size_t first_token, size_t n, row_sums *sums)
+{
+    const en_strip_matrix *m = p->matrix->coded->strips;
+    const int8_t *vectors[BLOCK_VECTORS];
+    int32_t dots[BLOCK_VECTORS * EN_STRIP_ROWS];
+    memset(sums, 0, n * sizeof *sums);
+    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
+        en_strip_layout layout = m->layouts[row_class * m->n_col_classes + i];
+        uint32_t end = m->col_class_end[i];
+        for (size_t v = 0; v < 2 * n; v++)
+            vectors[v] = en_activations_plane(p->x, first_token + v / 2, v % 2) +
+                         (size_t)first * EN_UNIT_COLS;
+        memset(dots, 0, 2 * n * EN_STRIP_ROWS * sizeof *dots);
+        en_kernels_get()->unit_dot(units, en_strip_is_wide(layout.mode), end - first, vectors,
+                                   2 * n, dots);
+        for (size_t t = 0; t < n; t++) {
+            int64_t q = en_activations_sum(p->x, first_token + t, first, end);
+            add_dots(sums[t], dots + 2 * t * EN_STRIP_ROWS, q * layout.base);
+        }
+        units += (end - first) * en_strip_unit_bytes(layout.mode);
+    }
+}
+
+/* All tokens, a block at a time: the block's planes stay in cache while the strips pass by. */
+static void multiply_run(const en_strips_product *p, const strip_run *run)
+{
+    row_sums sums[BLOCK_TOKENS];
+    size_t strip_bytes = en_strips_strip_bytes(p->matrix->coded->strips, run->row_class);
+    for (size_t first = 0; first < p->x->n_tokens; first += BLOCK_TOKENS) {
+        size_t left = p->x->n_tokens - first, n = left < BLOCK_TOKENS ? left : BLOCK_TOKENS;
+        const en_strip_exception *e = run->rest, *end = e + run->n_rest;
+        for (uint32_t s = 0; s < run->n_strips; s++) {
+            uint32_t end_row = run->first_row + (s + 1) * EN_STRIP_ROWS;
+            dot_units(p, run->units + s * strip_bytes, run->row_class, first, n, sums);
+            for (; e < end && e->row < end_row; e++)
+                for (size_t t = 0; t < n; t++)
+                    sums[t][e->row % EN_STRIP_ROWS] +=
+                        (int64_t)e->delta * en_activations_q(p->x, first + t, e->col);
+            for (size_t t = 0; t < n; t++)
+                store_strip(p, run->first_strip + s, first + t, sums[t]);
+        }
+    }
+}
+
+/* Strips that are decoded before the tokens pass by: as many as stay in L2 beside a block's planes. */
+static uint32_t strips_at_once(const en_strip_matrix *m)
+{
+    enum { UNITS_BYTES = 128 << 10 };
+    size_t most = 1;
+    for (uint32_t i = 0; i < m->n_row_classes; i++) {
+        size_t n_bytes = en_strips_strip_bytes(m, i);
+        most = n_bytes > most ? n_bytes : most;
+    }
+    uint32_t n = (uint32_t)(UNITS_BYTES / most);
+    n = n > m->strips_per_chunk ? m->strips_per_chunk : n;
+    return n < 1 ? 1 : n;
+}
+
+size_t en_strips_units_bytes(const en_strip_matrix *m)
+{
+    size_t wide = (size_t)m->n_units * en_strip_unit_bytes(EN_STRIP_W1);
+    return wide * strips_at_once(m);
+}
+
+static entro_status run_many(const en_strips_product *p, uint32_t chunk, const en_strips_room *room,
+                             entro_error *err)
+{
+    const en_strip_matrix *m = p->matrix->coded->strips;
+    en_strips_decoder d;
+    en_strips_decoder_start(&d, m, chunk);
+    size_t strip_bytes = en_strips_strip_bytes(m, d.place.row_class);
+    uint32_t at_once = strips_at_once(m);
+    for (uint32_t s = 0; s < d.place.n_strips; s += at_once) {
+        uint32_t left = d.place.n_strips - s;
+        strip_run run = {.units = room->units,
+                         .row_class = d.place.row_class,
+                         .first_strip = d.place.first_strip + s,
+                         .n_strips = left < at_once ? left : at_once,
+                         .rest = room->rest,
+                         .first_row = s * EN_STRIP_ROWS};
+        for (uint32_t i = 0; i < run.n_strips; i++)
+            en_strips_decode(&d, room->units + i * strip_bytes, room->rest, &run.n_rest);
+        multiply_run(p, &run);
+    }
+    return en_strips_decoder_ended(&d) ? ENTRO_OK : en_strips_fail(p->matrix, chunk, err);
+}
+
+/* The chunk's strips in the packed form. */
+static strip_run packed_chunk(const en_linear *matrix, uint32_t chunk)
+{
+    const en_strip_matrix *m = matrix->coded->strips;
+    const en_linear_packed *packed = matrix->packed;
+    en_strip_chunk c = en_strip_chunk_at(m, chunk);
+    uint32_t skipped =
+        c.row_class == 0 ? c.first_strip : c.first_strip - m->row_class_end[c.row_class - 1];
+    uint64_t first = packed->rest_start[chunk];
+    return (strip_run){.units = packed->units + packed->class_start[c.row_class] +
+                                skipped * en_strips_strip_bytes(m, c.row_class),
+                       .row_class = c.row_class,
+                       .first_strip = c.first_strip,
+                       .n_strips = c.n_strips,
+                       .rest = packed->rest + first,
+                       .n_rest = (size_t)(packed->rest_start[chunk + 1] - first)};
+}
+
+entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
+                                const en_strips_room *room, entro_error *err)
+{
+    uint32_t first, n = chunks_of_item(p->matrix->coded->strips, p->side_by_side, item, &first);
+    if (p->matrix->packed == NULL && p->x->n_tokens <= EN_STRIPS_FEW_TOKENS)
+        return run_few(p, first, n, err);
+    for (uint32_t i = first; i < first + n; i++) {
+        if (p->matrix->packed != NULL) {
+            strip_run run = packed_chunk(p->matrix, i);
+            multiply_run(p, &run);
+        } else {
+            EN_TRY(run_many(p, i, room, err));
+        }
+    }
+    return ENTRO_OK;
+}
+
+/* ---- one row ----------------------------------------------------------------------------- */
+
+/* The stored row that is row 'row'. */
+static uint64_t find_row(const en_strip_matrix *m, uint64_t row)
+{
+    uint64_t s = row;
+    if (m->row_order != NULL)
+        for (s = 0; en_strip_row(m, s) != row;)
+            s++;
+    return s;
+}
+
+static uint32_t chunk_of_strip(const en_strip_matrix *m, uint32_t strip)
+{
+    uint32_t chunk = 0, first = 0, i = 0;
+    for (; strip >= m->row_class_end[i]; first = m->row_class_end[i++])
+        chunk += chunks_of_class(m, i);
+    return chunk + (strip - first) / m->strips_per_chunk;
+}
+
+/* A decoded strip's row, in stored order. */
+static void unpack_row(const en_strip_matrix *m, const uint8_t *units, uint32_t row_class,
+                       unsigned row, int32_t *z)
+{
+    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
+        en_strip_layout layout = m->layouts[row_class * m->n_col_classes + i];
+        bool wide = en_strip_is_wide(layout.mode);
+        for (uint32_t step = 0; step < (m->col_class_end[i] - first) * EN_UNIT_STEPS; step++) {
+            const uint8_t *at = units + row * 4;
+            for (unsigned c = 0; c < 4; c++) {
+                z[c] = layout.base + (wide ? at[c] : at[c] & 15);
+                z[4 + c] = layout.base + (wide ? at[EN_STRIP_LANES + c] : at[c] >> 4);
+            }
+            z += EN_STEP_COLS;
+            units += wide ? 2 * EN_STRIP_LANES : EN_STRIP_LANES;
+        }
+    }
+}
+
+/* Of row 'row' of a run. */
+static void unpack_integers(const en_strip_matrix *m, const strip_run *run, uint32_t row,
+                            int32_t *z)
+{
+    unpack_row(m, run->units, run->row_class, row % EN_STRIP_ROWS, z);
+    for (size_t i = 0; i < run->n_rest; i++)
+        if (run->rest[i].row == row)
+            z[run->rest[i].col] =
+                (int32_t)((uint32_t)z[run->rest[i].col] + (uint32_t)run->rest[i].delta);
+}
+
+/* Decodes all of the chunk, to know whether it is sound. */
+static entro_status decode_row(const en_linear *matrix, uint32_t chunk, uint32_t strip,
+                               uint32_t row, const en_strips_room *room, int32_t *z,
+                               entro_error *err)
+{
+    en_strips_decoder d;
+    en_strips_decoder_start(&d, matrix->coded->strips, chunk);
+    size_t n_rest = 0;
+    for (uint32_t s = d.place.first_strip; s < d.place.first_strip + d.place.n_strips; s++) {
+        en_strips_decode(&d, room->units, room->rest, &n_rest);
+        strip_run run = {.units = room->units,
+                         .row_class = d.place.row_class,
+                         .rest = room->rest,
+                         .n_rest = n_rest};
+        if (s == strip)
+            unpack_integers(d.matrix, &run, row, z);
+    }
+    return en_strips_decoder_ended(&d) ? ENTRO_OK : en_strips_fail(matrix, chunk, err);
+}
+
+static void dequantize_row(const en_coded *c, uint64_t stored_row, const int32_t *z, float *out)
+{
+    const en_strip_matrix *m = c->strips;
+    float step, offset;
+    en_coded_grid(c, stored_row, &step, &offset);
+    for (uint64_t k = 0; k < m->n_cols; k++) {
+        double w = (double)step * z[k] + (double)offset;
+        if (m->col_scales != NULL)
+            w *= (double)en_half_to_f32(en_load16(m->col_scales + 2 * k));
+        out[en_strip_col(m, k)] = (float)w;
+    }
+}
+
+entro_status en_strips_read_row(const en_linear *matrix, uint64_t row, float *out,
+                                const en_strips_room *room, entro_error *err)
+{
+    const en_strip_matrix *m = matrix->coded->strips;
+    uint64_t stored = find_row(m, row);
+    uint32_t strip = (uint32_t)(stored / EN_STRIP_ROWS), chunk = chunk_of_strip(m, strip);
+    uint32_t first_strip = en_strip_chunk_at(m, chunk).first_strip;
+    uint32_t chunk_row = (uint32_t)(stored - (uint64_t)first_strip * EN_STRIP_ROWS);
+    int32_t *z = (int32_t *)(void *)room->ordered; /* as large as floats, which it is not now */
+    if (matrix->packed != NULL) {
+        strip_run run = packed_chunk(matrix, chunk);
+        run.units += (strip - first_strip) * en_strips_strip_bytes(m, run.row_class);
+        unpack_integers(m, &run, chunk_row, z);
+    } else {
+        EN_TRY(decode_row(matrix, chunk, strip, chunk_row, room, z, err));
+    }
+    dequantize_row(matrix->coded, stored, z, out);
+    return ENTRO_OK;
+}

@@ -1,0 +1,88 @@
+/*
+ * linear_strips.h - products with matrices in coding 2: items of work, and the packed form.
+ *
+ *   S = sum over column classes [128 v . high + v . low + base sum q] + sum of exceptions delta q
+ *   y = scale (step S + offset sum q)
+ *
+ * Few tokens: lanes of several chunks run side by side and multiply what they decode in registers.
+ * Many: some strips are decoded to where they stay in L2, then all tokens pass by.  A packed matrix
+ * is in the decoded form already.  The integers S are the same in every case.
+ */
+#ifndef EN_LINEAR_LINEAR_STRIPS_H
+#define EN_LINEAR_LINEAR_STRIPS_H
+
+#include "linear/activations.h"
+#include "linear/linear.h"
+
+enum {
+    /* Up to so many tokens are multiplied in registers. */
+    EN_STRIPS_FEW_TOKENS = 4,
+    EN_STRIPS_SIDE_BY_SIDE = 3, /* chunks, for one token */
+};
+
+/*
+ * The decoded form: units of all strips one after the other, in each those of its column classes in
+ * order.  Exceptions are put right in place as far as a value's bits reach; 'rest' has what remains,
+ * for each chunk, with rows counted from the chunk's first.
+ */
+struct en_linear_packed {
+    uint8_t *units;
+    en_strip_exception *rest;
+    uint64_t *rest_start; /* n_chunks + 1 */
+    uint64_t class_start[EN_STRIP_MAX_ROW_CLASSES];
+};
+
+/* Bytes of a decoded strip. */
+size_t en_strips_strip_bytes(const en_strip_matrix *m, uint32_t row_class);
+
+/* One thread's memory. */
+typedef struct en_strips_room {
+    uint8_t *units;           /* en_strips_units_bytes() */
+    en_strip_exception *rest; /* en_strips_max_rest() */
+    float *ordered;           /* padded columns */
+} en_strips_room;
+size_t en_strips_units_bytes(const en_strip_matrix *m);
+/* Entries: no chunk's list of exceptions has more. */
+size_t en_strips_max_rest(const en_strip_matrix *m);
+
+/* A product that is cut into items. */
+typedef struct en_strips_product {
+    const en_linear *matrix;
+    const en_activations *x;
+    float *y; /* y[t * y_stride + r] */
+    size_t y_stride;
+    uint32_t side_by_side; /* chunks an item */
+} en_strips_product;
+
+uint32_t en_strips_count_items(const en_strip_matrix *m, uint32_t side_by_side);
+/* ENTRO_ERR_CHECKSUM when a stream is damaged. */
+entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
+                                const en_strips_room *room, entro_error *err);
+entro_status en_strips_read_row(const en_linear *matrix, uint64_t row, float *out,
+                                const en_strips_room *room, entro_error *err);
+
+/* ---- decoding, for linear_strips.c and linear_pack.c --------------------------------------- */
+
+/* Decodes the strips of a chunk in turn, exceptions put right as far as possible. */
+typedef struct en_strips_decoder {
+    const en_strip_matrix *matrix;
+    uint32_t chunk, next_strip; /* in the chunk */
+    en_strip_chunk place;
+    uint64_t n_rows; /* of the chunk, without padding */
+    en_strip_lanes lanes;
+    en_strip_exceptions exceptions;
+    bool pending; /* the exception at hand has not been used */
+    bool damaged; /* an exception lies in the padding */
+} en_strips_decoder;
+
+void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk);
+/* The next strip; appends to rest[*n_rest]. */
+void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
+                      size_t *n_rest);
+/* The exception at hand when it lies in a row before 'end_row', NULL when there is none. */
+const en_strip_exceptions *en_strips_exception(en_strips_decoder *d, uint64_t end_row);
+/* After the last strip. */
+bool en_strips_decoder_ended(const en_strips_decoder *d);
+entro_status en_strips_fail(const en_linear *matrix, uint32_t chunk, entro_error *err);
+
+#endif

@@ -1,0 +1,107 @@
+/* strips_decoder.c - chunks of coding 2, strip by strip, with their exceptions; see linear_strips.h. */
+#include "kernels/kernels.h"
+#include "linear/linear_strips.h"
+
+size_t en_strips_strip_bytes(const en_strip_matrix *m, uint32_t row_class)
+{
+    size_t n = 0;
+    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++])
+        n += (m->col_class_end[i] - first) *
+             en_strip_unit_bytes(m->layouts[row_class * m->n_col_classes + i].mode);
+    return n;
+}
+
+size_t en_strips_max_rest(const en_strip_matrix *m)
+{
+    enum { ENTRY_BYTES = 2 }; /* the shortest */
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < m->n_chunks; i++) {
+        const uint8_t *exceptions = m->index + 24 * (size_t)i + 16;
+        uint64_t n_bytes = en_load64(exceptions + 24) - en_load64(exceptions);
+        most = n_bytes > most ? n_bytes : most;
+    }
+    return (size_t)(most / ENTRY_BYTES);
+}
+
+void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk)
+{
+    d->matrix = m;
+    d->chunk = chunk;
+    d->next_strip = 0;
+    d->place = en_strip_chunk_at(m, chunk);
+    uint64_t n_rows = (uint64_t)d->place.n_strips * EN_STRIP_ROWS;
+    uint64_t left = m->n_rows - (uint64_t)d->place.first_strip * EN_STRIP_ROWS;
+    d->n_rows = left < n_rows ? left : n_rows;
+    d->damaged = false;
+    en_strip_chunk_start(m, chunk, &d->lanes);
+    en_strip_exceptions_start(m, chunk, &d->exceptions);
+    d->pending = en_strip_exceptions_next(&d->exceptions);
+}
+
+const en_strip_exceptions *en_strips_exception(en_strips_decoder *d, uint64_t end_row)
+{
+    const en_strip_exceptions *e = &d->exceptions;
+    if (!d->pending || e->row >= end_row)
+        return NULL;
+    if (e->row >= d->n_rows || e->col >= d->matrix->n_cols)
+        d->damaged = true;
+    return e;
+}
+
+bool en_strips_decoder_ended(const en_strips_decoder *d)
+{
+    return !d->damaged && !d->pending && !d->exceptions.damaged &&
+           en_strip_chunk_ended(d->matrix, d->chunk, &d->lanes);
+}
+
+/* Adds delta to a decoded value as far as its bits reach; returns what is left of it. */
+static int32_t add_to_value(uint8_t *units, const en_strip_matrix *m, uint32_t row_class,
+                            uint32_t row, uint32_t col, int32_t delta)
+{
+    uint32_t unit = col / EN_UNIT_COLS, first = 0, i = 0;
+    const en_strip_layout *layouts = m->layouts + row_class * m->n_col_classes;
+    for (; unit >= m->col_class_end[i]; first = m->col_class_end[i++])
+        units += (m->col_class_end[i] - first) * en_strip_unit_bytes(layouts[i].mode);
+    bool wide = en_strip_is_wide(layouts[i].mode);
+    uint32_t step = (col - first * EN_UNIT_COLS) / EN_STEP_COLS, second = col / 4 % 2;
+    uint8_t *at = units + (size_t)step * EN_STRIP_LANES * (wide ? 2 : 1) + row * 4 + col % 4;
+    at += wide ? second * EN_STRIP_LANES : 0;
+    unsigned shift = wide ? 0 : 4 * second, most = wide ? 255 : 15;
+    int64_t v = *at >> shift & most, wanted = v + delta;
+    int64_t reached = wanted < 0 ? 0 : wanted > most ? most : wanted;
+    *at = (uint8_t)((*at & ~(most << shift)) | (unsigned)reached << shift);
+    return (int32_t)(wanted - reached);
+}
+
+void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
+                      size_t *n_rest)
+{
+    const en_strip_matrix *m = d->matrix;
+    uint8_t *at = units;
+    uint32_t strip = d->next_strip++;
+    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
+        uint32_t both = d->place.row_class * m->n_col_classes + i;
+        size_t n_units = m->col_class_end[i] - first;
+        en_strip_mode mode = m->layouts[both].mode;
+        en_kernels_get()->strip_decode(&d->lanes, &m->tables[both], mode, n_units, at);
+        at += n_units * en_strip_unit_bytes(mode);
+    }
+    const en_strip_exceptions *e;
+    while ((e = en_strips_exception(d, (strip + 1) * (uint64_t)EN_STRIP_ROWS)) != NULL) {
+        int32_t left =
+            add_to_value(units, m, d->place.row_class, e->row % EN_STRIP_ROWS, e->col, e->delta);
+        if (left != 0)
+            rest[(*n_rest)++] = (en_strip_exception){e->row, e->col, left};
+        d->pending = en_strip_exceptions_next(&d->exceptions);
+    }
+}
+
+entro_status en_strips_fail(const en_linear *matrix, uint32_t chunk, entro_error *err)
+{
+    en_fail(err, ENTRO_ERR_CHECKSUM,
+            "coded chunk %u of %u is damaged; check the file with 'entrollm verify' and copy or "
+            "make it again",
+            chunk, matrix->coded->strips->n_chunks);
+    en_error_place(err, "tensor '%s'", matrix->name);
+    return ENTRO_ERR_CHECKSUM;
+}

@@ -140,8 +140,8 @@ ENTRO_API void entro_model_get_info(const entro_model *model, entro_model_info *
 
 typedef struct entro_tensor_info {
     const char *name;
-    const char *type;   /* "F32", "Q4_K", ... or the coding: "huffman" */
-    const char *method; /* "u8", "u4", "u8-row", "u4-row" of a coded tensor; else "" */
+    const char *type;   /* "F32", "Q4_K", ... or the coding: "huffman" (words) or "strips" */
+    const char *method; /* "u8", "u4", "u8-row", "u4-row", "rtn" of a coded tensor; else "" */
     const char *table;  /* "tensor" or "model" of a coded tensor; else "" */
     uint32_t n_dims;
     uint64_t dims[4];      /* dims[0] = columns (contiguous), dims[1] = rows */
@@ -153,6 +153,8 @@ typedef struct entro_tensor_info {
     double huffman_bits;   /* an ideal one-symbol Huffman code of them would take this; NAN ... */
     float step_min, step_max; /* quantization steps of the rows; NAN when not coded */
     uint64_t offset;          /* of its data in the file */
+    const char *mode;         /* of strips: "N0" to "N2", "W1" to "W4", "mixed"; else "" */
+    double exceptions;        /* share of a strips tensor's integers on its list; NAN ... */
 } entro_tensor_info;
 
 /* 'i' < n_tensors, in file order. */
@@ -285,20 +287,51 @@ ENTRO_API void entro_sampler_accept(entro_sampler *sampler, entro_token token);
  * token, on every machine and thread count. */
 ENTRO_API entro_token entro_sampler_sample(entro_sampler *sampler, const float *logits);
 
+/* ---- drafts ---------------------------------------------------------------------------- */
+
+/*
+ * Prompt-lookup speculation.  Drafts are guesses of the next tokens from the context's own n-grams;
+ * entro_session_decode_all() verifies several in one pass over the weights:
+ *
+ *   next = a token sampled, not yet decoded;  n = entro_drafter_propose(d, draft, n_max)
+ *   decode_all({next, draft[0], ..., draft[n-1]}) -> n + 1 rows of logits
+ *   sample from row 0: while the sample equals the draft, go on with the next row
+ *   truncate the session to what was right
+ *
+ * Every token is sampled from the model's own distribution given the tokens before it, so the text is
+ * distributed as without drafts; with matrices in strips it is the very same text.
+ */
+typedef struct entro_drafter entro_drafter;
+
+ENTRO_API entro_status entro_drafter_new(entro_drafter **out, entro_error *err);
+ENTRO_API void entro_drafter_free(entro_drafter *drafter);
+/* The context grows by these tokens. */
+ENTRO_API entro_status entro_drafter_accept(entro_drafter *drafter, const entro_token *tokens,
+                                            size_t n_tokens, entro_error *err);
+/* Forgets all but the first n_keep tokens. */
+ENTRO_API void entro_drafter_truncate(entro_drafter *drafter, size_t n_keep);
+/* Writes at most n_max guesses; returns how many, 0 when the context gives no reason for any. */
+ENTRO_API size_t entro_drafter_propose(const entro_drafter *drafter, entro_token *draft,
+                                       size_t n_max);
+
 /* ---- jobs ------------------------------------------------------------------------------ */
 
 typedef struct entro_compress_options {
     size_t struct_size;
-    const char *method; /* default for coded tensors: "u8", "u4", "u8-row", "u4-row" */
+    const char *method; /* default for coded tensors: "u8", "u4", "u8-row", "u4-row", "rtn" */
     const char *table;  /* "tensor": one code table a tensor; "model": one for all */
-    /* Overrides by name, first match wins: "PATTERN=METHOD", METHOD also "keep" (stored as in the
-     * source), "f16" or "f32"; PATTERN is a shell pattern over names like blk.0.attn_q.weight. */
+    /* Overrides by name, first match wins: "PATTERN=METHOD", METHOD also "rtn:BITS", "keep" (stored
+     * as in the source), "f16" or "f32"; PATTERN is a shell pattern over names like blk.0.attn_q.weight. */
     const char *const *overrides;
     size_t n_overrides;
     uint32_t n_threads; /* 0: one a processor */
     bool overwrite;
     entro_progress_fn progress;
     void *progress_user;
+    /* "words", "strips" (fast to decode; one table a tensor), or "auto", as NULL: strips wherever
+     * they can be. */
+    const char *coding;
+    double bits; /* entropy that rtn aims at, 1 to 9 bits a weight; 0: 4 */
 } entro_compress_options;
 
 ENTRO_API void entro_compress_options_init(entro_compress_options *opt);
@@ -310,11 +343,16 @@ typedef struct entro_compress_report {
     uint32_t n_tensors, n_coded_tensors;
     double entropy; /* mean bits of the coded integers under their own table */
     double bits_per_coded_param, bits_per_param; /* the latter: whole file */
-    double bits_other_table; /* bits a coded weight if --table had been the other choice */
-    double huffman_bits;     /* plain one-symbol Hufman code of the same integers */
+    double bits_other_table; /* bits a coded weight if --table had been the other choice; NAN when a
+                                tensor is coded in strips */
+    double huffman_bits;     /* plain one-symbol Huffman code of the same integers; NAN when there
+                                are integers of any size */
     double max_error, rms_error, rms_weight; /* over all coded weights */
     double seconds;
     uint64_t peak_resident;
+    uint32_t n_strip_tensors; /* of the coded ones, those in strips */
+    uint64_t n_strip_params;
+    uint64_t n_exceptions; /* integers in strips that stand on a list of their own */
 } entro_compress_report;
 
 /* Reads 'source' (GGUF file or Hugging Face folder) and writes the container 'path' under a

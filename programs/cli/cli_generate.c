@@ -24,6 +24,7 @@ const char *cli_finish_name(cli_finish finish)
 
 void cli_generator_free(cli_generator *g)
 {
+    cli_speculation_free(&g->speculation);
     free(g->text);
     free(g->past);
     g->text = NULL;
@@ -190,33 +191,91 @@ static bool is_over(cli_generator *g)
     return true;
 }
 
+/* Shows a token; false when it ends the text ('finish' says why). */
+static entro_status take_token(cli_generator *g, entro_text_stream *stream, entro_token token,
+                               bool *goes_on, bool *out_of_memory, entro_error *err)
+{
+    const char *text = NULL;
+    size_t n_text = 0;
+    *goes_on = false;
+    if (entro_token_ends(g->model, token) && !g->ignore_end) {
+        g->finish = CLI_FINISH_END;
+        return ENTRO_OK;
+    }
+    g->n_generated++;
+    entro_status status = entro_text_stream_put(stream, token, &text, &n_text, err);
+    if (status == ENTRO_OK) {
+        g->stopped = take_text(g, text, n_text, out_of_memory);
+        *goes_on = !g->stopped && !is_over(g);
+    }
+    return status;
+}
+
+/* How many drafts may follow 'next': room in the context, and tokens that are still wanted. */
+static size_t draft_room(const cli_generator *g)
+{
+    size_t room = entro_session_n_ctx(g->session) - entro_session_n_past(g->session) - 1;
+    if (g->n_predict >= 0) {
+        size_t wanted = (size_t)(g->n_predict - (int64_t)g->n_generated);
+        room = wanted == 0 ? 0 : wanted - 1 < room ? wanted - 1 : room;
+    }
+    return room < CLI_MAX_DRAFT ? room : CLI_MAX_DRAFT;
+}
+
+/* Decodes 'next' and guesses of what follows it, and takes the tokens up to the first that was
+ * guessed wrong, which becomes 'next'. */
+static entro_status step(cli_generator *g, entro_text_stream *stream, entro_token *next,
+                         bool *goes_on, bool *out_of_memory, entro_error *err)
+{
+    entro_token tokens[CLI_MAX_DRAFT + 1] = {*next};
+    uint32_t n_past = entro_session_n_past(g->session);
+    size_t n_draft = cli_speculation_propose(&g->speculation, *next, tokens + 1, draft_room(g));
+    double start = cli_now();
+    const float *logits = g->speculation.logits;
+    entro_status status;
+    if (n_draft == 0) {
+        status = entro_session_decode(g->session, tokens, 1, err);
+        logits = entro_session_logits(g->session);
+    } else {
+        status =
+            entro_session_decode_all(g->session, tokens, n_draft + 1, g->speculation.logits, err);
+    }
+    if (status != ENTRO_OK)
+        return status;
+    size_t n_right = 0; /* drafts that were */
+    for (size_t i = 0;; i++) {
+        *next = entro_sampler_sample(g->sampler, logits + i * g->speculation.n_vocab);
+        bool right = i < n_draft && *next == tokens[i + 1];
+        n_right += right;
+        status = take_token(g, stream, *next, goes_on, out_of_memory, err);
+        if (status != ENTRO_OK || !*goes_on || !right)
+            break;
+    }
+    entro_session_truncate(g->session, n_past + 1 + (uint32_t)n_right);
+    *out_of_memory |= !remember(g, tokens, n_right + 1);
+    g->n_evaluated += (uint32_t)n_right + 1;
+    cli_speculation_note(&g->speculation, tokens + 1, n_draft, n_right, cli_now() - start);
+    return status;
+}
+
 static entro_status generate(cli_generator *g, entro_text_stream *stream, entro_error *err)
 {
     const char *text = NULL;
     size_t n_text = 0;
-    bool out_of_memory = false, stopped = false;
-    while (!stopped && !is_over(g)) {
-        entro_token token = entro_sampler_sample(g->sampler, entro_session_logits(g->session));
-        if (entro_token_ends(g->model, token) && !g->ignore_end) {
-            g->finish = CLI_FINISH_END;
-            break;
-        }
-        g->n_generated++;
-        entro_status status = entro_text_stream_put(stream, token, &text, &n_text, err);
-        if (status != ENTRO_OK)
-            return status;
-        stopped = take_text(g, text, n_text, &out_of_memory);
+    bool out_of_memory = false, goes_on = false;
+    entro_status status = ENTRO_OK;
+    g->stopped = false;
+    if (!is_over(g)) {
+        entro_token next = entro_sampler_sample(g->sampler, entro_session_logits(g->session));
+        status = take_token(g, stream, next, &goes_on, &out_of_memory, err);
         /* The last token need not be evaluated when nothing follows it. */
-        if (stopped || is_over(g))
-            break;
-        status = entro_session_decode(g->session, &token, 1, err);
-        if (status != ENTRO_OK)
-            return status;
-        g->n_evaluated++;
-        out_of_memory |= !remember(g, &token, 1);
+        while (status == ENTRO_OK && goes_on && !out_of_memory)
+            status = step(g, stream, &next, &goes_on, &out_of_memory, err);
     }
-    if (!stopped && entro_text_stream_finish(stream, &text, &n_text, NULL) == ENTRO_OK)
-        stopped = take_text(g, text, n_text, &out_of_memory);
+    if (status != ENTRO_OK)
+        return status;
+    if (!g->stopped && entro_text_stream_finish(stream, &text, &n_text, NULL) == ENTRO_OK)
+        take_text(g, text, n_text, &out_of_memory);
     show_until(g, g->n_text);
     if (out_of_memory) {
         *err = (entro_error){.status = ENTRO_ERR_NOMEM, .offset = UINT64_MAX};
@@ -235,7 +294,9 @@ int cli_generator_run(cli_generator *g)
     if (entro_text_stream_new(&stream, g->model, g->show_special, &err) != ENTRO_OK)
         return cli_fail(&err);
     double start = cli_now();
-    entro_status status = generate(g, stream, &err);
+    entro_status status = cli_speculation_start(&g->speculation, g->past, g->n_past, &err);
+    if (status == ENTRO_OK)
+        status = generate(g, stream, &err);
     g->generate_seconds = cli_now() - start;
     entro_text_stream_free(stream);
     return status == ENTRO_OK ? CLI_EXIT_OK : cli_fail(&err);

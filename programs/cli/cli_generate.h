@@ -5,6 +5,7 @@
 #define CLI_GENERATE_H
 
 #include "cli_options.h"
+#include "cli_speculation.h"
 #include "cli_terminal.h"
 
 #include <entrollm/entrollm.h>
@@ -27,6 +28,7 @@ typedef struct cli_generator {
     bool show;         /* write the text to stdout as it comes */
     bool show_special;
     bool ignore_end;
+    cli_speculation speculation; /* 'mode' and 'n_vocab' */
     cli_progress progress;
 
     /* results; 'text' is cut before a stop string */
@@ -40,6 +42,7 @@ typedef struct cli_generator {
     entro_token *past;
     size_t n_past, past_cap;
     size_t text_cap, n_shown;
+    bool stopped; /* by a stop string */
 } cli_generator;
 
 /* Makes the context hold exactly these tokens, keeping the beginning it has already.  Says what is

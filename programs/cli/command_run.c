@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 typedef struct settings {
-    const char *model, *prompt, *file, *system;
+    const char *model, *prompt, *file, *system, *speculate;
     int64_t n_predict, n_ctx, threads, batch, seed, top_k, repeat_last_n;
     double temp, top_p, min_p, repeat_penalty;
     cli_list stops;
@@ -123,6 +123,13 @@ static const cli_option options[] = {
      .min = 0,
      .max = 1 << 20,
      .help = "tokens the penalty looks back at"},
+    {.name = "speculate",
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, speculate),
+     .value = "HOW",
+     .fallback = "auto",
+     .help = "guess tokens from what the context repeats and check several in one pass: auto (when "
+             "it is faster), on, off; the text is the same"},
     {.name = "stop",
      .alias = "reverse-prompt",
      .letter = 'r',
@@ -177,12 +184,25 @@ typedef struct job {
     entro_model_info info;
     entro_session *session;
     entro_sampler *sampler;
+    cli_speculate speculate;
     uint64_t seed;
     cli_buffer prompt; /* no data: interactive */
     cli_generator g;
 } job;
 
 /* ---- setting up ------------------------------------------------------------------------- */
+
+static int read_speculate(job *j)
+{
+    static const char *const names[] = {"auto", "on", "off"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(j->s->speculate, names[i]) == 0) {
+            j->speculate = (cli_speculate)i;
+            return CLI_EXIT_OK;
+        }
+    return cli_usage_error(&cli_run_command, "--speculate is '%s', expected auto, on or off",
+                           j->s->speculate);
+}
 
 static int check_usage(const settings *s)
 {
@@ -257,6 +277,7 @@ static int open_session(job *j)
                            .show = !s->json,
                            .show_special = s->special,
                            .ignore_end = s->ignore_eos,
+                           .speculation = {.mode = j->speculate, .n_vocab = j->info.n_vocab},
                            .progress = {.quiet = s->quiet}};
     return CLI_EXIT_OK;
 }
@@ -283,6 +304,10 @@ static void print_account(const job *j)
                  generated, rate, (unsigned long long)j->seed);
     else
         cli_note("generated  %u tokens; seed %llu", g->n_generated, (unsigned long long)j->seed);
+    const cli_speculation *guesses = &g->speculation;
+    if (guesses->n_passes > 0)
+        cli_note("guessed    %u tokens in %u passes, %u right", guesses->n_drafted,
+                 guesses->n_passes, guesses->n_right);
     cli_note("memory     file %s (mapped), KV cache %s, compute %s, other %s; peak %s",
              cli_bytes((double)m.file).s, cli_bytes((double)m.kv_cache).s,
              cli_bytes((double)m.compute).s, cli_bytes((double)m.other).s,
@@ -304,6 +329,8 @@ static int print_json(const job *j)
     cli_json_real(o, "prompt_tokens_per_second", speed(g->n_prompt, g->prompt_seconds));
     double generated = speed(g->n_evaluated, g->generate_seconds);
     cli_json_real(o, "tokens_per_second", generated);
+    cli_json_int(o, "n_drafted", g->speculation.n_drafted);
+    cli_json_int(o, "n_draft_right", g->speculation.n_right);
     cli_json_real(o, "weight_bytes_per_second", generated * (double)cli_bytes_per_token(j->model));
     cli_json_int(o, "memory_file", m.file);
     cli_json_int(o, "memory_kv_cache", m.kv_cache);
@@ -383,6 +410,8 @@ static int run(void *p)
 {
     job j = {.s = p};
     int code = check_usage(j.s);
+    if (!code)
+        code = read_speculate(&j);
     if (!code)
         code = cli_open_model(&j.model, j.s->model, false);
     if (!code)

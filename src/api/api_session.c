@@ -1,8 +1,9 @@
 /*
- * api_session.c - sessions and samplers.
+ * api_session.c - sessions, samplers and drafts.
  */
 #include "api/api_options.h"
 #include "engine/engine.h"
+#include "sampling/draft.h"
 #include "sampling/sampler.h"
 
 entro_status entro_session_open(entro_session **out, const entro_model *model,
@@ -78,4 +79,30 @@ void entro_sampler_accept(entro_sampler *sampler, entro_token token)
 entro_token entro_sampler_sample(entro_sampler *sampler, const float *logits)
 {
     return en_sampler_sample(sampler, logits);
+}
+
+entro_status entro_drafter_new(entro_drafter **out, entro_error *err)
+{
+    return en_drafter_new(out, err);
+}
+
+void entro_drafter_free(entro_drafter *drafter)
+{
+    en_drafter_free(drafter);
+}
+
+entro_status entro_drafter_accept(entro_drafter *drafter, const entro_token *tokens,
+                                  size_t n_tokens, entro_error *err)
+{
+    return en_drafter_accept(drafter, tokens, n_tokens, err);
+}
+
+void entro_drafter_truncate(entro_drafter *drafter, size_t n_keep)
+{
+    en_drafter_truncate(drafter, n_keep);
+}
+
+size_t entro_drafter_propose(const entro_drafter *drafter, entro_token *draft, size_t n_max)
+{
+    return en_drafter_propose(drafter, draft, n_max);
 }

@@ -6,7 +6,8 @@
  *   few rows (generation)  dot_f16 and axpy_f16 straight from the cache
  *   many rows (prompt)     the tile becomes f32 once, then two small matrix products
  *
- * A tile may begin in the cache and end in the batch: its first n_cached positions are f16.
+ * A tile may begin in the cache and end in the batch: its first n_cached positions are f16.  Of few
+ * tokens everything is taken from the cache.
  */
 #include "model/attention.h"
 
@@ -154,6 +155,8 @@ static void rescale(float *x, float factor, uint32_t n)
 static uint32_t count_cached(const item *it, uint32_t tile, uint32_t n)
 {
     uint32_t n_past = it->p->a->n_past;
+    if (it->p->a->n_tokens <= EN_ATTENTION_FEW_TOKENS)
+        return n;
     return n_past <= tile ? 0 : n_past - tile < n ? n_past - tile : n;
 }
 
@@ -298,9 +301,11 @@ void en_attention_run(const en_attention *a, en_pool *pool)
               .kernels = en_kernels_get(),
               .scale = 1.0f / sqrtf((float)a->cache->n_head_dim),
               .scratch_floats = scratch_floats(group, a->cache->n_head_dim)};
-    /* A single token gives each head to a thread of its own; more tokens share the group's keys. */
-    p.heads_per_item = a->n_tokens == 1 ? 1 : group;
-    p.tokens_per_item = a->n_tokens == 1 ? 1 : max_rows(group) / group;
+    /* Few tokens: each head of each token is an item, so that how many came together cannot show.
+     * Many share the group's keys. */
+    bool few = a->n_tokens <= EN_ATTENTION_FEW_TOKENS;
+    p.heads_per_item = few ? 1 : group;
+    p.tokens_per_item = few ? 1 : max_rows(group) / group;
     p.n_head_blocks = a->n_heads / p.heads_per_item;
     p.n_token_blocks = (a->n_tokens + p.tokens_per_item - 1) / p.tokens_per_item;
     en_pool_run(pool, run_item, &p, p.n_head_blocks * p.n_token_blocks);

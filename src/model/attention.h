@@ -4,8 +4,10 @@
  *   out_h(t) = sum_p softmax_p(q_h(t) . k(p) / sqrt(n_head_dim)) v(p)     lo(t) <= p <= pos(t)
  *
  * with lo(t) = 0, or pos(t) - window + 1 under a sliding window.  Positions below n_past come from
- * the cache as f16; those of the batch itself are still at hand as f32 and used so: a text that
- * fits into one batch is computed in f32 throughout.
+ * the cache as f16; those of a large batch itself are still at hand as f32 and used so: a text that
+ * fits into one batch is computed in f32 throughout.  Of up to EN_ATTENTION_FEW_TOKENS the batch's own
+ * keys and values, too, are those of the cache, so that tokens give the same whether they come one
+ * by one or several together (drafts to verify).
  *
  * Positions are walked in tiles with a running maximum and sum (online softmax), so scratch memory does not grow with the
  * context.  One item of work is a few heads of one group at a few tokens; each is computed by one
@@ -17,8 +19,10 @@
 #include "base/pool.h"
 #include "model/kv_cache.h"
 
+enum { EN_ATTENTION_FEW_TOKENS = 16 };
+
 typedef struct en_attention {
-    const en_kv_cache *cache; /* read below n_past */
+    const en_kv_cache *cache; /* holds the batch's keys and values already */
     uint32_t layer;
     uint32_t n_heads;
     uint32_t window; /* 0: none */

@@ -130,10 +130,15 @@ INLINED __m256i join(const void *low, const void *high)
                                    _mm_loadu_si128(high), 1);
 }
 
-/* Words for 16 lanes: those that 'low' asks for are at a, the others at b. */
-INLINED __m256i expand(const uint8_t *a, unsigned low, const uint8_t *b, unsigned high)
+/* m << 4 or so: the mask of eight lanes in bits 4 to 11. */
+INLINED const void *spread_row(unsigned m)
 {
-    return _mm256_shuffle_epi8(join(a, b), join(spread[low & 255], spread[high & 255]));
+    return spread[0] + (m & 0xff0);
+}
+
+INLINED size_t count_ones(unsigned m)
+{
+    return (size_t)_mm_popcnt_u64(m);
 }
 
 /* ---- lanes ------------------------------------------------------------------------------- */
@@ -169,46 +174,64 @@ INLINED __m256i twice(__m256i bytes, int half)
     return _mm256_shuffle_epi8(bytes, set_rows(which));
 }
 
-INLINED void refill_half(lanes *l, int half, const __m256i over[2])
-{
-    __m256i wants[2] = {twice(over[0], half), twice(over[1], half)};
-    /* bytes of the mask: k = 0 low, k = 1 low, k = 0 high, k = 1 high */
-    unsigned m = (unsigned)_mm256_movemask_epi8(_mm256_packs_epi16(wants[0], wants[1]));
-    const uint8_t *next = l->next;
-    __m256i words[2] = {expand(next, m, next + 2 * _mm_popcnt_u32(m & 0xff), m >> 16),
-                        expand(next + 2 * _mm_popcnt_u32(m & 0xff00ff), m >> 8,
-                               next + 2 * _mm_popcnt_u32(m & 0xffffff), m >> 24)};
-    for (int k = 0; k < 2; k++) {
-        l->low[half][k] = _mm256_blendv_epi8(l->low[half][k], l->high[half][k], wants[k]);
-        l->high[half][k] = _mm256_blendv_epi8(l->high[half][k], words[k], wants[k]);
-    }
-    next += 2 * _mm_popcnt_u32(m);
-    l->next = next < l->end ? next : l->end;
-}
-
-INLINED void refill(lanes *l)
-{
-    __m256i over[2];
-    for (int k = 0; k < 2; k++) {
-        over[k] = _mm256_cmpgt_epi8(l->position[k], _mm256_set1_epi8(15));
-        l->position[k] = _mm256_and_si256(l->position[k], _mm256_set1_epi8(15));
-    }
-    refill_half(l, 0, over);
-    refill_half(l, 1, over);
-}
-
-/* The next 16 bits of the lanes of a half: times 2^(16 - position), the middle 16 bits of 32. */
-INLINED __m256i next_words(const lanes *l, int half, int k)
+/* 2^(16 - position), of 16 lanes of a half; 0 for position 0. */
+INLINED __m256i factors(__m256i position, int half)
 {
     const __m256i power =
         set_rows(_mm_setr_epi8(0, -128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0));
-    /* the factor's low byte is looked up at position - 8, the high byte at position */
-    __m256i at = _mm256_add_epi8(twice(l->position[k], half), _mm256_set1_epi16(0x00F8));
-    __m256i factor = _mm256_shuffle_epi8(power, at);
-    __m256i low = l->low[half][k];
-    __m256i words = _mm256_or_si256(_mm256_mulhi_epu16(low, factor),
-                                    _mm256_mullo_epi16(l->high[half][k], factor));
-    return _mm256_blendv_epi8(words, low, _mm256_cmpeq_epi16(factor, _mm256_setzero_si256()));
+    /* the low byte is looked up at position - 8, the high byte at position */
+    return _mm256_shuffle_epi8(power,
+                               _mm256_add_epi8(twice(position, half), _mm256_set1_epi16(0x00F8)));
+}
+
+/* Gives 'more' to the lanes that want it; returns the next 16 bits of all: the middle ones of 32, low
+ * and high, times the factor. */
+INLINED __m256i take(lanes *l, int half, int k, __m256i wants, __m256i more, __m256i factor)
+{
+    __m256i low = _mm256_blendv_epi8(l->low[half][k], l->high[half][k], wants);
+    __m256i high = _mm256_blendv_epi8(l->high[half][k], more, wants);
+    l->low[half][k] = low;
+    l->high[half][k] = high;
+    __m256i at_start = _mm256_cmpeq_epi16(factor, _mm256_setzero_si256());
+    low = _mm256_blendv_epi8(_mm256_mulhi_epu16(low, factor), low, at_start);
+    return _mm256_or_si256(low, _mm256_mullo_epi16(high, factor));
+}
+
+/* m: bytes for k = 0 low, k = 1 low, k = 0 high, k = 1 high */
+INLINED const uint8_t *refill_half(lanes *l, int half, const uint8_t *next, unsigned m,
+                                   const __m256i wants[2], const __m256i position[2],
+                                   __m256i words[2])
+{
+    __m256i first = join(next, next + 2 * count_ones(m & 0xff));
+    __m256i second = join(next + 2 * count_ones(m & 0xff00ff), next + 2 * count_ones(m & 0xffffff));
+    first = _mm256_shuffle_epi8(first, join(spread_row(m << 4), spread_row(m >> 12)));
+    second = _mm256_shuffle_epi8(second, join(spread_row(m >> 4), spread_row(m >> 20)));
+    words[0] = take(l, half, 0, wants[0], first, factors(position[0], half));
+    words[1] = take(l, half, 1, wants[1], second, factors(position[1], half));
+    next += 2 * count_ones(m);
+    return next < l->end ? next : l->end;
+}
+
+/* words[half][k]: the next 16 bits of every lane. */
+INLINED const uint8_t *refill(lanes *l, const uint8_t *next, __m256i position[2],
+                              __m256i words[2][2])
+{
+    __m256i over[2], wants[2][2];
+    unsigned m[2];
+    for (int k = 0; k < 2; k++) {
+        over[k] = _mm256_cmpgt_epi8(position[k], _mm256_set1_epi8(15));
+        position[k] = _mm256_and_si256(position[k], _mm256_set1_epi8(15));
+    }
+    for (int half = 0; half < 2; half++) {
+        for (int k = 0; k < 2; k++) {
+            wants[half][k] = twice(over[k], half);
+            in_order(&wants[half][k]);
+        }
+        m[half] =
+            (unsigned)_mm256_movemask_epi8(_mm256_packs_epi16(wants[half][0], wants[half][1]));
+    }
+    next = refill_half(l, 0, next, m[0], wants[0], position, words[0]);
+    return refill_half(l, 1, next, m[1], wants[1], position, words[1]);
 }
 
 /* Even bytes of a, odd bytes of b, 7 bits of each. */
@@ -218,13 +241,12 @@ INLINED __m256i windows(__m256i a, __m256i b)
                            _mm256_and_si256(b, _mm256_set1_epi16(0x7F00)));
 }
 
-/* The windows of two steps of 32 lanes. */
-INLINED void next_windows(lanes *l, const tables *t, int k, uint8_t *out)
+/* The windows of two steps of 32 lanes; returns the bits they take. */
+INLINED __m256i next_windows(const tables *t, __m256i even, __m256i odd, uint8_t *out)
 {
     /* a code of no bits is the only one: whatever its second window, the symbol is the same */
     const __m256i power =
         set_rows(_mm_setr_epi8(0, -128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0));
-    __m256i even = next_words(l, 0, k), odd = next_words(l, 1, k);
     __m256i window = windows(even, _mm256_slli_epi16(odd, 8));
     store(out, window);
     __m256i length = lengths_of(t, window);
@@ -232,25 +254,54 @@ INLINED void next_windows(lanes *l, const tables *t, int k, uint8_t *out)
     window = windows(_mm256_mulhi_epu16(even, _mm256_slli_epi16(factor, 8)),
                      _mm256_mullo_epi16(odd, _mm256_srli_epi16(factor, 8)));
     store(out + EN_STRIP_LANES, window);
-    length = _mm256_add_epi8(length, lengths_of(t, window));
-    l->position[k] = _mm256_add_epi8(l->position[k], length);
+    return _mm256_add_epi8(length, lengths_of(t, window));
 }
 
 /* Symbols are looked up two steps late: that fills the time in which lanes wait for their words. */
-static void decode_symbols(lanes *state, const tables *t, size_t n_units, uint8_t *out)
+INLINED void decode_chunks(lanes *l, int n_chunks, const tables *t, size_t n_units, uint8_t *out,
+                           size_t stride)
 {
     enum { TWO_STEPS = 2 * EN_STRIP_LANES };
-    lanes l = *state;
-    for (size_t i = 0; i < 2 * n_units; i++, out += TWO_STEPS) {
-        refill(&l);
-        if (i > 0)
-            look_up(t, out - TWO_STEPS);
-        next_windows(&l, t, 0, out);
-        next_windows(&l, t, 1, out + REGISTER_BYTES);
+    __m256i position[2][2], words[2][2];
+    const uint8_t *next[2];
+#pragma GCC unroll 2
+    for (int c = 0; c < n_chunks; c++) {
+        position[c][0] = l[c].position[0];
+        position[c][1] = l[c].position[1];
+        next[c] = l[c].next;
     }
-    if (n_units > 0)
-        look_up(t, out - TWO_STEPS);
-    *state = l;
+    for (size_t i = 0; i < 2 * n_units; i++, out += TWO_STEPS)
+#pragma GCC unroll 2
+        for (int c = 0; c < n_chunks; c++) {
+            uint8_t *to = out + (size_t)c * stride;
+            next[c] = refill(&l[c], next[c], position[c], words);
+            if (i > 0)
+                look_up(t, to - TWO_STEPS);
+#pragma GCC unroll 2
+            for (int k = 0; k < 2; k++)
+                position[c][k] =
+                    _mm256_add_epi8(position[c][k], next_windows(t, words[0][k], words[1][k],
+                                                                 to + k * REGISTER_BYTES));
+        }
+#pragma GCC unroll 2
+    for (int c = 0; c < n_chunks; c++) {
+        if (n_units > 0)
+            look_up(t, out + (size_t)c * stride - TWO_STEPS);
+        l[c].position[0] = position[c][0];
+        l[c].position[1] = position[c][1];
+        l[c].next = next[c];
+    }
+}
+
+static void decode_symbols(lanes *state, const tables *t, size_t n_units, uint8_t *out)
+{
+    decode_chunks(state, 1, t, n_units, out, 0);
+}
+
+static void decode_symbols_2(lanes *state, const tables *t, size_t n_units, uint8_t *out,
+                             size_t stride)
+{
+    decode_chunks(state, 2, t, n_units, out, stride);
 }
 
 /* ---- raw bits ---------------------------------------------------------------------------- */
@@ -401,21 +452,33 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static void dot_chunk(en_strip_lanes *state, const tables *t, en_strip_mode mode, size_t n_units,
-                      const int8_t *const *x, size_t n_vectors, int32_t *sums)
+/* One or two chunks: two hide each other's latencies. */
+static void dot_chunks(en_strip_lanes *const *states, size_t n_chunks, const tables *t,
+                       en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
+                       int32_t *sums)
 {
-    _Alignas(64) uint8_t symbols[BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES];
-    __m256i more[2 * EN_STRIP_MAX_VECTORS] = {0};
-    lanes l;
-    load_lanes(&l, state);
+    enum { BLOCK_BYTES = BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES };
+    _Alignas(64) uint8_t symbols[2 * BLOCK_BYTES];
+    __m256i more[2][2 * EN_STRIP_MAX_VECTORS] = {0};
+    lanes l[2];
+    for (size_t c = 0; c < n_chunks; c++)
+        load_lanes(&l[c], states[c]);
     for (size_t done = 0, n; done < n_units; done += n) {
         n = smaller(n_units - done, BLOCK_UNITS);
-        decode_symbols(&l, t, n, symbols);
-        dots[mode](symbols, state->raw, n, x, done * EN_UNIT_COLS, n_vectors, more);
-        state->raw += n * en_strip_raw_unit_bytes(mode);
+        if (n_chunks == 2)
+            decode_symbols_2(l, t, n, symbols, BLOCK_BYTES);
+        else
+            decode_symbols(l, t, n, symbols);
+        for (size_t c = 0; c < n_chunks; c++) {
+            dots[mode](symbols + c * BLOCK_BYTES, states[c]->raw, n, x, done * EN_UNIT_COLS,
+                       n_vectors, more[c]);
+            states[c]->raw += n * en_strip_raw_unit_bytes(mode);
+        }
     }
-    store_lanes(state, &l);
-    add_to(sums, more, n_vectors);
+    for (size_t c = 0; c < n_chunks; c++) {
+        store_lanes(states[c], &l[c]);
+        add_to(sums + c * n_vectors * EN_STRIP_ROWS, more[c], n_vectors);
+    }
 }
 
 static void strip_dot(en_strip_lanes *const *states, size_t n_chunks, const en_pair_table *table,
@@ -424,8 +487,11 @@ static void strip_dot(en_strip_lanes *const *states, size_t n_chunks, const en_p
 {
     tables t;
     load_tables(&t, table);
-    for (size_t i = 0; i < n_chunks; i++)
-        dot_chunk(states[i], &t, mode, n_units, x, n_vectors, sums + i * n_vectors * EN_STRIP_ROWS);
+    for (size_t c = 0, n; c < n_chunks; c += n) {
+        n = smaller(n_chunks - c, 2);
+        dot_chunks(states + c, n, &t, mode, n_units, x, n_vectors,
+                   sums + c * n_vectors * EN_STRIP_ROWS);
+    }
 }
 
 /* sums of up to BLOCK_VECTORS vectors. */

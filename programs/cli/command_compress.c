@@ -12,7 +12,8 @@
 #include <string.h>
 
 typedef struct settings {
-    const char *source, *output, *method, *table;
+    const char *source, *output, *method, *table, *coding;
+    double bits;
     cli_list overrides;
     int64_t threads;
     bool force, json, quiet;
@@ -30,21 +31,38 @@ static const cli_option options[] = {
      .offset = offsetof(settings, method),
      .value = "METHOD",
      .fallback = "u8",
-     .choices = "u8|u4|u8-row|u4-row",
-     .help = "how weights become integers: 8 or 4 bits, one scale a tensor or a row"},
+     .choices = "u8|u4|u8-row|u4-row|rtn",
+     .help =
+         "how weights become integers: 8 or 4 bits, one scale a tensor or a row; rtn: one scale "
+         "a row, as fine as --bits says"},
+    {.name = "bits",
+     .kind = CLI_REAL,
+     .offset = offsetof(settings, bits),
+     .value = "B",
+     .help = "entropy of rtn's integers, bits a weight; 4 without it",
+     .min = 1,
+     .max = 9},
+    {.name = "coding",
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, coding),
+     .value = "KIND",
+     .fallback = "auto",
+     .choices = "auto|words|strips",
+     .help = "how integers are coded: strips are the faster to run, words the smaller where most "
+             "integers are the same; auto: strips wherever they can be"},
     {.name = "table",
      .kind = CLI_TEXT,
      .offset = offsetof(settings, table),
      .value = "KIND",
      .fallback = "tensor",
      .choices = "tensor|model",
-     .help = "one code table a tensor, or one for the model"},
+     .help = "one code table a tensor, or one for the model (words only)"},
     {.name = "set",
      .kind = CLI_LIST,
      .offset = offsetof(settings, overrides),
      .value = "PATTERN=METHOD",
-     .help = "another method for tensors whose name matches (also keep, f16, f32); may be "
-             "repeated, the first match wins"},
+     .help = "another method for tensors whose name matches (also rtn:6.5 and the like, keep, f16, "
+             "f32); may be repeated, the first match wins"},
     {.name = "keep",
      .kind = CLI_LIST,
      .offset = offsetof(settings, overrides),
@@ -67,11 +85,21 @@ static const cli_positional positionals[] = {
      "the file to write; without it SOURCE's name with the method added"},
 };
 
+static void print_coding(const settings *s, const entro_compress_report *r)
+{
+    const char *other = strcmp(s->table, "tensor") == 0 ? "model" : "tensor";
+    if (r->n_strip_tensors > 0)
+        printf("  coding   strips for %u of %u tensors; %.3f %% of their integers are exceptions\n",
+               r->n_strip_tensors, r->n_coded_tensors,
+               100 * (double)r->n_exceptions / (double)r->n_strip_params);
+    else if (!isnan(r->bits_other_table))
+        printf("           one table a %s would take %s bits\n", other,
+               cli_figure(r->bits_other_table, 4).s);
+}
+
 static void print_account(const settings *s, const char *output, const entro_compress_report *r)
 {
     double n = (double)r->n_params, coded = (double)r->n_coded_params;
-    const char *other = strcmp(s->table, "tensor") == 0 ? "model" : "tensor";
-    double other_bits = r->bits_other_table;
     printf("%s\n", output);
     printf("  source   %s, %.2f bits a parameter\n", cli_bytes((double)r->n_source_bytes).s,
            n > 0 ? 8 * (double)r->n_source_bytes / n : 0);
@@ -83,7 +111,7 @@ static void print_account(const settings *s, const char *output, const entro_com
     printf("  rate     %s bits a coded weight; entropy %s, one-symbol Huffman %s, tables %s\n",
            cli_figure(r->bits_per_coded_param, 4).s, cli_figure(r->entropy, 4).s,
            cli_figure(r->huffman_bits, 4).s, cli_bytes((double)r->n_table_bytes).s);
-    printf("           one table a %s would take %s bits\n", other, cli_figure(other_bits, 4).s);
+    print_coding(s, r);
     printf("  error    rms %s %% of the weights' rms, largest %s\n",
            cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,
            cli_figure(r->max_error, 5).s);
@@ -99,6 +127,7 @@ static int print_json(const settings *s, const char *output, const entro_compres
     cli_json_text(o, "output", output);
     cli_json_text(o, "method", s->method);
     cli_json_text(o, "table", s->table);
+    cli_json_text(o, "coding", s->coding);
     cli_json_int(o, "n_params", r->n_params);
     cli_json_int(o, "n_source_bytes", r->n_source_bytes);
     cli_json_int(o, "n_file_bytes", r->n_file_bytes);
@@ -112,6 +141,9 @@ static int print_json(const settings *s, const char *output, const entro_compres
     cli_json_real(o, "entropy", r->entropy);
     cli_json_real(o, "huffman_bits", r->huffman_bits);
     cli_json_real(o, "bits_other_table", r->bits_other_table);
+    cli_json_int(o, "n_strip_tensors", r->n_strip_tensors);
+    cli_json_int(o, "n_strip_params", r->n_strip_params);
+    cli_json_int(o, "n_exceptions", r->n_exceptions);
     cli_json_real(o, "max_error", r->max_error);
     cli_json_real(o, "rms_error", r->rms_error);
     cli_json_real(o, "rms_weight", r->rms_weight);
@@ -129,6 +161,31 @@ static int check_overrides(const settings *s)
                                    "--set wants PATTERN=METHOD (as 'output.weight=f16'), not '%s'",
                                    item);
     }
+    return CLI_EXIT_OK;
+}
+
+static bool uses_rtn(const settings *s)
+{
+    for (size_t i = 0; i < s->overrides.n; i++)
+        if (strncmp(strrchr(s->overrides.items[i], '=') + 1, "rtn", 3) == 0)
+            return true;
+    return strcmp(s->method, "rtn") == 0;
+}
+
+/* Options that do not go together. */
+static int check_coding(const settings *s)
+{
+    bool words = strcmp(s->coding, "words") == 0, model = strcmp(s->table, "model") == 0;
+    if (model && strcmp(s->coding, "strips") == 0)
+        return cli_usage_error(&cli_compress_command,
+                               "--coding strips has a table for each tensor: leave out --table "
+                               "model, or use --coding words");
+    if (uses_rtn(s) && (words || model))
+        return cli_usage_error(&cli_compress_command, "method rtn needs strips: leave out %s",
+                               words ? "--coding words" : "--table model");
+    if (s->bits != 0 && !uses_rtn(s))
+        return cli_usage_error(&cli_compress_command,
+                               "--bits is for --method rtn; the others' bits are in their names");
     return CLI_EXIT_OK;
 }
 
@@ -151,6 +208,8 @@ static int compress(void *p)
     entro_compress_report report;
     entro_error err = {.status = ENTRO_OK};
     int code = check_overrides(s);
+    if (!code)
+        code = check_coding(s);
     if (code)
         return code;
     char *output = name_output(s);
@@ -164,6 +223,8 @@ static int compress(void *p)
     entro_compress_options_init(&opt);
     opt.method = s->method;
     opt.table = s->table;
+    opt.coding = s->coding;
+    opt.bits = s->bits;
     opt.overrides = s->overrides.items;
     opt.n_overrides = s->overrides.n;
     opt.n_threads = (uint32_t)s->threads;
@@ -188,10 +249,11 @@ const cli_command cli_compress_command = {
     .summary = "quantize and entropy-code a model into one GGUF file",
     .about =
         "Reads a GGUF file or a Hugging Face folder and writes one GGUF file whose 2-D weights "
-        "are quantized and Huffman-coded; norms and biases stay as they are.  The file appears "
+        "are quantized and entropy-coded; norms and biases stay as they are.  The file appears "
         "under its name only when it is complete.",
     .examples = "  entrollm compress model.gguf model-u8.gguf\n"
                 "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
+                "  entrollm compress model.gguf model-4.5.gguf --method rtn --bits 4.5\n"
                 "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
                 "--keep output.weight\n"
                 "  entrollm compress model.gguf out.gguf --table model --json\n",

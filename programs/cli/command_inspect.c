@@ -63,8 +63,12 @@ static void describe_shape(char *out, size_t n_out, const entro_tensor_info *t)
 static void add_to_totals(total *totals, size_t *n_totals, const entro_tensor_info *t)
 {
     char label[40];
-    snprintf(label, sizeof(label), "%s%s%s", is_coded(t) ? t->method : t->type,
-             *t->table ? ", table per " : "", t->table);
+    bool strips = strcmp(t->type, "strips") == 0;
+    if (strips)
+        snprintf(label, sizeof(label), "%s, strips", t->method);
+    else
+        snprintf(label, sizeof(label), "%s%s%s", is_coded(t) ? t->method : t->type,
+                 *t->table ? ", words, table per " : "", t->table);
     size_t i = 0;
     while (i < *n_totals && strcmp(totals[i].label, label) != 0)
         i++;
@@ -111,16 +115,22 @@ static void print_general(const settings *s, const entro_model_info *info)
 
 static void print_tensor(const entro_tensor_info *t, const entro_model_info *info, int name_width)
 {
-    char name[128], shape[64], steps[48] = "";
+    char name[128], shape[64], steps[48] = "", coding[16] = "";
     cli_format_shortened(name, sizeof(name), t->name, (size_t)name_width);
     describe_shape(shape, sizeof(shape), t);
     if (is_coded(t) && t->step_min == t->step_max)
         snprintf(steps, sizeof(steps), "%.3g", (double)t->step_min);
     else if (is_coded(t))
         snprintf(steps, sizeof(steps), "%.2g..%.2g", (double)t->step_min, (double)t->step_max);
-    printf("%-*s  %16s  %-7s %8s %8s %9s %6.2f %%  %s\n", name_width, name, shape,
-           is_coded(t) ? t->method : t->type, cli_figure(t->bits, 3).s, cli_figure(t->entropy, 3).s,
-           cli_bytes((double)t->n_bytes).s,
+    if (is_coded(t))
+        snprintf(coding, sizeof(coding), "%s%s%s", *t->mode ? "strips" : "words",
+                 *t->mode ? " " : "", t->mode);
+    char exceptions[16] = "";
+    if (!isnan(t->exceptions))
+        snprintf(exceptions, sizeof(exceptions), "%.3f %%", 100 * t->exceptions);
+    printf("%-*s  %16s  %-7s %-9s %8s %8s %9s %9s %6.2f %%  %s\n", name_width, name, shape,
+           is_coded(t) ? t->method : t->type, coding, cli_figure(t->bits, 3).s,
+           cli_figure(t->entropy, 3).s, exceptions, cli_bytes((double)t->n_bytes).s,
            100 * per((double)t->n_bytes, (double)info->n_file_bytes), steps);
 }
 
@@ -135,11 +145,11 @@ static int print_tensors(const entro_model *model, const entro_model_info *info)
         if (strlen(t.name) > longest)
             longest = strlen(t.name);
     }
-    int width = cli_width(stdout) - 74;
+    int width = cli_width(stdout) - 94;
     int name_width = (int)longest < width ? (int)longest : width < 24 ? 24 : width;
     name_width = name_width > 100 ? 100 : name_width;
-    printf("\n%-*s  %16s  %-7s %8s %8s %9s %8s  %s\n", name_width, "tensor", "shape", "method",
-           "bits", "entropy", "size", "share", "step");
+    printf("\n%-*s  %16s  %-7s %-9s %8s %8s %9s %9s %8s  %s\n", name_width, "tensor", "shape",
+           "method", "coding", "bits", "entropy", "except", "size", "share", "step");
     for (uint32_t i = 0; i < info->n_tensors; i++) {
         entro_model_get_tensor(model, i, &t, NULL);
         print_tensor(&t, info, name_width);
@@ -199,6 +209,8 @@ static json_t *tensor_json(const entro_tensor_info *t)
     cli_json_text(o, "type", t->type);
     cli_json_text(o, "method", t->method);
     cli_json_text(o, "table", t->table);
+    cli_json_text(o, "mode", t->mode);
+    cli_json_real(o, "exceptions", t->exceptions);
     cli_json_int(o, "n_params", t->n_params);
     cli_json_int(o, "n_bytes", t->n_bytes);
     cli_json_int(o, "n_side_bytes", t->n_side_bytes);
@@ -318,8 +330,10 @@ const cli_command cli_inspect_command = {
     .name = "inspect",
     .summary = "what is in a model file, tensor by tensor",
     .about =
-        "Lists shape, method, stored bits and entropy of every tensor, its size, its share of "
-        "the file and its quantization step, then the totals by method.  Bits count everything "
+        "Lists shape, method, coding (and the mode of strips), stored bits and entropy of every "
+        "tensor, the share of its integers that are exceptions, its size, its share of the file "
+        "and "
+        "its quantization step, then the totals by method.  Bits count everything "
         "stored for the tensor: scales, tables and indexes too.",
     .examples = "  entrollm inspect model-u8.gguf\n"
                 "  entrollm inspect model-u8.gguf --summary\n"

@@ -94,14 +94,28 @@ void entro_model_get_info(const entro_model *model, entro_model_info *info)
 
 /* ---- tensors ------------------------------------------------------------------------------- */
 
+static const char *mode_name(const en_strip_matrix *m)
+{
+    static const char *const names[EN_STRIP_MODE_COUNT] = {"N0", "N1", "N2", "W1",
+                                                           "W2", "W3", "W4"};
+    for (uint32_t i = 1; i < m->n_row_classes * m->n_col_classes; i++)
+        if (m->layouts[i].mode != m->layouts[0].mode)
+            return "mixed";
+    return names[m->layouts[0].mode];
+}
+
 static void describe_coded(const en_coded *coded, entro_tensor_info *info)
 {
-    info->type = "huffman";
+    info->type = coded->strips != NULL ? "strips" : "huffman";
     info->method = coded->method->name;
     info->table = coded->model_table ? "model" : "tensor";
     info->n_side_bytes = coded->n_side_bytes;
     info->entropy = coded->entropy;
-    info->huffman_bits = coded->huffman_bits;
+    info->huffman_bits = coded->huffman_bits > 0 || coded->entropy == 0 ? coded->huffman_bits : NAN;
+    if (coded->strips != NULL) {
+        info->mode = mode_name(coded->strips);
+        info->exceptions = (double)coded->strips->n_exceptions / (double)info->n_params;
+    }
     info->step_min = INFINITY;
     info->step_max = 0.0f;
     for (uint64_t i = 0; i < coded->n_grids; i++) {
@@ -120,6 +134,8 @@ static void describe_tensor(const en_tensor *t, const en_coded *coded, entro_ten
         .type = type != NULL ? type : "?",
         .method = "",
         .table = "",
+        .mode = "",
+        .exceptions = NAN,
         .n_dims = t->n_dims,
         .n_params = en_tensor_n_elems(t),
         .n_bytes = t->n_bytes,

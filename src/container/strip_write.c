@@ -201,21 +201,28 @@ static uint8_t *put_varint(uint8_t *out, uint64_t value)
     return out;
 }
 
-/* Gap to the one before less one, then the difference with its sign as the lowest bit. */
+/* Gap to the one before less one, then the difference with its sign as the lowest bit.  What padding
+ * decodes to does not matter, so it has none. */
 static entro_status put_exceptions(en_strip_writer *w, const en_strip_exception *list, size_t n,
                                    entro_error *err)
 {
     enum { MOST = 12 }; /* bytes of two numbers below 2^35 */
     if (!make_room(&w->exceptions, &w->cap_exceptions, w->n_exceptions + n * MOST))
         return en_fail_memory(err);
-    uint64_t padded = en_strip_padded_cols(&w->plan->shape), last = UINT64_MAX;
+    const en_strip_matrix *m = &w->plan->shape;
+    uint64_t padded = en_strip_padded_cols(m), last = UINT64_MAX;
+    uint64_t n_rows =
+        m->n_rows - (uint64_t)en_strip_chunk_at(m, w->n_chunks).first_strip * EN_STRIP_ROWS;
     uint8_t *out = w->exceptions + w->n_exceptions;
     for (size_t i = 0; i < n; i++) {
+        if (list[i].row >= n_rows || list[i].col >= m->n_cols)
+            continue;
         uint64_t position = list[i].row * padded + list[i].col;
         uint32_t delta = (uint32_t)list[i].delta;
         out = put_varint(out, position - last - 1);
         out = put_varint(out, (uint64_t)(delta << 1 ^ (list[i].delta < 0 ? UINT32_MAX : 0)));
         last = position;
+        w->n_listed++;
     }
     w->n_exceptions = (size_t)(out - w->exceptions);
     return ENTRO_OK;
@@ -243,9 +250,9 @@ entro_status en_strip_writer_add(en_strip_writer *w, en_strip_encoder *e, entro_
     if (n_raw > 0)
         memcpy(w->front + w->n_front, raw, n_raw); /* room was made in the beginning */
     w->n_front += n_raw;
+    EN_TRY(put_exceptions(w, list, n_list, err));
     w->n_chunks++;
-    w->n_listed += n_list;
-    return put_exceptions(w, list, n_list, err);
+    return ENTRO_OK;
 }
 
 entro_status en_strip_writer_finish(en_strip_writer *w, entro_error *err)
@@ -260,6 +267,8 @@ entro_status en_strip_writer_finish(en_strip_writer *w, entro_error *err)
     memcpy(w->front + words_at, w->words, w->n_words);
     if (w->n_exceptions > 0)
         memcpy(w->front + list_at, w->exceptions, w->n_exceptions);
+    memcpy(w->front + 80, &w->plan->entropy, 8); /* may be known only now */
+    memcpy(w->front + 88, &w->plan->huffman_bits, 8);
     uint8_t *places = w->front + EN_STRIP_PARTS_AT;
     en_store64(places + 16 * EN_STRIP_WORDS, words_at);
     en_store64(places + 16 * EN_STRIP_WORDS + 8, w->n_words);

@@ -3,7 +3,8 @@
  *
  *   plan:    what becomes of each tensor, and what will stand in the file (compress_plan.h)
  *   measure: with one table a model, every coded tensor is quantized once for its histogram
- *   encode:  quantize, code, write; plain tensors are copied or converted
+ *   encode:  quantize, code (words here, strips in compress_strips.h), write; plain tensors are
+ *            copied or converted
  *
  * The head is written last.  At most one tensor's codes and payload are in memory at a time.
  */
@@ -15,6 +16,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "pipeline/compress_plan.h"
+#include "pipeline/compress_strips.h"
 #include "pipeline/encoder.h"
 #include "pipeline/gguf_output.h"
 #include "pipeline/table_choice.h"
@@ -26,7 +28,7 @@ typedef struct totals {
     double entropy_bits, huffman_bits;
     uint64_t n_table_bytes; /* of the tables in use */
     double more_bits;       /* what one table a model takes more than one a tensor */
-    double error, weight, max_error;
+    en_error_sums errors;
 } totals;
 
 typedef struct compression {
@@ -36,6 +38,7 @@ typedef struct compression {
     en_job job;
     en_quantizer quantizer;
     en_encoder encoder;
+    en_compress_strips strips;
     en_weights_scratch scratch;
     uint8_t *plain; /* one converted tensor */
 
@@ -140,27 +143,31 @@ static entro_status put_tables(compression *c, uint32_t *stored, entro_error *er
     return ENTRO_OK;
 }
 
-static void add_totals(compression *c)
+/* One tensor's part in the report. */
+typedef struct account {
+    uint64_t n_weights;
+    double entropy, huffman_bits;
+    bool half_grids;
+    en_error_sums errors;
+    size_t n_bytes;
+} account;
+
+static void add_totals(compression *c, const account *a)
 {
-    const en_quantizer *q = &c->quantizer;
     totals *t = &c->totals;
-    c->half_grids |= q->plan.half_grids;
-    uint64_t n_weights = q->plan.n_rows * q->plan.n_cols;
-    double n = (double)n_weights;
-    t->n_weights += n_weights;
-    t->entropy_bits += q->plan.entropy * n;
-    t->huffman_bits += q->plan.huffman_bits * n;
-    t->error += q->error;
-    t->weight += q->weight;
-    t->max_error = q->max_error > t->max_error ? q->max_error : t->max_error;
-    c->report.n_coded_bytes += c->encoder.n_bytes;
+    double n = (double)a->n_weights;
+    c->half_grids |= a->half_grids;
+    t->n_weights += a->n_weights;
+    t->entropy_bits += a->entropy * n;
+    t->huffman_bits += a->huffman_bits * n;
+    en_error_sums_merge(&t->errors, &a->errors);
+    c->report.n_coded_bytes += a->n_bytes;
 }
 
-static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro_error *err)
+static entro_status put_words(compression *c, uint32_t i, uint32_t stored, entro_error *err)
 {
     uint64_t n_bytes = en_source_tensor(c->plan.source, i)->n_bytes, half = n_bytes / 2;
-    EN_TRY(quantize(c, i, half, err));
-    en_source_forget(c->plan.source, en_source_tensor(c->plan.source, i));
+    const en_payload *plan = &c->quantizer.plan;
     int slot = en_model_codes_slot(c->plan.choices[i].method->bits);
     en_code *own = NULL;
     if (!c->plan.recipe.model_table) {
@@ -171,11 +178,44 @@ static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro
     entro_status status = en_encoder_run(&c->encoder, &c->quantizer, code, own == NULL,
                                          c->done + half, n_bytes - half, err);
     if (status == ENTRO_OK) {
-        add_totals(c);
+        add_totals(c, &(account){plan->n_rows * plan->n_cols, plan->entropy, plan->huffman_bits,
+                                 plan->half_grids, c->quantizer.errors, c->encoder.n_bytes});
         status = put_tensor(c, stored, c->encoder.payload, c->encoder.n_bytes, err);
     }
     en_code_free(own);
     return status;
+}
+
+/* The tensor that was just coded in strips. */
+static entro_status put_strips(compression *c, uint32_t stored, const en_error_sums *errors,
+                               entro_error *err)
+{
+    const en_strip_plan *plan = &c->strips.encoder.plan;
+    const en_strip_writer *w = &c->strips.encoder.writer;
+    add_totals(c, &(account){plan->shape.n_rows * plan->shape.n_cols, plan->entropy,
+                             plan->huffman_bits, plan->half_grids, *errors, w->n_front});
+    c->totals.n_table_bytes += EN_PAIR_STORED_BYTES;
+    c->report.n_exceptions += w->n_listed;
+    return put_tensor(c, stored, w->front, w->n_front, err);
+}
+
+static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro_error *err)
+{
+    const en_tensor *t = en_source_tensor(c->plan.source, i);
+    const en_store_choice *choice = &c->plan.choices[i];
+    uint64_t n_bytes = t->n_bytes, half = n_bytes / 2;
+    if (choice->method->bits == 0) {
+        EN_TRY(en_compress_strips_rtn(&c->strips, t, choice->method, choice->bits, c->done, n_bytes,
+                                      err));
+        return put_strips(c, stored, &c->strips.rtn.errors, err);
+    }
+    EN_TRY(quantize(c, i, half, err));
+    en_source_forget(c->plan.source, t);
+    if (!choice->strips)
+        return put_words(c, i, stored, err);
+    EN_TRY(
+        en_compress_strips_codes(&c->strips, &c->quantizer, c->done + half, n_bytes - half, err));
+    return put_strips(c, stored, &c->quantizer.errors, err);
 }
 
 static entro_status convert_plain(compression *c, const en_tensor *t, uint32_t dtype, uint8_t *out,
@@ -239,6 +279,8 @@ static entro_status encode(compression *c, entro_error *err)
 
 static entro_status compare_tables(compression *c, entro_error *err)
 {
+    if (c->plan.n_strip_tensors > 0) /* they have no choice */
+        return ENTRO_OK;
     if (!c->plan.recipe.model_table) /* else the model's codes are there already */
         EN_TRY(en_table_choice_build(&c->tables, &c->model, err));
     return en_table_choice_compare(&c->tables, &c->model, &c->totals.more_bits, err);
@@ -257,14 +299,16 @@ static void make_report(compression *c, uint64_t n_file_bytes)
     r->n_table_bytes = t->n_table_bytes;
     r->n_tensors = c->plan.n_source;
     r->entropy = t->entropy_bits / n;
-    r->huffman_bits = t->huffman_bits / n;
+    r->huffman_bits = c->plan.n_unlimited_tensors > 0 ? NAN : t->huffman_bits / n;
     r->bits_per_coded_param = 8.0 * (double)r->n_coded_bytes / n;
     r->bits_per_param = 8.0 * (double)n_file_bytes / (double)c->plan.n_params;
     double other = c->plan.recipe.model_table ? -t->more_bits : t->more_bits;
-    r->bits_other_table = r->bits_per_coded_param + other / n;
-    r->max_error = t->max_error;
-    r->rms_error = sqrt(t->error / n);
-    r->rms_weight = sqrt(t->weight / n);
+    r->bits_other_table = c->plan.n_strip_tensors > 0 ? NAN : r->bits_per_coded_param + other / n;
+    r->n_strip_tensors = c->plan.n_strip_tensors;
+    r->n_strip_params = c->plan.n_strip_params;
+    r->max_error = t->errors.max_error;
+    r->rms_error = sqrt(t->errors.error / n);
+    r->rms_weight = sqrt(t->errors.weight / n);
 }
 
 /* ---- the job --------------------------------------------------------------------------- */
@@ -277,6 +321,7 @@ static void close_all(compression *c)
     en_code_free(c->model.code[1]);
     en_weights_scratch_free(&c->scratch);
     en_encoder_close(&c->encoder);
+    en_compress_strips_close(&c->strips);
     en_quantizer_close(&c->quantizer);
     en_job_close(&c->job);
     en_compress_plan_close(&c->plan);
@@ -286,7 +331,8 @@ static entro_status open_parts(compression *c, entro_error *err)
 {
     const en_quantizer_need *need = &c->plan.need;
     EN_TRY(en_job_open(&c->job, c->opt->n_threads, c->opt->progress, c->opt->progress_user, err));
-    EN_TRY(en_table_choice_open(&c->tables, need->alphabets, err));
+    EN_TRY(en_table_choice_open(&c->tables, c->plan.word_alphabets, err));
+    EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, &c->job, err));
     EN_TRY(en_quantizer_open(&c->quantizer, c->plan.source, &c->job, need, err));
     return en_encoder_open(&c->encoder, &c->job, err);
 }

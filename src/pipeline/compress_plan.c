@@ -28,6 +28,23 @@ static entro_status open_source(en_compress_plan *p, const char *path, entro_err
     return status;
 }
 
+static void add_coded(en_compress_plan *p, const en_tensor *t, const en_store_choice *choice)
+{
+    p->n_coded_bytes += t->n_bytes;
+    p->n_coded_tensors++;
+    p->n_coded_params += en_tensor_n_elems(t);
+    if (choice->strips) {
+        p->n_strip_tensors++;
+        p->n_strip_params += en_tensor_n_elems(t);
+    } else {
+        p->word_alphabets[en_model_codes_slot(choice->method->bits)] = true;
+    }
+    if (choice->method->bits == 0)
+        p->n_unlimited_tensors++;
+    else
+        en_quantizer_need_add(&p->need, t, choice->method);
+}
+
 static entro_status choose(en_compress_plan *p, entro_error *err)
 {
     p->choices = en_alloc_zero(p->n_source, sizeof *p->choices);
@@ -38,12 +55,8 @@ static entro_status choose(en_compress_plan *p, entro_error *err)
         p->choices[i] = en_recipe_choose(&p->recipe, t);
         p->n_params += en_tensor_n_elems(t);
         p->n_all_bytes += t->n_bytes;
-        if (p->choices[i].kind != EN_STORE_CODED)
-            continue;
-        p->n_coded_bytes += t->n_bytes;
-        p->n_coded_tensors++;
-        p->n_coded_params += en_tensor_n_elems(t);
-        en_quantizer_need_add(&p->need, t, p->choices[i].method);
+        if (p->choices[i].kind == EN_STORE_CODED)
+            add_coded(p, t, &p->choices[i]);
     }
     return en_recipe_check_used(&p->recipe, err);
 }
@@ -89,7 +102,7 @@ static entro_status list_stored(en_compress_plan *p, entro_error *err)
     if (!p->stored || !p->hashes)
         return en_fail_memory(err);
     for (int slot = 0; slot < 2; slot++) {
-        if (!p->recipe.model_table || !p->need.alphabets[slot])
+        if (!p->recipe.model_table || !p->word_alphabets[slot])
             continue;
         en_tensor *t = &p->stored[p->n_stored++];
         *t = (en_tensor){.dtype = EN_DTYPE_I8, .n_dims = 1, .dims = {1, 1, 1, 1}};
@@ -121,9 +134,12 @@ static entro_status set_source_name(en_compress_plan *p, entro_error *err)
 entro_status en_compress_plan_features(en_compress_plan *p, bool half_grids, entro_error *err)
 {
     uint64_t features = 0;
-    if (p->n_coded_tensors > 0)
-        features = EN_FEATURE_HUFFMAN | (p->recipe.model_table ? EN_FEATURE_MODEL_TABLE : 0) |
-                   (half_grids ? EN_FEATURE_HALF_GRIDS : 0);
+    if (p->n_coded_tensors > p->n_strip_tensors)
+        features |= EN_FEATURE_HUFFMAN | (p->recipe.model_table ? EN_FEATURE_MODEL_TABLE : 0);
+    if (p->n_strip_tensors > 0)
+        features |= EN_FEATURE_STRIPS;
+    if (half_grids)
+        features |= EN_FEATURE_HALF_GRIDS;
     return en_file_meta_set_u64(p->meta, EN_KEY_FEATURES, features, err);
 }
 

@@ -8,7 +8,6 @@
 
 enum {
     CHUNK_ELEMS = 1 << 24,
-    PIECE = 1024,
     /* Source bytes of a tensor that may stay mapped between passes: mapping them again costs time. */
     RESIDENT_BYTES = 64 << 20
 };
@@ -118,43 +117,16 @@ static entro_status measure_block(void *context, uint32_t segment, uint32_t thre
     return ENTRO_OK;
 }
 
-/* Adds up (w - w')^2, w^2 and the largest |w - w'| of at most PIECE weights.  Sixteen partial sums
- * let the compiler use vectors; within a piece f32 is exact enough. */
-static void account(en_quantizer_thread *t, const float *w, const float *back, size_t n)
-{
-    enum { LANES = 16 };
-    float error[LANES] = {0}, weight[LANES] = {0}, largest[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) {
-            float d = w[i + j] - back[i + j], a = fabsf(d);
-            error[j] += d * d;
-            weight[j] += w[i + j] * w[i + j];
-            largest[j] = a > largest[j] ? a : largest[j];
-        }
-    for (size_t j = 0; i < n; i++, j++) {
-        float d = w[i] - back[i], a = fabsf(d);
-        error[j] += d * d;
-        weight[j] += w[i] * w[i];
-        largest[j] = a > largest[j] ? a : largest[j];
-    }
-    for (size_t j = 0; j < LANES; j++) {
-        t->error += error[j];
-        t->weight += weight[j];
-        t->max_error = largest[j] > t->max_error ? largest[j] : t->max_error;
-    }
-}
-
 static void quantize_row(en_quantizer_thread *t, const en_grid *grid, const float *w,
                          uint8_t *codes, size_t n)
 {
     const en_kernels *k = en_kernels_get();
-    float back[PIECE];
-    for (size_t i = 0; i < n; i += PIECE) {
-        size_t n_piece = n - i < PIECE ? n - i : PIECE;
+    float back[EN_ERROR_PIECE];
+    for (size_t i = 0; i < n; i += EN_ERROR_PIECE) {
+        size_t n_piece = n - i < EN_ERROR_PIECE ? n - i : EN_ERROR_PIECE;
         k->quantize(w + i, grid->offset, grid->inverse_step, grid->max_code, codes + i, n_piece);
         k->expand_codes(codes + i, grid->step, grid->offset, back, n_piece);
-        account(t, w + i, back, n_piece);
+        en_error_sums_add(&t->errors, w + i, back, n_piece);
     }
 }
 
@@ -247,13 +219,11 @@ static void gather(en_quantizer *q)
     int slot = en_model_codes_slot(q->plan.method->bits);
     q->histogram = q->histograms[slot];
     en_histogram_clear(q->histogram);
-    q->error = q->weight = q->max_error = 0;
+    q->errors = (en_error_sums){0};
     for (uint32_t i = 0; i < q->job->n_threads; i++) {
         const en_quantizer_thread *t = &q->threads[i];
         en_histogram_merge(q->histogram, t->histograms[slot]);
-        q->error += t->error;
-        q->weight += t->weight;
-        q->max_error = t->max_error > q->max_error ? t->max_error : q->max_error;
+        en_error_sums_merge(&q->errors, &t->errors);
     }
 }
 
@@ -265,7 +235,7 @@ static void start_over(en_quantizer *q)
         en_quantizer_thread *t = &q->threads[i];
         t->lo = INFINITY;
         t->hi = -INFINITY;
-        t->error = t->weight = t->max_error = 0;
+        t->errors = (en_error_sums){0};
         en_histogram_clear(t->histograms[en_model_codes_slot(q->plan.method->bits)]);
     }
 }

@@ -12,14 +12,14 @@
 #include <stdatomic.h>
 
 #include "container/payload.h"
+#include "pipeline/error_sums.h"
 #include "pipeline/job.h"
 
 /* What one thread has seen of the tensor. */
 typedef struct en_quantizer_thread {
     float *rows; /* one block of the source */
     float lo, hi;
-    double error, weight; /* sums of squares */
-    double max_error;
+    en_error_sums errors;
     en_histogram *histograms[2]; /* by en_model_codes_slot(); NULL when not needed */
 } en_quantizer_thread;
 
@@ -35,7 +35,7 @@ typedef struct en_quantizer {
     uint8_t *codes;          /* row after row */
     float *steps, *offsets;  /* values of f16 when plan.half_grids */
     en_histogram *histogram; /* borrowed */
-    double error, weight, max_error;
+    en_error_sums errors;
     en_histogram *histograms[2];
 
     atomic_bool needs_f32_grids; /* a row of the pass under way does not fit f16 */

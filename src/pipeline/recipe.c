@@ -3,10 +3,12 @@
 
 #include <fnmatch.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "container/payload.h"
+#include "container/strip_write.h"
 
 /* Below this, header and padding outweigh what coding saves. */
 enum { MIN_CODED_ELEMS = 1024 };
@@ -19,6 +21,36 @@ static entro_status unknown_method(const char *name, const char *also, entro_err
         n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "",
                               en_quant_method_at(i)->name);
     return en_fail(err, ENTRO_ERR_ARGUMENT, "'%s' is no method; known are %s%s", name, known, also);
+}
+
+static bool bits_are_possible(double bits)
+{
+    return bits >= EN_QUANT_MIN_ENTROPY && bits <= EN_QUANT_MAX_ENTROPY;
+}
+
+/* "rtn", "rtn:6.5" or any other method's name.  Without a number, choice->bits stays 0. */
+static entro_status parse_method(en_store_choice *choice, const char *name, entro_error *err)
+{
+    const char *colon = strchr(name, ':');
+    char word[16] = "";
+    size_t n = colon != NULL ? (size_t)(colon - name) : strlen(name);
+    if (n < sizeof word)
+        memcpy(word, name, n);
+    choice->kind = EN_STORE_CODED;
+    choice->method = en_quant_method_find(word);
+    if (choice->method == NULL)
+        return unknown_method(name, ", keep, f16, f32", err);
+    if (colon == NULL)
+        return ENTRO_OK;
+    char *end;
+    choice->bits = strtod(colon + 1, &end);
+    if (choice->method->bits != 0 || end == colon + 1 || *end != '\0' ||
+        !bits_are_possible(choice->bits))
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "'%s' is no method; bits are told like 'rtn:6.5', from %g to %g, and only "
+                       "of rtn",
+                       name, EN_QUANT_MIN_ENTROPY, EN_QUANT_MAX_ENTROPY);
+    return ENTRO_OK;
 }
 
 static entro_status parse_rule(en_recipe_rule *rule, const char *text, entro_error *err)
@@ -36,12 +68,8 @@ static entro_status parse_rule(en_recipe_rule *rule, const char *text, entro_err
         rule->choice.kind = EN_STORE_F32;
     else if (strcmp(name, "f16") == 0)
         rule->choice.kind = EN_STORE_F16;
-    else {
-        rule->choice.kind = EN_STORE_CODED;
-        rule->choice.method = en_quant_method_find(name);
-        if (rule->choice.method == NULL)
-            return unknown_method(name, ", keep, f16, f32", err);
-    }
+    else
+        EN_TRY(parse_method(&rule->choice, name, err));
     rule->pattern = en_strndup(text, (size_t)(equals - text));
     return rule->pattern != NULL ? ENTRO_OK : en_fail_memory(err);
 }
@@ -49,16 +77,66 @@ static entro_status parse_rule(en_recipe_rule *rule, const char *text, entro_err
 static entro_status make_text(en_recipe *recipe, const entro_compress_options *opt,
                               entro_error *err)
 {
-    size_t n = 64;
+    size_t n = 96;
+    char bits[24] = "";
+    if (recipe->method->bits == 0)
+        snprintf(bits, sizeof bits, ":%g", recipe->bits);
     for (size_t i = 0; i < opt->n_overrides; i++)
         n += strlen(opt->overrides[i]) + 1;
     recipe->text = en_alloc(n, 1);
     if (recipe->text == NULL)
         return en_fail_memory(err);
-    size_t at = (size_t)snprintf(recipe->text, n, "%s table=%s", recipe->method->name,
+    size_t at = (size_t)snprintf(recipe->text, n, "%s%s coding=%s table=%s", recipe->method->name,
+                                 bits, recipe->strips ? "strips" : "words",
                                  recipe->model_table ? "model" : "tensor");
     for (size_t i = 0; i < opt->n_overrides; i++)
         at += (size_t)snprintf(recipe->text + at, n - at, " %s", opt->overrides[i]);
+    return ENTRO_OK;
+}
+
+static entro_status init_coding(en_recipe *recipe, const entro_compress_options *opt,
+                                entro_error *err)
+{
+    const char *table = opt->table != NULL ? opt->table : "tensor";
+    const char *coding = opt->coding != NULL ? opt->coding : "auto";
+    recipe->model_table = strcmp(table, "model") == 0;
+    if (!recipe->model_table && strcmp(table, "tensor") != 0)
+        return en_fail(err, ENTRO_ERR_ARGUMENT, "table is '%s', expected 'tensor' or 'model'",
+                       table);
+    recipe->strips = strcmp(coding, "strips") == 0;
+    if (recipe->strips && recipe->model_table)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "coding strips has a table for each tensor, not one for the model; leave "
+                       "out one of the two, or ask for coding words");
+    if (strcmp(coding, "auto") == 0)
+        recipe->strips = !recipe->model_table;
+    else if (!recipe->strips && strcmp(coding, "words") != 0)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "coding is '%s', expected 'auto', 'words' or 'strips'", coding);
+    return ENTRO_OK;
+}
+
+/* Bits belong to methods with integers of any size, and those to strips. */
+static entro_status check_bits(const en_recipe *recipe, const entro_compress_options *opt,
+                               entro_error *err)
+{
+    const en_quant_method *unlimited = recipe->method->bits == 0 ? recipe->method : NULL;
+    for (size_t i = 0; i < recipe->n_rules && unlimited == NULL; i++)
+        if (recipe->rules[i].choice.method != NULL && recipe->rules[i].choice.method->bits == 0)
+            unlimited = recipe->rules[i].choice.method;
+    if (unlimited != NULL && !recipe->strips)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "method %s needs coding strips, which has one table a tensor; leave out "
+                       "coding words and table model",
+                       unlimited->name);
+    if (opt->bits == 0)
+        return ENTRO_OK;
+    if (unlimited == NULL)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "bits are only told of method rtn; others have theirs in their name");
+    if (!bits_are_possible(opt->bits))
+        return en_fail(err, ENTRO_ERR_ARGUMENT, "bits are %g, expected %g to %g", opt->bits,
+                       EN_QUANT_MIN_ENTROPY, EN_QUANT_MAX_ENTROPY);
     return ENTRO_OK;
 }
 
@@ -66,19 +144,17 @@ static entro_status init_parts(en_recipe *recipe, const entro_compress_options *
                                entro_error *err)
 {
     const char *method = opt->method != NULL ? opt->method : "u8";
-    const char *table = opt->table != NULL ? opt->table : "tensor";
     recipe->method = en_quant_method_find(method);
     if (recipe->method == NULL)
         return unknown_method(method, "", err);
-    recipe->model_table = strcmp(table, "model") == 0;
-    if (!recipe->model_table && strcmp(table, "tensor") != 0)
-        return en_fail(err, ENTRO_ERR_ARGUMENT, "table is '%s', expected 'tensor' or 'model'",
-                       table);
+    recipe->bits = opt->bits != 0 ? opt->bits : EN_QUANT_DEFAULT_ENTROPY;
+    EN_TRY(init_coding(recipe, opt, err));
     recipe->rules = en_alloc_zero(opt->n_overrides, sizeof *recipe->rules);
     if (recipe->rules == NULL)
         return en_fail_memory(err);
     for (; recipe->n_rules < opt->n_overrides; recipe->n_rules++)
         EN_TRY(parse_rule(&recipe->rules[recipe->n_rules], opt->overrides[recipe->n_rules], err));
+    EN_TRY(check_bits(recipe, opt, err));
     return make_text(recipe, opt, err);
 }
 
@@ -124,10 +200,14 @@ en_store_choice en_recipe_choose(en_recipe *recipe, const en_tensor *tensor)
     en_store_choice choice = {.kind = EN_STORE_CODED, .method = recipe->method};
     if (rule != NULL)
         choice = rule->choice;
+    if (choice.kind != EN_STORE_CODED)
+        return choice;
+    uint64_t n_rows = en_tensor_n_rows(tensor), n_cols = tensor->dims[0];
+    choice.strips = recipe->strips && en_strip_fits(n_rows, n_cols);
+    choice.bits = choice.bits != 0 ? choice.bits : recipe->bits;
     bool large_enough = rule != NULL || en_tensor_n_elems(tensor) >= MIN_CODED_ELEMS;
-    if (choice.kind == EN_STORE_CODED &&
-        (tensor->n_dims != 2 || !large_enough ||
-         !en_payload_fits(en_tensor_n_rows(tensor), tensor->dims[0])))
+    bool fits = choice.strips || (choice.method->bits != 0 && en_payload_fits(n_rows, n_cols));
+    if (tensor->n_dims != 2 || !large_enough || !fits)
         choice = (en_store_choice){.kind = EN_STORE_KEEP};
     return choice;
 }

@@ -6,7 +6,9 @@
  *   two dimensions, >= 1024 weights    coded with the default method; embeddings included
  *   everything else                    as in the source
  *
- * Overrides "PATTERN=METHOD" change the choice for tensors of two or more dimensions; the first one
+ * Coding 2 (strips) is used wherever the matrix fits, unless words were asked for; words otherwise.
+ *
+ * Overrides "PATTERN=METHOD" (of rtn also "PATTERN=rtn:BITS") change the choice for tensors of two or more dimensions; the first one
  * that matches wins.
  */
 #ifndef EN_PIPELINE_RECIPE_H
@@ -25,6 +27,8 @@ typedef enum en_store_kind {
 typedef struct en_store_choice {
     en_store_kind kind;
     const en_quant_method *method; /* of a coded one */
+    double bits;                   /* entropy asked of a method with integers of any size */
+    bool strips;                   /* coding 2 */
 } en_store_choice;
 
 typedef struct en_recipe_rule {
@@ -35,10 +39,11 @@ typedef struct en_recipe_rule {
 
 typedef struct en_recipe {
     const en_quant_method *method;
-    bool model_table;
+    double bits;
+    bool model_table, strips;
     en_recipe_rule *rules;
     size_t n_rules;
-    char *text; /* as stored in the file: "u8 table=tensor output.weight=keep" */
+    char *text; /* as stored in the file: "u8 coding=strips table=tensor output.weight=keep" */
 } en_recipe;
 
 entro_status en_recipe_init(en_recipe *recipe, const entro_compress_options *opt, entro_error *err);

@@ -5,7 +5,8 @@
  *   other floats              the type asked for
  *   everything else           as it is
  *
- * All sizes are known beforehand, so tensors stream through a buffer of bounded size.
+ * All sizes are known beforehand, so tensors stream through a buffer of bounded size; only those
+ * stored with their rows in another order are there whole.
  */
 #include "pipeline/pipeline.h"
 
@@ -96,10 +97,12 @@ static entro_status put_floats(restoration *r, uint32_t i, const en_weights *w, 
     uint32_t dtype = r->tensors[i].dtype;
     uint64_t n_block = w->rows_per_block * w->n_cols, elem = en_dtype_get(dtype)->block_bytes;
     uint64_t chunk = n_block > 0 && n_block < CHUNK_ELEMS ? CHUNK_ELEMS / n_block : 1;
+    chunk = en_weights_reorders(w) ? w->n_blocks : chunk;
     for (uint64_t first = 0; first < w->n_blocks; first += chunk) {
         uint32_t n = (uint32_t)(w->n_blocks - first < chunk ? w->n_blocks - first : chunk);
-        uint64_t row = en_weights_block_row(w, (uint32_t)first), left = w->n_rows - row;
-        uint64_t n_rows = left < n * w->rows_per_block ? left : n * w->rows_per_block;
+        uint64_t row = en_weights_block_row(w, (uint32_t)first);
+        uint32_t last = (uint32_t)first + n - 1;
+        uint64_t n_rows = en_weights_block_row(w, last) + en_weights_block_rows(w, last) - row;
         size_t n_bytes = (size_t)(n_rows * w->n_cols * elem);
         EN_TRY(reserve(r, n_bytes, err));
         EN_TRY(en_weights_convert(w, &r->job, &r->scratch, (uint32_t)first, n, dtype, r->buffer,

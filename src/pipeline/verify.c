@@ -2,7 +2,7 @@
  * verify.c - is a container whole, and is it what was made from that source?
  *
  * Without a source: the structure (checked by opening it), every tensor's checksum, and that every
- * segment decodes to exactly its number of codes from exactly its bytes.  With a source also the
+ * segment or chunk decodes to exactly its number of codes from exactly its bytes.  With a source also the
  * numbers: coded weights lie within half a step of the source's, plain ones are the same.
  */
 #include "pipeline/pipeline.h"
@@ -50,31 +50,45 @@ static entro_status fail_value(const verification *v, uint64_t i, float ours, fl
                    expected);
 }
 
+/* How far one weight may be off: rows of integers of any size are rounded relative to themselves. */
+static double allowed_error(const verification *v, double step, size_t col, double theirs)
+{
+    const en_weights_scratch *s = &v->scratch;
+    double scale = s->n_col_scales > 0 ? fabs((double)s->col_scales[col]) : 1.0;
+    double allowed = allowed_steps * step * scale;
+    return v->ours.coded->method->bits == 0 ? allowed + fabs(theirs) * 0x1p-21 : allowed;
+}
+
+/* One row, stored as 'stored'. */
+static entro_status compare_row(const verification *v, uint64_t stored, const float *ours,
+                                const float *theirs, part *p, entro_error *err)
+{
+    size_t n_cols = (size_t)v->ours.n_cols;
+    float signed_step, offset;
+    en_coded_grid(v->ours.coded, stored, &signed_step, &offset);
+    double step = fabs((double)signed_step), largest = 0, error = 0, weight = 0;
+    for (size_t i = 0; i < n_cols; i++) {
+        double d = (double)ours[i] - (double)theirs[i];
+        /* Written so that a NaN fails. */
+        if (!(fabs(d) <= allowed_error(v, step, i, (double)theirs[i])))
+            return fail_value(v, en_weights_row(&v->ours, stored) * n_cols + i, ours[i], theirs[i],
+                              "at most half a quantization step between them", err);
+        error += d * d;
+        weight += (double)theirs[i] * (double)theirs[i];
+        largest = fabs(d) > largest ? fabs(d) : largest;
+    }
+    p->error += error;
+    p->weight += weight;
+    p->max_steps = largest / step > p->max_steps ? largest / step : p->max_steps;
+    return ENTRO_OK;
+}
+
 static entro_status compare_coded(const verification *v, uint64_t row, uint64_t n_rows,
                                   const float *ours, const float *theirs, part *p, entro_error *err)
 {
-    const en_coded *m = v->ours.coded;
-    size_t n_cols = (size_t)m->n_cols;
-    for (uint64_t r = 0; r < n_rows; r++) {
-        float signed_step, offset;
-        en_coded_grid(m, row + r, &signed_step, &offset);
-        double step = fabs((double)signed_step);
-        const float *a = ours + r * n_cols, *b = theirs + r * n_cols;
-        double largest = 0, error = 0, weight = 0;
-        for (size_t i = 0; i < n_cols; i++) {
-            double d = (double)a[i] - (double)b[i];
-            /* Written so that a NaN fails. */
-            if (!(fabs(d) <= allowed_steps * step))
-                return fail_value(v, (row + r) * n_cols + i, a[i], b[i],
-                                  "at most half a quantization step between them", err);
-            error += d * d;
-            weight += (double)b[i] * (double)b[i];
-            largest = fabs(d) > largest ? fabs(d) : largest;
-        }
-        p->error += error;
-        p->weight += weight;
-        p->max_steps = largest / step > p->max_steps ? largest / step : p->max_steps;
-    }
+    size_t n_cols = (size_t)v->ours.n_cols;
+    for (uint64_t r = 0; r < n_rows; r++)
+        EN_TRY(compare_row(v, row + r, ours + r * n_cols, theirs + r * n_cols, p, err));
     return ENTRO_OK;
 }
 
@@ -96,6 +110,19 @@ static entro_status compare_plain(const verification *v, uint64_t row, size_t n,
     return ENTRO_OK;
 }
 
+/* The source's rows that are stored as row .. row + n_rows - 1. */
+static entro_status read_theirs(const verification *v, uint64_t row, uint64_t n_rows, float *theirs,
+                                entro_error *err)
+{
+    const en_tensor *t = v->theirs.tensor;
+    if (!en_weights_reorders(&v->ours))
+        return en_source_read_rows(v->source, t, row, n_rows, theirs, err);
+    for (uint64_t r = 0; r < n_rows; r++)
+        EN_TRY(en_source_read_rows(v->source, t, en_weights_row(&v->ours, row + r), 1,
+                                   theirs + r * v->ours.n_cols, err));
+    return ENTRO_OK;
+}
+
 static entro_status check_block(void *context, uint32_t block, uint32_t thread, entro_error *err)
 {
     verification *v = context;
@@ -103,11 +130,10 @@ static entro_status check_block(void *context, uint32_t block, uint32_t thread, 
     float *theirs = en_weights_scratch_others(&v->scratch, thread);
     uint64_t row = en_weights_block_row(&v->ours, block);
     uint64_t n_rows = en_weights_block_rows(&v->ours, block);
-    EN_TRY(
-        en_weights_read(&v->ours, block, ours, en_weights_scratch_codes(&v->scratch, thread), err));
+    EN_TRY(en_weights_read(&v->ours, block, ours, &v->scratch, thread, err));
     if (v->source == NULL)
         return ENTRO_OK;
-    EN_TRY(en_source_read_rows(v->source, v->theirs.tensor, row, n_rows, theirs, err));
+    EN_TRY(read_theirs(v, row, n_rows, theirs, err));
     if (v->ours.coded != NULL)
         return compare_coded(v, row, n_rows, ours, theirs, &v->parts[thread], err);
     return compare_plain(v, row, (size_t)(n_rows * v->ours.n_cols), ours, theirs, err);

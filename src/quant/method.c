@@ -11,6 +11,7 @@ static const en_quant_method methods[] = {
     {"u4", "4-bit codes, one grid a tensor (the EntroLLM paper's)", 4, false},
     {"u8-row", "8-bit codes, one grid a row", 8, true},
     {"u4-row", "4-bit codes, one grid a row", 4, true},
+    {"rtn", "integers of any size, one step a row; the entropy is asked for", 0, true},
 };
 
 uint32_t en_quant_n_methods(void)

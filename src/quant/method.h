@@ -8,6 +8,9 @@
  *   unsigned    (no change of sign):  q = rint(w s)        s = (2^b - 1) / max|w|
  *   asymmetric  (otherwise):          q = rint((w - z) s)  s = (2^b - 1) / (hi - lo), z = lo
  *
+ * "rtn" (ours) has no grid of so many levels: w = step q with one step a row and integers q of any
+ * size and sign; how fine the steps are is asked for in bits of entropy.
+ *
  * Weights come back as q * step + offset with step = 1/s (negative for an all-negative tensor under
  * the unsigned rule).  Grids of rows are rounded outwards to f16 first, where that costs next to nothing.
  */
@@ -19,9 +22,16 @@
 typedef struct en_quant_method {
     const char *name;    /* "u8-row" */
     const char *summary; /* one line for --help */
-    unsigned bits;       /* 8 or 4: codes are below 1 << bits */
+    unsigned bits;       /* 8 or 4: codes are below 1 << bits; 0: integers of any size, which only
+                            coding 2 (entropy/strips.h) can hold */
     bool per_row;        /* a grid for each row instead of one for the tensor */
 } en_quant_method;
+
+/* Bits of entropy that can be asked of a method with integers of any size, and their bound. */
+#define EN_QUANT_DEFAULT_ENTROPY 4.0
+#define EN_QUANT_MIN_ENTROPY     1.0
+#define EN_QUANT_MAX_ENTROPY     9.0
+enum { EN_QUANT_MAX_INTEGER = 1 << 30 };
 
 uint32_t en_quant_n_methods(void);
 const en_quant_method *en_quant_method_at(uint32_t i);

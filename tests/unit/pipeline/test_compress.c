@@ -31,6 +31,18 @@ static void verify(const char *path, const char *source)
     assert_true(r.max_steps <= 0.5001);
 }
 
+static void assert_report_adds_up(const entro_compress_report *r)
+{
+    assert_int_equal(r->n_params, 292800);
+    assert_true(r->n_tensors == 48 && r->n_coded_tensors == 37);
+    assert_true(r->entropy > 0 && r->huffman_bits >= r->entropy);
+    assert_true(r->bits_per_coded_param > r->entropy);
+    assert_true(r->rms_error > 0 && r->rms_error < r->rms_weight);
+    assert_true(r->max_error >= r->rms_error);
+    assert_true(8.0 * (double)r->n_coded_bytes / (double)r->n_coded_params ==
+                r->bits_per_coded_param);
+}
+
 static void every_method_and_table_verifies(void **state)
 {
     (void)state;
@@ -40,17 +52,12 @@ static void every_method_and_table_verifies(void **state)
             entro_compress_options opt = options(methods[m], tables[t]);
             entro_compress_report r;
             const char *path = test_path("out.gguf");
+            opt.coding = "words";
             assert_int_equal(en_compress(stories, path, &opt, &r, NULL), ENTRO_OK);
             verify(path, stories);
-            assert_int_equal(r.n_params, 292800);
-            assert_true(r.n_tensors == 48 && r.n_coded_tensors == 37);
-            assert_true(r.entropy > 0 && r.huffman_bits >= r.entropy);
-            assert_true(r.bits_per_coded_param > r.entropy);
+            assert_report_adds_up(&r);
             assert_true(fabs(r.bits_other_table - r.bits_per_coded_param) < 1);
-            assert_true(r.rms_error > 0 && r.rms_error < r.rms_weight);
-            assert_true(r.max_error >= r.rms_error);
-            assert_true(8.0 * (double)r.n_coded_bytes / (double)r.n_coded_params ==
-                        r.bits_per_coded_param);
+            assert_int_equal(r.n_strip_tensors, 0);
             unlink(path);
         }
     assert_int_equal(test_folder_count(), 0);
@@ -64,6 +71,7 @@ static void other_table_is_predicted(void **state)
         entro_compress_report a, b;
         entro_compress_options tensor = options(methods[m], "tensor"),
                                model = options(methods[m], "model");
+        tensor.coding = "words";
         assert_int_equal(en_compress(stories, test_path("a"), &tensor, &a, NULL), ENTRO_OK);
         assert_int_equal(en_compress(stories, test_path("b"), &model, &b, NULL), ENTRO_OK);
         assert_true(fabs(a.bits_other_table - b.bits_per_coded_param) < 0.2);
@@ -201,7 +209,8 @@ static void overrides_are_obeyed(void **state)
     assert_non_null(en_meta_get(en_source_meta(s), "general.architecture"));
     assert_null(en_meta_get(en_source_meta(s), "general.file_type"));
     en_span recipe = en_meta_string(en_source_meta(s), EN_KEY_RECIPE);
-    assert_true(en_span_is(recipe, "u8 table=model blk.*=u4 positive*=keep negative*=f16 c*=f32"));
+    assert_true(en_span_is(
+        recipe, "u8 coding=words table=model blk.*=u4 positive*=keep negative*=f16 c*=f32"));
     en_container_close(c);
     en_source_close(s);
     unlink(test_path("o"));

@@ -27,7 +27,7 @@ static void follows_the_rule(void **state)
     en_recipe r;
     entro_compress_options opt = {0};
     assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
-    assert_string_equal(r.text, "u8 table=tensor");
+    assert_string_equal(r.text, "u8 coding=strips table=tensor");
     en_store_choice c = choose(&r, "token_embd.weight", EN_DTYPE_F16, 2, 64, 64, 1);
     assert_int_equal(c.kind, EN_STORE_CODED);
     assert_string_equal(c.method->name, "u8");
@@ -36,7 +36,10 @@ static void follows_the_rule(void **state)
     assert_int_equal(choose(&r, "small", EN_DTYPE_F16, 2, 31, 33, 1).kind, EN_STORE_KEEP);
     assert_int_equal(choose(&r, "experts", EN_DTYPE_F16, 3, 64, 64, 8).kind, EN_STORE_KEEP);
     assert_int_equal(choose(&r, "ids", EN_DTYPE_I32, 2, 64, 64, 1).kind, EN_STORE_KEEP);
+    assert_true(c.strips);
     assert_int_equal(choose(&r, "wide", EN_DTYPE_F16, 2, 1 << 23, 2, 1).kind, EN_STORE_KEEP);
+    c = choose(&r, "too wide for strips", EN_DTYPE_F16, 2, (1 << 16) + 1, 2, 1);
+    assert_true(c.kind == EN_STORE_CODED && !c.strips);
     en_recipe_free(&r);
 }
 
@@ -48,7 +51,8 @@ static void first_override_wins(void **state)
         .method = "u4", .table = "model", .overrides = overrides, .n_overrides = 4};
     en_recipe r;
     assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
-    assert_string_equal(r.text, "u4 table=model blk.0.*=u4-row blk.*=keep out*=f16 emb=f32");
+    assert_string_equal(r.text,
+                        "u4 coding=words table=model blk.0.*=u4-row blk.*=keep out*=f16 emb=f32");
     assert_true(r.model_table);
     assert_string_equal(choose(&r, "blk.0.q", EN_DTYPE_F16, 2, 8, 8, 1).method->name, "u4-row");
     assert_int_equal(choose(&r, "blk.1.q", EN_DTYPE_F16, 2, 64, 64, 1).kind, EN_STORE_KEEP);
@@ -63,6 +67,49 @@ static void first_override_wins(void **state)
     en_recipe_free(&r);
 }
 
+static void coding_follows_the_options(void **state)
+{
+    (void)state;
+    const struct {
+        const char *coding, *table, *text;
+        bool strips;
+    } cases[] = {
+        {"auto", "tensor", "u8 coding=strips table=tensor", true},
+        {"auto", "model", "u8 coding=words table=model", false},
+        {"words", "tensor", "u8 coding=words table=tensor", false},
+        {"strips", "tensor", "u8 coding=strips table=tensor", true},
+    };
+    for (size_t i = 0; i < 4; i++) {
+        en_recipe r;
+        entro_compress_options opt = {.coding = cases[i].coding, .table = cases[i].table};
+        assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
+        assert_string_equal(r.text, cases[i].text);
+        assert_true(choose(&r, "a", EN_DTYPE_F16, 2, 64, 64, 1).strips == cases[i].strips);
+        en_recipe_free(&r);
+    }
+}
+
+static void bits_are_those_asked_for(void **state)
+{
+    (void)state;
+    const char *const overrides[] = {"a=rtn:6.5", "b=rtn", "c=u8"};
+    entro_compress_options opt = {
+        .method = "rtn", .bits = 3.5, .overrides = overrides, .n_overrides = 3};
+    en_recipe r;
+    assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
+    assert_string_equal(r.text, "rtn:3.5 coding=strips table=tensor a=rtn:6.5 b=rtn c=u8");
+    assert_true(choose(&r, "a", EN_DTYPE_F16, 2, 64, 64, 1).bits == 6.5);
+    assert_true(choose(&r, "b", EN_DTYPE_F16, 2, 64, 64, 1).bits == 3.5);
+    assert_int_equal(choose(&r, "c", EN_DTYPE_F16, 2, 64, 64, 1).method->bits, 8);
+    /* Words cannot hold integers of any size. */
+    assert_int_equal(choose(&r, "wide", EN_DTYPE_F16, 2, (1 << 16) + 1, 2, 1).kind, EN_STORE_KEEP);
+    en_recipe_free(&r);
+    opt.bits = 0;
+    assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
+    assert_true(choose(&r, "b", EN_DTYPE_F16, 2, 64, 64, 1).bits == 4);
+    en_recipe_free(&r);
+}
+
 static void refuse(entro_compress_options opt, const char *message)
 {
     en_recipe r;
@@ -74,7 +121,19 @@ static void refuse(entro_compress_options opt, const char *message)
 static void refuses_what_it_does_not_know(void **state)
 {
     (void)state;
-    refuse((entro_compress_options){.method = "u5"}, "u8, u4, u8-row, u4-row");
+    refuse((entro_compress_options){.method = "u5"}, "u8, u4, u8-row, u4-row, rtn");
+    refuse((entro_compress_options){.coding = "rows"}, "'auto', 'words' or 'strips'");
+    refuse((entro_compress_options){.coding = "strips", .table = "model"}, "a table for each");
+    refuse((entro_compress_options){.method = "rtn", .coding = "words"}, "rtn needs coding strips");
+    refuse((entro_compress_options){.method = "rtn", .table = "model"}, "rtn needs coding strips");
+    refuse((entro_compress_options){.bits = 4}, "only told of method rtn");
+    refuse((entro_compress_options){.method = "rtn", .bits = 0.5}, "expected 1 to 9");
+    refuse((entro_compress_options){.method = "rtn", .bits = 9.5}, "expected 1 to 9");
+    const char *const no_bits[] = {"a=u8:4",   "a=rtn:",    "a=rtn:x",
+                                   "a=rtn:4x", "a=rtn:0.5", "a=rtn:nan"};
+    for (int i = 0; i < 6; i++)
+        refuse((entro_compress_options){.overrides = &no_bits[i], .n_overrides = 1},
+               "like 'rtn:6.5', from 1 to 9");
     refuse((entro_compress_options){.table = "row"}, "'tensor' or 'model'");
     const char *const wrong[] = {"blk.*", "=u8", "blk.*=u9"};
     const char *const messages[] = {"PATTERN=METHOD", "PATTERN=METHOD", "keep, f16, f32"};
@@ -87,6 +146,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follows_the_rule),
         cmocka_unit_test(first_override_wins),
+        cmocka_unit_test(coding_follows_the_options),
+        cmocka_unit_test(bits_are_those_asked_for),
         cmocka_unit_test(refuses_what_it_does_not_know),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,7 @@ static void f32_gives_the_weights_of_the_container(void **state)
     (void)state;
     const char *methods[] = {"u8", "u4-row"};
     for (int m = 0; m < 2; m++) {
-        entro_compress_options opt = {.method = methods[m], .overwrite = true};
+        entro_compress_options opt = {.method = methods[m], .coding = "words", .overwrite = true};
         entro_job_options job = {.overwrite = true};
         entro_restore_report report;
         assert_int_equal(en_compress(stories, test_path("c"), &opt, NULL, NULL), ENTRO_OK);
@@ -132,7 +132,8 @@ static void refusals_leave_nothing(void **state)
     assert_int_equal(en_restore(test_path("no"), test_path("r"), "f16", NULL, NULL, &err),
                      ENTRO_ERR_NOT_FOUND);
     assert_int_equal(test_folder_count(), 0);
-    assert_int_equal(en_compress(stories, test_path("c"), NULL, NULL, NULL), ENTRO_OK);
+    entro_compress_options words = {.coding = "words"};
+    assert_int_equal(en_compress(stories, test_path("c"), &words, NULL, NULL), ENTRO_OK);
     assert_int_equal(en_restore(stories, test_path("c"), "f16", NULL, NULL, &err),
                      ENTRO_ERR_EXISTS);
 

@@ -1,0 +1,174 @@
+/* matrix_encoder.c - see matrix_encoder.h. */
+#include "pipeline/matrix_encoder.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+enum {
+    MAX_BATCH = 64,          /* chunks */
+    BATCH_WEIGHTS = 1 << 23, /* of about 3 bytes each in the encoders */
+    SAMPLE_WEIGHTS = 1 << 18,
+    SAMPLE_COLS = 2048, /* of a row */
+    RESIDENT_BYTES = 64 << 20,
+};
+
+static entro_status open_parts(en_matrix_encoder *e, entro_error *err)
+{
+    e->n_encoders = e->job->n_threads > MAX_BATCH ? e->job->n_threads : MAX_BATCH;
+    e->encoders = en_alloc_zero(e->n_encoders, sizeof *e->encoders);
+    e->chunks = en_alloc_zero(e->job->n_threads, sizeof *e->chunks);
+    if (!e->encoders || !e->chunks)
+        return en_fail_memory(err);
+    for (uint32_t i = 0; i < e->n_encoders; i++)
+        EN_TRY(en_strip_encoder_new(&e->encoders[i], err));
+    return ENTRO_OK;
+}
+
+entro_status en_matrix_encoder_open(en_matrix_encoder *e, en_job *job, entro_error *err)
+{
+    *e = (en_matrix_encoder){.job = job};
+    entro_status status = open_parts(e, err);
+    if (status != ENTRO_OK)
+        en_matrix_encoder_close(e);
+    return status;
+}
+
+void en_matrix_encoder_close(en_matrix_encoder *e)
+{
+    for (uint32_t i = 0; e->encoders != NULL && i < e->n_encoders; i++)
+        en_strip_encoder_free(e->encoders[i]);
+    for (uint32_t i = 0; e->chunks != NULL && i < e->job->n_threads; i++)
+        en_free(e->chunks[i]);
+    en_free(e->encoders);
+    en_free(e->chunks);
+    en_strip_writer_close(&e->writer);
+    *e = (en_matrix_encoder){0};
+}
+
+/* ---- the sample -------------------------------------------------------------------------- */
+
+/*
+ * Rows far apart, of a wide matrix a window each.  Pairs are neighbours within a row, so that rows
+ * of a sampled strip need not be neighbours.  Columns repeat where there are less than a unit.
+ */
+typedef struct sample {
+    int32_t *row; /* a whole one */
+    int32_t *z;
+    size_t n_rows, n_cols;
+} sample;
+
+static entro_status fill_sample(const en_matrix_encoder *e, sample *s, entro_error *err)
+{
+    const en_strip_matrix *m = &e->plan.shape;
+    const en_integer_rows *rows = e->rows;
+    size_t n_cols = (size_t)m->n_cols;
+    size_t n_windows = n_cols > s->n_cols ? n_cols / s->n_cols : 1;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        uint64_t row = i * m->n_rows / s->n_rows;
+        EN_TRY(rows->read(rows->context, row, 1, s->row, n_cols, false, 0, err));
+        size_t start = i % n_windows * s->n_cols;
+        for (size_t k = 0; k < s->n_cols; k++)
+            s->z[i * s->n_cols + k] = s->row[(start + k) % n_cols];
+    }
+    return ENTRO_OK;
+}
+
+static entro_status choose_layout(en_matrix_encoder *e, sample *s, entro_error *err)
+{
+    const en_strip_matrix *m = &e->plan.shape;
+    size_t whole = (size_t)m->n_cols / EN_UNIT_COLS * EN_UNIT_COLS;
+    s->n_cols = whole == 0 ? EN_UNIT_COLS : whole < SAMPLE_COLS ? whole : SAMPLE_COLS;
+    uint64_t n_rows = SAMPLE_WEIGHTS / s->n_cols, all = (uint64_t)m->n_strips * EN_STRIP_ROWS;
+    n_rows = n_rows < all ? n_rows : all;
+    s->n_rows = (size_t)(n_rows / EN_STRIP_ROWS * EN_STRIP_ROWS);
+    s->row = en_alloc((size_t)m->n_cols, sizeof *s->row);
+    s->z = en_alloc(s->n_rows * s->n_cols, sizeof *s->z);
+    if (!s->row || !s->z)
+        return en_fail_memory(err);
+    EN_TRY(fill_sample(e, s, err));
+    double bits;
+    return en_strip_choose(&e->plan.shape.layouts[0], &e->code, s->z, s->n_cols,
+                           (uint32_t)(s->n_rows / EN_STRIP_ROWS), s->n_cols, &bits, err);
+}
+
+entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
+                                      const en_integer_rows *rows, entro_error *err)
+{
+    en_strip_plan_init(&e->plan, method, en_tensor_n_rows(rows->tensor), rows->tensor->dims[0]);
+    e->plan.codes = &e->code;
+    e->rows = rows;
+    sample s = {0};
+    entro_status status = choose_layout(e, &s, err);
+    en_free(s.row);
+    en_free(s.z);
+    return status;
+}
+
+/* ---- chunks ------------------------------------------------------------------------------ */
+
+static entro_status encode_chunk(void *context, uint32_t chunk, uint32_t thread, entro_error *err)
+{
+    en_matrix_encoder *e = context;
+    const en_strip_matrix *m = &e->plan.shape;
+    en_strip_chunk c = en_strip_chunk_at(m, chunk);
+    size_t stride = en_strip_padded_cols(m), n_pad = stride - (size_t)m->n_cols;
+    size_t n_padded_rows = (size_t)c.n_strips * EN_STRIP_ROWS;
+    uint64_t row = (uint64_t)c.first_strip * EN_STRIP_ROWS, left = m->n_rows - row;
+    size_t n_rows = left < n_padded_rows ? (size_t)left : n_padded_rows;
+    int32_t *z = e->chunks[thread];
+    EN_TRY(e->rows->read(e->rows->context, row, n_rows, z, stride, true, thread, err));
+    for (size_t r = 0; r < n_rows && n_pad > 0; r++)
+        memset(z + r * stride + m->n_cols, 0, n_pad * sizeof *z);
+    memset(z + n_rows * stride, 0, (n_padded_rows - n_rows) * stride * sizeof *z);
+    return en_strip_encode_chunk(e->encoders[chunk - e->first], &e->plan, chunk, z, err);
+}
+
+static entro_status reserve_chunks(en_matrix_encoder *e, size_t n, entro_error *err)
+{
+    if (n <= e->chunk_cap)
+        return ENTRO_OK;
+    e->chunk_cap = 0;
+    for (uint32_t i = 0; i < e->job->n_threads; i++) {
+        en_free(e->chunks[i]);
+        e->chunks[i] = en_alloc(n, sizeof **e->chunks);
+        if (e->chunks[i] == NULL)
+            return en_fail_memory(err);
+    }
+    e->chunk_cap = n;
+    return ENTRO_OK;
+}
+
+static uint32_t batch_size(const en_matrix_encoder *e, size_t chunk_weights)
+{
+    size_t n = BATCH_WEIGHTS / chunk_weights;
+    n = n < e->job->n_threads ? e->job->n_threads : n;
+    return n < e->n_encoders ? (uint32_t)n : e->n_encoders;
+}
+
+entro_status en_matrix_encoder_run(en_matrix_encoder *e, uint64_t done, uint64_t n_bytes,
+                                   entro_error *err)
+{
+    const en_strip_matrix *m = &e->plan.shape;
+    const en_tensor *t = e->rows->tensor;
+    size_t chunk_weights = (size_t)m->strips_per_chunk * EN_STRIP_ROWS * en_strip_padded_cols(m);
+    uint32_t batch = batch_size(e, chunk_weights);
+    EN_TRY(reserve_chunks(e, chunk_weights, err));
+    EN_TRY(en_strip_writer_begin(&e->writer, &e->plan, err));
+    for (e->first = 0; e->first < m->n_chunks; e->first += batch) {
+        uint32_t left = m->n_chunks - e->first, n_now = left < batch ? left : batch;
+        EN_TRY(en_job_run(e->job, encode_chunk, e, e->first, n_now, err));
+        for (uint32_t i = 0; i < n_now; i++)
+            EN_TRY(en_strip_writer_add(&e->writer, e->encoders[i], err));
+        if (e->rows->source != NULL && t->n_bytes > RESIDENT_BYTES)
+            en_source_forget(e->rows->source, t);
+        uint64_t moved = (uint64_t)((double)n_bytes * (e->first + n_now) / m->n_chunks);
+        EN_TRY(en_job_reach(e->job, t->name, done + moved, err));
+    }
+    return ENTRO_OK;
+}
+
+entro_status en_matrix_encoder_finish(en_matrix_encoder *e, entro_error *err)
+{
+    return en_strip_writer_finish(&e->writer, err);
+}

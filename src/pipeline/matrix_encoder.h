@@ -1,0 +1,53 @@
+/*
+ * matrix_encoder.h - turns the integers of a matrix into its payload in coding 2 (strips).
+ *
+ *   choose: a sample of rows, spread over the matrix, gives layout and code
+ *   run:    chunks are coded in batches by all threads, each by an encoder of its own, then added
+ *           to the payload in order
+ *
+ * Integers are asked for row by row, one chunk a thread at a time: they are never all in memory.
+ */
+#ifndef EN_PIPELINE_MATRIX_ENCODER_H
+#define EN_PIPELINE_MATRIX_ENCODER_H
+
+#include "container/strip_write.h"
+#include "formats/source.h"
+#include "pipeline/job.h"
+
+/* Where integers come from. */
+typedef struct en_integer_rows {
+    /* Rows of n_cols integers, 'stride' apart; called by any thread, and for every row exactly once
+     * with is_final. */
+    entro_status (*read)(void *context, uint64_t row, uint64_t n_rows, int32_t *z, size_t stride,
+                         bool is_final, uint32_t thread, entro_error *err);
+    void *context;
+    const en_source *source; /* what is read, or NULL: its pages are let go now and then */
+    const en_tensor *tensor;
+} en_integer_rows;
+
+typedef struct en_matrix_encoder {
+    en_job *job;
+    en_strip_plan plan; /* of the last matrix */
+    en_pair_code code;
+    en_strip_writer writer;      /* front, n_front: the payload after en_matrix_encoder_run() */
+    en_strip_encoder **encoders; /* one a chunk of a batch */
+    uint32_t n_encoders;
+    int32_t **chunks; /* one a thread */
+    size_t chunk_cap;
+    const en_integer_rows *rows;
+    uint32_t first; /* chunk of the batch */
+} en_matrix_encoder;
+
+entro_status en_matrix_encoder_open(en_matrix_encoder *e, en_job *job, entro_error *err);
+void en_matrix_encoder_close(en_matrix_encoder *e); /* a zeroed one is fine */
+
+/* Sets e->plan but for grids and entropy, which are the caller's to set. */
+entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
+                                      const en_integer_rows *rows, entro_error *err);
+/* Codes all chunks.  Moves the job's progress from 'done' by n_bytes. */
+entro_status en_matrix_encoder_run(en_matrix_encoder *e, uint64_t done, uint64_t n_bytes,
+                                   entro_error *err);
+/* The payload, once the plan's entropy is known. */
+entro_status en_matrix_encoder_finish(en_matrix_encoder *e, entro_error *err);
+
+#endif

@@ -160,11 +160,15 @@ static entro_status take_sample(en_rtn_quantizer *q, sample *s, entro_error *err
     return ENTRO_OK;
 }
 
+/* Integers beyond the window count as all the same here: steps so fine that most are must not look
+ * like the ones searched for. */
 static double entropy_with(const sample *s, double factor)
 {
     round_all(s->x, 1.0 / factor, s->z, s->n);
     en_integer_counts_clear(s->counts);
     en_integer_counts_add(s->counts, s->z, s->n);
+    s->counts->inside[0] += s->counts->n_outside;
+    s->counts->n_outside = 0;
     return en_integer_counts_entropy(s->counts);
 }
 

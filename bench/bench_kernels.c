@@ -3,21 +3,26 @@
  *
  *   bench_kernels                              the best this processor has
  *   ENTRO_CPU_DISABLE=avx512 bench_kernels     the one below
+ *   bench_kernels strips                       products in coding 2 only ("kernels", "words")
  *
  * Each figure is the best of several runs of about a tenth of a second.  Single kernels are timed
- * by the thread's processor time, so that a busy machine matters less; products by the clock.
+ * and products on one thread by the thread's processor time, so that a busy machine matters less.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/bytes.h"
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "container/strip_payload.h"
+#include "container/strip_write.h"
 #include "kernels/kernels.h"
 #include "linear/linear.h"
 
-enum { RUNS = 5 };
+enum { RUNS = 3 };
 
 static void *need(void *p)
 {
@@ -284,47 +289,117 @@ static void run_product(void *context)
                             p->pool, p->scratch, NULL));
 }
 
-static void bench_product(const coded_matrix *m, uint32_t n_threads, size_t n_tokens)
+static void bench_product(const en_linear *l, const char *what, double bits, uint32_t n_threads,
+                          size_t n_tokens)
 {
-    const en_linear *l = &m->linear;
     float *x = random_floats(n_tokens * l->n_cols), *y = random_floats(n_tokens * l->n_rows);
     product p = {.product = {l, y, (size_t)l->n_rows}, .x = x, .n_tokens = n_tokens};
     need_ok(en_pool_new(&p.pool, n_threads, NULL));
     need_ok(en_linear_scratch_new(&p.scratch, &l, 1, n_threads, NULL));
     double weights = (double)(l->n_rows * l->n_cols),
-           per_second = rate_by(en_clock_seconds, run_product, &p);
-    printf("linear %-4s %5zux%-5zu %4.2f bits %3zu tokens %u threads ", l->name, (size_t)l->n_rows,
-           (size_t)l->n_cols, 8.0 * (double)m->coded.n_segment_bytes / weights, n_tokens,
-           n_threads);
+           per_second =
+               rate_by(n_threads == 1 ? thread_seconds : en_clock_seconds, run_product, &p);
+    printf("linear %-6s %5zux%-5zu %4.2f bits %3zu tokens %u threads ", what, (size_t)l->n_rows,
+           (size_t)l->n_cols, bits, n_tokens, n_threads);
     if (n_tokens == 1)
         printf("%8.2f G weights/s\n", per_second * weights * 1e-9);
     else
         printf("%8.1f GFLOP/s\n", per_second * weights * 2e-9 * (double)n_tokens);
+    fflush(stdout);
     en_linear_scratch_free(p.scratch);
     en_pool_free(p.pool);
     en_free(x);
     en_free(y);
 }
 
-int main(void)
+static void bench_products(const en_linear *l, const char *what, double bits)
 {
-    static const char *const methods[] = {"u8", "u4"};
-    static const size_t token_counts[] = {1, 128};
-    const en_kernels *k = en_kernels_get();
+    static const size_t token_counts[] = {1, 2, 4, 8, 128};
     uint32_t n_threads = en_cpu_count();
-    printf("%s, %u processors\n", entro_cpu_name(), n_threads);
-    bench_matmul(k);
-    bench_vectors(k);
-    for (int i = 0; i < 2; i++) {
-        coded_matrix m;
-        make_coded(&m, methods[i], 4608, 1536);
-        for (int t = 0; t < 2; t++) {
-            bench_product(&m, 1, token_counts[t]);
-            if (n_threads > 1)
-                bench_product(&m, n_threads, token_counts[t]);
-        }
-        en_free(m.bytes);
-        en_code_free(m.code);
+    for (size_t t = 0; t < sizeof token_counts / sizeof *token_counts; t++) {
+        bench_product(l, what, bits, 1, token_counts[t]);
+        if (n_threads > 1)
+            bench_product(l, what, bits, n_threads, token_counts[t]);
+    }
+}
+
+static void bench_words(const char *method)
+{
+    coded_matrix m;
+    make_coded(&m, method, 4608, 1536);
+    bench_products(&m.linear, method, 8.0 * (double)m.coded.n_segment_bytes / (4608.0 * 1536.0));
+    en_free(m.bytes);
+    en_code_free(m.code);
+}
+
+/* ---- matrices in coding 2 ----------------------------------------------------------------------- */
+
+static void write_strips(en_strip_writer *w, uint64_t n_rows, uint64_t n_cols, float sigma)
+{
+    const float step = 0.01f;
+    en_strip_plan plan;
+    en_pair_code code;
+    en_strip_encoder *e;
+    double bits;
+    en_strip_plan_init(&plan, en_quant_method_find("u8"), n_rows, n_cols);
+    size_t padded = en_strip_padded_cols(&plan.shape),
+           n = (size_t)plan.shape.n_strips * EN_STRIP_ROWS * padded;
+    int32_t *z = need(en_alloc(n, sizeof *z));
+    for (size_t i = 0; i < n; i++)
+        z[i] = (int32_t)lrintf(random_float() * sigma / 1.1547f); /* 4 times 1/3 */
+    plan.codes = &code;
+    plan.n_grids = 1;
+    plan.steps = &step;
+    need_ok(en_strip_choose(&plan.shape.layouts[0], &code, z, padded, 16, padded, &bits, NULL));
+    need_ok(en_strip_encoder_new(&e, NULL));
+    need_ok(en_strip_writer_begin(w, &plan, NULL));
+    for (uint32_t i = 0; i < plan.shape.n_chunks; i++) {
+        size_t row = (size_t)en_strip_chunk_at(&plan.shape, i).first_strip * EN_STRIP_ROWS;
+        need_ok(en_strip_encode_chunk(e, &plan, i, z + row * padded, NULL));
+        need_ok(en_strip_writer_add(w, e, NULL));
+    }
+    need_ok(en_strip_writer_finish(w, NULL));
+    en_strip_encoder_free(e);
+    en_free(z);
+}
+
+/* As it lies in a file, then packed. */
+static void bench_strips(uint64_t n_rows, uint64_t n_cols, float sigma)
+{
+    en_strip_writer w = {0};
+    en_coded coded;
+    en_strip_matrix *strips;
+    en_pool *pool;
+    write_strips(&w, n_rows, n_cols, sigma);
+    need_ok(en_strip_payload_parse(&coded, &strips, w.front, w.n_front, NULL));
+    en_linear l = {.n_rows = n_rows, .n_cols = n_cols, .name = "strips", .coded = &coded};
+    double each = 8.0 / (double)(n_rows * n_cols);
+    bench_products(&l, "strips", each * (double)w.n_front);
+    need_ok(en_pool_new(&pool, 0, NULL));
+    need_ok(en_linear_pack(&l, pool, NULL));
+    en_pool_free(pool);
+    bench_products(&l, "packed", each * (double)en_linear_pack_bytes(&l));
+    en_linear_unpack(&l);
+    en_strip_matrix_free(strips);
+    en_strip_writer_close(&w);
+}
+
+int main(int argc, char **argv)
+{
+    const en_kernels *k = en_kernels_get();
+    const char *only = argc > 1 ? argv[1] : "kernels words strips";
+    printf("%s, %u processors\n", entro_cpu_name(), en_cpu_count());
+    if (strstr(only, "kernels")) {
+        bench_matmul(k);
+        bench_vectors(k);
+    }
+    if (strstr(only, "words")) {
+        bench_words("u8");
+        bench_words("u4");
+    }
+    if (strstr(only, "strips")) {
+        bench_strips(8960, 1536, 10.0f);
+        bench_strips(8960, 1536, 2.0f);
     }
     return 0;
 }

@@ -104,9 +104,21 @@ typedef enum entro_model_kind {
     ENTRO_MODEL_CONTAINER = 2  /* our file, with coded weights */
 } entro_model_kind;
 
+/* Matrices in strips run from their coded form, or from a packed one (4 or 8 bits a weight) that is
+ * made in memory when the model is opened.  Results are the same, bit for bit. */
+typedef enum entro_keep {
+    ENTRO_KEEP_AUTO = 0, /* packed where a short measurement finds that faster and memory is free */
+    ENTRO_KEEP_CODED = 1,  /* least memory */
+    ENTRO_KEEP_PACKED = 2, /* all packed */
+    ENTRO_KEEP_WITHIN = 3  /* as many packed as fit into ram_bytes */
+} entro_keep;
+
 typedef struct entro_model_options {
     size_t struct_size;
     bool metadata_only; /* inspect: tensors and metadata, no tokenizer, nothing prepared to run */
+    entro_keep keep;
+    uint64_t ram_bytes; /* ENTRO_KEEP_WITHIN: for all weights, coded and packed */
+    uint32_t n_threads; /* for packing and measuring; 0: one a processor */
 } entro_model_options;
 
 ENTRO_API void entro_model_options_init(entro_model_options *opt);
@@ -134,6 +146,9 @@ typedef struct entro_model_info {
     uint32_t n_ctx_train; /* context the model was trained for */
     uint32_t n_tensors;
     bool has_chat_template;
+    /* matrices in strips (entro_keep): how many, how many of them are packed, bytes that takes */
+    uint32_t n_strip_matrices, n_packed_matrices;
+    uint64_t n_packed_bytes;
 } entro_model_info;
 
 ENTRO_API void entro_model_get_info(const entro_model *model, entro_model_info *info);

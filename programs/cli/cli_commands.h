@@ -27,6 +27,14 @@ extern const cli_command cli_tokenize_command;
         .value = "N", .fallback = "0", .min = 0, .max = 1024,                                      \
         .help = "threads; 0: one a processor"                                                      \
     }
+#define CLI_OPTION_RAM(type)                                                                       \
+    {                                                                                              \
+        .name = "ram", .kind = CLI_TEXT, .offset = offsetof(type, ram), .value = "SIZE",           \
+        .fallback = "auto",                                                                        \
+        .help = "memory for weights of strips: they run coded (min), or packed in memory at 4 or " \
+                "8 bits (max), or packed as far as SIZE goes; auto: packed where that measures "   \
+                "faster and memory is free"                                                        \
+    }
 #define CLI_OPTION_JSON(type)                                                                      \
     {                                                                                              \
         .name = "json", .letter = 'j', .kind = CLI_FLAG, .offset = offsetof(type, json),           \

@@ -170,3 +170,16 @@ int cli_finish_output(int code)
         return cli_fail_text("standard output: %s", errno ? strerror(errno) : "write failed");
     return code;
 }
+
+bool cli_format_kept(char *out, size_t n_out, const entro_model_info *info)
+{
+    if (info->n_strip_matrices == 0)
+        return false;
+    if (info->n_packed_matrices == 0)
+        snprintf(out, n_out, "all %u matrices run from their coded form", info->n_strip_matrices);
+    else
+        snprintf(out, n_out, "%u of %u matrices packed in memory, %s; the rest coded (--ram)",
+                 info->n_packed_matrices, info->n_strip_matrices,
+                 cli_bytes((double)info->n_packed_bytes).s);
+    return true;
+}

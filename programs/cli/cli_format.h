@@ -40,4 +40,8 @@ int cli_json_print(json_t *object);
 /* Flushes stdout; a full disk or closed pipe is an error.  Returns the exit code. */
 int cli_finish_output(int code);
 
+/* "182 of 197 matrices packed in memory, 701 MB; the rest coded (--ram)"; false when there are none
+ * in strips. */
+bool cli_format_kept(char *out, size_t n_out, const entro_model_info *info);
+
 #endif

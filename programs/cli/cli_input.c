@@ -53,15 +53,62 @@ int cli_read_text(cli_buffer *out, const char *path)
     return CLI_EXIT_OK;
 }
 
+static int open_model(entro_model **out, const char *path, const entro_model_options *options)
+{
+    entro_error err = {.status = ENTRO_OK};
+    return entro_model_open(out, path, options, &err) == ENTRO_OK ? CLI_EXIT_OK : cli_fail(&err);
+}
+
 int cli_open_model(entro_model **out, const char *path, bool metadata_only)
 {
     entro_model_options options;
-    entro_error err = {.status = ENTRO_OK};
     entro_model_options_init(&options);
     options.metadata_only = metadata_only;
-    if (entro_model_open(out, path, &options, &err) != ENTRO_OK)
-        return cli_fail(&err);
-    return CLI_EXIT_OK;
+    options.keep = ENTRO_KEEP_CODED; /* nothing here waits for one token at a time */
+    return open_model(out, path, &options);
+}
+
+/* "600MB", "1.5GiB", "800000000"; false when it is no size. */
+static bool parse_bytes(const char *text, uint64_t *n_bytes)
+{
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"", 1},     {"B", 1},    {"k", 1e3},
+                 {"kB", 1e3}, {"KB", 1e3}, {"KiB", 1024},
+                 {"M", 1e6},  {"MB", 1e6}, {"MiB", 1048576.0},
+                 {"G", 1e9},  {"GB", 1e9}, {"GiB", 1073741824.0}};
+    char *end;
+    double n = strtod(text, &end);
+    if (end == text || !(n >= 0) || n > 1e15)
+        return false;
+    while (*end == ' ')
+        end++;
+    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+        if (strcmp(end, units[i].unit) == 0) {
+            *n_bytes = (uint64_t)(n * units[i].bytes);
+            return true;
+        }
+    return false;
+}
+
+int cli_open_to_run(entro_model **out, const cli_command *command, const char *path,
+                    const char *ram, int64_t threads)
+{
+    entro_model_options options;
+    entro_model_options_init(&options);
+    options.n_threads = (uint32_t)threads;
+    if (strcmp(ram, "min") == 0)
+        options.keep = ENTRO_KEEP_CODED;
+    else if (strcmp(ram, "max") == 0)
+        options.keep = ENTRO_KEEP_PACKED;
+    else if (strcmp(ram, "auto") != 0) {
+        options.keep = ENTRO_KEEP_WITHIN;
+        if (!parse_bytes(ram, &options.ram_bytes))
+            return cli_usage_error(
+                command, "--ram is '%s', expected auto, min, max or a size like 600MB", ram);
+    }
+    return open_model(out, path, &options);
 }
 
 const char *cli_base_name(const char *path)

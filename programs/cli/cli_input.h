@@ -4,6 +4,8 @@
 #ifndef CLI_INPUT_H
 #define CLI_INPUT_H
 
+#include "cli_options.h"
+
 #include <entrollm/entrollm.h>
 
 typedef struct cli_buffer {
@@ -14,8 +16,12 @@ typedef struct cli_buffer {
 /* All of a file, or of standard input for "-".  Says what is wrong and returns an exit code. */
 int cli_read_text(cli_buffer *out, const char *path);
 
-/* Opens the model; says what is wrong and returns an exit code. */
+/* Opens the model with all weights as they are in the file; says what is wrong and returns an exit
+ * code. */
 int cli_open_model(entro_model **out, const char *path, bool metadata_only);
+/* The same for generation: 'ram' is what --ram was given. */
+int cli_open_to_run(entro_model **out, const cli_command *command, const char *path,
+                    const char *ram, int64_t threads);
 
 /* "SmolLM2-135M-Instruct-u8.gguf" -> "SmolLM2-135M-Instruct"; free() it. */
 char *cli_stem(const char *path);

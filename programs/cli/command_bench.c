@@ -17,7 +17,7 @@
 #include <string.h>
 
 typedef struct settings {
-    const char *model, *prompts, *gens, *depths;
+    const char *model, *prompts, *gens, *depths, *ram;
     int64_t repetitions, threads, batch;
     bool json, quiet;
 } settings;
@@ -55,6 +55,7 @@ static const cli_option options[] = {
      .max = 1000,
      .help = "times each is measured"},
     CLI_OPTION_THREADS(settings),
+    CLI_OPTION_RAM(settings),
     {.name = "batch-size",
      .letter = 'b',
      .kind = CLI_INT,
@@ -204,6 +205,9 @@ static int print_table(const bench *b, const result *results, size_t n, double n
         printf("%-18s %11.2f +- %5.2f %14s\n", results[i].test, results[i].mean,
                results[i].deviation, rate);
     }
+    char kept[96];
+    if (cli_format_kept(kept, sizeof(kept), &b->info))
+        printf("\nweights: %s", kept);
     printf("\nmemory: file %s (mapped), KV cache %s, compute %s, other %s, peak %s\n",
            cli_bytes((double)memory.file).s, cli_bytes((double)memory.kv_cache).s,
            cli_bytes((double)memory.compute).s, cli_bytes((double)memory.other).s,
@@ -236,6 +240,9 @@ static int print_json(const bench *b, const result *results, size_t n, double n_
         json_array_append_new(list, r);
     }
     json_object_set_new(o, "results", list);
+    cli_json_int(o, "n_strip_matrices", b->info.n_strip_matrices);
+    cli_json_int(o, "n_packed_matrices", b->info.n_packed_matrices);
+    cli_json_int(o, "n_packed_bytes", b->info.n_packed_bytes);
     cli_json_int(o, "memory_file", memory.file);
     cli_json_int(o, "memory_kv_cache", memory.kv_cache);
     cli_json_int(o, "memory_compute", memory.compute);
@@ -305,7 +312,7 @@ static int bench_model(void *given)
     if (!code && p.largest + g.largest == 0)
         code = cli_usage_error(&cli_bench_command, "nothing to measure: -p and -n are both 0");
     if (!code)
-        code = cli_open_model(&model, s->model, false);
+        code = cli_open_to_run(&model, &cli_bench_command, s->model, s->ram, s->threads);
     if (code)
         return code;
     bench b = {.s = s, .progress = {.quiet = s->quiet}};

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 typedef struct settings {
-    const char *model, *prompt, *file, *system, *speculate;
+    const char *model, *prompt, *file, *system, *speculate, *ram;
     int64_t n_predict, n_ctx, threads, batch, seed, top_k, repeat_last_n;
     double temp, top_p, min_p, repeat_penalty;
     cli_list stops;
@@ -56,6 +56,7 @@ static const cli_option options[] = {
      .max = 1 << 24,
      .help = "tokens of context; 0: what the model was trained for, at most 4096"},
     CLI_OPTION_THREADS(settings),
+    CLI_OPTION_RAM(settings),
     {.name = "batch-size",
      .letter = 'b',
      .kind = CLI_INT,
@@ -128,6 +129,7 @@ static const cli_option options[] = {
      .offset = offsetof(settings, speculate),
      .value = "HOW",
      .fallback = "auto",
+     .choices = "auto|on|off",
      .help = "guess tokens from what the context repeats and check several in one pass: auto (when "
              "it is faster), on, off; the text is the same"},
     {.name = "stop",
@@ -184,7 +186,6 @@ typedef struct job {
     entro_model_info info;
     entro_session *session;
     entro_sampler *sampler;
-    cli_speculate speculate;
     uint64_t seed;
     cli_buffer prompt; /* no data: interactive */
     cli_generator g;
@@ -192,16 +193,11 @@ typedef struct job {
 
 /* ---- setting up ------------------------------------------------------------------------- */
 
-static int read_speculate(job *j)
+static cli_speculate speculate_of(const settings *s)
 {
-    static const char *const names[] = {"auto", "on", "off"};
-    for (int i = 0; i < 3; i++)
-        if (strcmp(j->s->speculate, names[i]) == 0) {
-            j->speculate = (cli_speculate)i;
-            return CLI_EXIT_OK;
-        }
-    return cli_usage_error(&cli_run_command, "--speculate is '%s', expected auto, on or off",
-                           j->s->speculate);
+    return strcmp(s->speculate, "on") == 0    ? CLI_SPECULATE_ON
+           : strcmp(s->speculate, "off") == 0 ? CLI_SPECULATE_OFF
+                                              : CLI_SPECULATE_AUTO;
 }
 
 static int check_usage(const settings *s)
@@ -277,7 +273,7 @@ static int open_session(job *j)
                            .show = !s->json,
                            .show_special = s->special,
                            .ignore_end = s->ignore_eos,
-                           .speculation = {.mode = j->speculate, .n_vocab = j->info.n_vocab},
+                           .speculation = {.mode = speculate_of(s), .n_vocab = j->info.n_vocab},
                            .progress = {.quiet = s->quiet}};
     return CLI_EXIT_OK;
 }
@@ -308,6 +304,9 @@ static void print_account(const job *j)
     if (guesses->n_passes > 0)
         cli_note("guessed    %u tokens in %u passes, %u right", guesses->n_drafted,
                  guesses->n_passes, guesses->n_right);
+    char kept[96];
+    if (cli_format_kept(kept, sizeof(kept), &j->info))
+        cli_note("weights    %s", kept);
     cli_note("memory     file %s (mapped), KV cache %s, compute %s, other %s; peak %s",
              cli_bytes((double)m.file).s, cli_bytes((double)m.kv_cache).s,
              cli_bytes((double)m.compute).s, cli_bytes((double)m.other).s,
@@ -332,6 +331,9 @@ static int print_json(const job *j)
     cli_json_int(o, "n_drafted", g->speculation.n_drafted);
     cli_json_int(o, "n_draft_right", g->speculation.n_right);
     cli_json_real(o, "weight_bytes_per_second", generated * (double)cli_bytes_per_token(j->model));
+    cli_json_int(o, "n_strip_matrices", j->info.n_strip_matrices);
+    cli_json_int(o, "n_packed_matrices", j->info.n_packed_matrices);
+    cli_json_int(o, "n_packed_bytes", j->info.n_packed_bytes);
     cli_json_int(o, "memory_file", m.file);
     cli_json_int(o, "memory_kv_cache", m.kv_cache);
     cli_json_int(o, "memory_compute", m.compute);
@@ -411,9 +413,7 @@ static int run(void *p)
     job j = {.s = p};
     int code = check_usage(j.s);
     if (!code)
-        code = read_speculate(&j);
-    if (!code)
-        code = cli_open_model(&j.model, j.s->model, false);
+        code = cli_open_to_run(&j.model, &cli_run_command, j.s->model, j.s->ram, j.s->threads);
     if (!code)
         code = read_prompt(&j);
     if (!code) {

@@ -150,18 +150,29 @@ size_t en_memory_in_use(void)
     return atomic_load_explicit(&g_in_use, memory_order_relaxed);
 }
 
-uint64_t en_memory_peak_resident(void)
+/* A line of a file under /proc that gives KiB, as bytes; 0 when it is not there. */
+static uint64_t read_kib(const char *path, const char *format)
 {
-    FILE *f = fopen("/proc/self/status", "r");
+    FILE *f = fopen(path, "r");
     if (f == NULL)
         return 0;
     char line[256];
     unsigned long long kib = 0;
     while (fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "VmHWM: %llu kB", &kib) == 1)
+        if (sscanf(line, format, &kib) == 1)
             break;
     fclose(f);
     return (uint64_t)kib * 1024;
+}
+
+uint64_t en_memory_peak_resident(void)
+{
+    return read_kib("/proc/self/status", "VmHWM: %llu kB");
+}
+
+uint64_t en_memory_available(void)
+{
+    return read_kib("/proc/meminfo", "MemAvailable: %llu kB");
 }
 
 bool en_grow(void **items, size_t *cap, size_t n_needed, size_t n_max, size_t item_bytes)

@@ -31,6 +31,9 @@ size_t en_memory_in_use(void);
 /* Peak resident set of the process in bytes (VmHWM), 0 where the system does not tell. */
 uint64_t en_memory_peak_resident(void);
 
+/* Bytes that the system could still give without swapping; 0 where it does not tell. */
+uint64_t en_memory_available(void);
+
 /* Allocation number 'countdown' from now (0 = the next) fails once; UINT64_MAX: none. */
 void en_memory_fail_at(uint64_t countdown);
 

@@ -8,19 +8,20 @@
 #define EN_ENGINE_ENGINE_H
 
 #include "container/container.h"
+#include "engine/residency.h"
 #include "text/tokenizer.h"
-
-typedef struct en_decoder en_decoder; /* the model's layers, see model/decoder.h */
 
 struct entro_model {
     en_source *source;
     en_container *container; /* NULL for a source that is run directly */
     en_decoder *decoder;     /* NULL when opened for its metadata only */
     en_tokenizer *tokenizer; /* NULL when the model has none */
+    en_residency residency;
     /* Terminated copies of strings of the metadata, "" when absent. */
     char *architecture, *name, *recipe, *tool;
 };
 
+/* 'opt' NULL: all matrices stay coded. */
 entro_status en_model_open(entro_model **out, const char *path, const entro_model_options *opt,
                            entro_error *err);
 void en_model_close(entro_model *model);             /* NULL is fine */

@@ -21,14 +21,16 @@ static entro_status copy_strings(entro_model *m, entro_error *err)
     return copy_string(&m->tool, meta, "entrollm.tool", err);
 }
 
-static entro_status load(entro_model *m, bool metadata_only, entro_error *err)
+static entro_status load(entro_model *m, const entro_model_options *opt, entro_error *err)
 {
     if (en_container_is(m->source))
         EN_TRY(en_container_open(&m->container, m->source, err));
     EN_TRY(copy_strings(m, err));
-    if (metadata_only)
+    if (opt->metadata_only)
         return ENTRO_OK;
     EN_TRY(en_decoder_new(&m->decoder, m->source, m->container, err));
+    if (m->container != NULL)
+        EN_TRY(en_residency_choose(&m->residency, m->decoder, opt, err));
     entro_status status = en_tokenizer_new(&m->tokenizer, en_source_meta(m->source), err);
     /* A model without tokenizer opens; only text is refused, when it comes. */
     return status == ENTRO_ERR_NOT_FOUND ? ENTRO_OK : status;
@@ -37,14 +39,17 @@ static entro_status load(entro_model *m, bool metadata_only, entro_error *err)
 entro_status en_model_open(entro_model **out, const char *path, const entro_model_options *opt,
                            entro_error *err)
 {
+    static const entro_model_options coded = {.keep = ENTRO_KEEP_CODED};
     entro_model *m = en_alloc_zero(1, sizeof *m);
     if (m == NULL)
         return en_fail_memory(err);
+    if (opt == NULL)
+        opt = &coded;
     /* A missing tokenizer fills an error that is then forgiven: the caller's stays untouched. */
     entro_error found = {0};
     entro_status status = en_source_open(&m->source, path, &found);
     if (status == ENTRO_OK) {
-        status = load(m, opt != NULL && opt->metadata_only, &found);
+        status = load(m, opt, &found);
         if (status != ENTRO_OK)
             en_error_place(&found, "%s", path);
     }

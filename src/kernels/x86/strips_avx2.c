@@ -357,32 +357,34 @@ INLINED __m256i four(const int8_t *x)
     return _mm256_set1_epi32(columns);
 }
 
-/* sums of each vector += scale * (a unit's nibbles of 8 rows) . x.  Eight times two products of at
- * most 15 * 128 fit 16 bits. */
-INLINED void add_products(const __m256i nibbles[8], int scale, const int8_t *const *x, size_t col,
+/* Two steps' factors, of both registers: 4 columns of 8 rows each. */
+typedef struct nibbles {
+    __m256i of[2][4]; /* [k] */
+} nibbles;
+
+/* sums[2 vector + k] += scale * nibbles . x.  Four times two products of at most 15 * 128 fit 16 bits. */
+INLINED void add_products(const nibbles *n, int scale, const int8_t *const *x, size_t col,
                           size_t n_vectors, __m256i *sums)
 {
     for (size_t v = 0; v < n_vectors; v++) {
         const int8_t *at = x[v] + col;
-        __m256i a = _mm256_maddubs_epi16(nibbles[0], four(at));
-        __m256i b = _mm256_maddubs_epi16(nibbles[1], four(at + 4));
-#pragma GCC unroll 3
-        for (int j = 2; j < 8; j += 2) {
-            a = _mm256_add_epi16(a, _mm256_maddubs_epi16(nibbles[j], four(at + 4 * j)));
-            b = _mm256_add_epi16(b, _mm256_maddubs_epi16(nibbles[j + 1], four(at + 4 * j + 4)));
+        __m256i columns[4] = {four(at), four(at + 4), four(at + 8), four(at + 12)};
+#pragma GCC unroll 2
+        for (int k = 0; k < 2; k++) {
+            __m256i a = _mm256_maddubs_epi16(n->of[k][0], columns[0]);
+            __m256i b = _mm256_maddubs_epi16(n->of[k][1], columns[1]);
+            a = _mm256_add_epi16(a, _mm256_maddubs_epi16(n->of[k][2], columns[2]));
+            b = _mm256_add_epi16(b, _mm256_maddubs_epi16(n->of[k][3], columns[3]));
+            a = _mm256_madd_epi16(_mm256_add_epi16(a, b), _mm256_set1_epi16((short)scale));
+            sums[2 * v + (size_t)k] = _mm256_add_epi32(sums[2 * v + (size_t)k], a);
         }
-        __m256i all = _mm256_madd_epi16(_mm256_add_epi16(a, b), _mm256_set1_epi16((short)scale));
-        sums[2 * v] = _mm256_add_epi32(sums[2 * v], all);
     }
 }
 
-INLINED void split(const __m256i packed[4], __m256i nibbles[8])
+INLINED void set_nibbles(nibbles *n, int k, int step, __m256i packed)
 {
-#pragma GCC unroll 4
-    for (int step = 0; step < EN_UNIT_STEPS; step++) {
-        nibbles[2 * step] = low_nibbles(packed[step]);
-        nibbles[2 * step + 1] = high_nibbles(packed[step]);
-    }
+    n->of[k][2 * step] = low_nibbles(packed);
+    n->of[k][2 * step + 1] = high_nibbles(packed);
 }
 
 static void add_to(int32_t *sums, const __m256i *more, size_t n_vectors)
@@ -393,28 +395,27 @@ static void add_to(int32_t *sums, const __m256i *more, size_t n_vectors)
     }
 }
 
-/* One unit of symbols and raw bits. */
-INLINED void dot_symbols(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode,
+/* Two steps of symbols and raw bits. */
+INLINED void dot_symbols(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode, int step,
                          const int8_t *const *x, size_t col, size_t n_vectors, __m256i *sums)
 {
-#pragma GCC unroll 2
-    for (int k = 0; k < 2; k++, symbols += REGISTER_BYTES, raw += REGISTER_BYTES) {
-        __m256i packed[EN_UNIT_STEPS], nibbles[8];
-        bool wide = en_strip_is_wide(mode);
+    bool wide = en_strip_is_wide(mode);
+    nibbles n;
+    col += (size_t)step * EN_STEP_COLS;
 #pragma GCC unroll 4
-        for (int s = 0; s < EN_UNIT_STEPS; s++)
-            packed[s] =
-                wide ? load(symbols + s * EN_STRIP_LANES) : narrow_values(symbols, raw, mode, s);
-        split(packed, nibbles);
-        add_products(nibbles, wide ? 1 << en_strip_raw_bits(mode) : 1, x, col, n_vectors, sums + k);
-        if (!wide)
-            continue;
-#pragma GCC unroll 4
-        for (int s = 0; s < EN_UNIT_STEPS; s++)
-            packed[s] = raw_of(raw, mode, s);
-        split(packed, nibbles);
-        add_products(nibbles, 1, x, col, n_vectors, sums + k);
+    for (int i = 0; i < 4; i++) {
+        int k = i / 2, at = k * REGISTER_BYTES, s = step + i % 2;
+        set_nibbles(&n, k, i % 2,
+                    wide ? load(symbols + at + s * EN_STRIP_LANES)
+                         : narrow_values(symbols + at, raw + at, mode, s));
     }
+    add_products(&n, wide ? 1 << en_strip_raw_bits(mode) : 1, x, col, n_vectors, sums);
+    if (!wide)
+        return;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        set_nibbles(&n, i / 2, i % 2, raw_of(raw + i / 2 * REGISTER_BYTES, mode, step + i % 2));
+    add_products(&n, 1, x, col, n_vectors, sums);
 }
 
 INLINED void dot_block(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode,
@@ -422,7 +423,8 @@ INLINED void dot_block(const uint8_t *symbols, const uint8_t *raw, en_strip_mode
                        __m256i *sums)
 {
     for (size_t unit = 0; unit < n_units; unit++, col += EN_UNIT_COLS) {
-        dot_symbols(symbols, raw, mode, x, col, n_vectors, sums);
+        dot_symbols(symbols, raw, mode, 0, x, col, n_vectors, sums);
+        dot_symbols(symbols, raw, mode, 2, x, col, n_vectors, sums);
         symbols += EN_STRIP_LANES * EN_UNIT_STEPS;
         raw += en_strip_raw_unit_bytes(mode);
     }
@@ -494,27 +496,35 @@ static void strip_dot(en_strip_lanes *const *states, size_t n_chunks, const en_p
     }
 }
 
+/* Two steps of wide units: high nibbles, then low ones. */
+INLINED void dot_wide(const uint8_t *units, const int8_t *const *x, size_t col, size_t n_vectors,
+                      __m256i *sums)
+{
+    nibbles n;
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        n.of[i / 4][i % 4] =
+            high_nibbles(load(units + i / 4 * REGISTER_BYTES + i % 4 * EN_STRIP_LANES));
+    add_products(&n, 16, x, col, n_vectors, sums);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        n.of[i / 4][i % 4] =
+            low_nibbles(load(units + i / 4 * REGISTER_BYTES + i % 4 * EN_STRIP_LANES));
+    add_products(&n, 1, x, col, n_vectors, sums);
+}
+
 /* sums of up to BLOCK_VECTORS vectors. */
 INLINED void dot_units(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
                        size_t n_vectors, int32_t *sums)
 {
-    __m256i more[2 * BLOCK_VECTORS] = {0}, v[8], nibbles[8];
-    for (size_t unit = 0; unit < n_units; unit++, units += (wide ? 8 : 4) * EN_STRIP_LANES) {
-        for (int k = 0; k < 2; k++) {
-            const uint8_t *at = units + k * REGISTER_BYTES;
-            for (int j = 0; j < (wide ? 8 : 4); j++)
-                v[j] = load(at + j * EN_STRIP_LANES);
-            if (wide) {
-                for (int j = 0; j < 8; j++)
-                    nibbles[j] = high_nibbles(v[j]);
-                add_products(nibbles, 16, x, unit * EN_UNIT_COLS, n_vectors, more + k);
-                for (int j = 0; j < 8; j++)
-                    nibbles[j] = low_nibbles(load(at + j * EN_STRIP_LANES));
-            } else {
-                split(v, nibbles);
-            }
-            add_products(nibbles, 1, x, unit * EN_UNIT_COLS, n_vectors, more + k);
-        }
+    __m256i more[2 * BLOCK_VECTORS] = {0};
+    for (size_t i = 0; i < 2 * n_units; i++) { /* two steps */
+        size_t col = i * 2 * EN_STEP_COLS;
+        if (wide)
+            dot_wide(units + i * 4 * EN_STRIP_LANES, x, col, n_vectors, more);
+        else
+            dot_symbols(units + i * 2 * EN_STRIP_LANES, NULL, EN_STRIP_N0, 0, x, col, n_vectors,
+                        more);
     }
     add_to(sums, more, n_vectors);
 }

@@ -15,6 +15,8 @@
 
 #define INLINED static inline __attribute__((always_inline))
 
+enum { FUSED_VECTORS = 8 }; /* sums of more would not stay in registers */
+
 typedef struct tables {
     __m512i symbol[2], length[2];
 } tables;
@@ -190,12 +192,12 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
 {
     tables t = load_tables(table);
     lanes l[EN_STRIP_MAX_CHUNKS];
-    __m512i first[EN_STRIP_MAX_CHUNKS][EN_STRIP_MAX_VECTORS];
-    __m512i second[EN_STRIP_MAX_CHUNKS][EN_STRIP_MAX_VECTORS];
+    __m512i first[EN_STRIP_MAX_CHUNKS][FUSED_VECTORS];
+    __m512i second[EN_STRIP_MAX_CHUNKS][FUSED_VECTORS];
 #pragma GCC unroll 4
     for (int i = 0; i < n_chunks; i++) {
         l[i] = load_lanes(states[i]);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
         for (int v = 0; v < n_vectors; v++)
             first[i][v] = second[i][v] = _mm512_setzero_si512();
     }
@@ -210,7 +212,7 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
 #pragma GCC unroll 2
                 for (int u = 0; u < 2; u++) {
                     values_of(symbols[u], l[i].raw, mode, step + u, values);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
                     for (int v = 0; v < n_vectors; v++) {
                         const int8_t *at = x[v] + col + (size_t)(step + u) * EN_STEP_COLS;
                         first[i][v] = _mm512_dpbusd_epi32(first[i][v], values[0], four(at));
@@ -226,7 +228,7 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
 #pragma GCC unroll 4
     for (int i = 0; i < n_chunks; i++) {
         store_lanes(states[i], &l[i]);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
         for (int v = 0; v < n_vectors; v++)
             add_sums(sums + (i * n_vectors + v) * EN_STRIP_ROWS, first[i][v], second[i][v], mode);
     }
@@ -254,8 +256,7 @@ typedef void dot_fn(en_strip_lanes *const *states, const en_pair_table *table, s
     DEFINE_DOT(MODE, 2, 2)                                                                         \
     DEFINE_DOT(MODE, 3, 2)                                                                         \
     DEFINE_DOT(MODE, 1, 4)                                                                         \
-    DEFINE_DOT(MODE, 1, 8)                                                                         \
-    DEFINE_DOT(MODE, 1, 16)
+    DEFINE_DOT(MODE, 1, 8)
 FOR_MODES(DEFINE_DOTS)
 
 #define DOT_ROW(CHUNKS, VECTORS)                                                                   \
@@ -272,15 +273,15 @@ typedef struct variant {
 
 /* Largest first. */
 static const variant variants[] = {
-    {4, 1, DOT_ROW(4, 1)}, {3, 1, DOT_ROW(3, 1)},   {2, 1, DOT_ROW(2, 1)}, {1, 1, DOT_ROW(1, 1)},
-    {3, 2, DOT_ROW(3, 2)}, {2, 2, DOT_ROW(2, 2)},   {1, 2, DOT_ROW(1, 2)}, {1, 4, DOT_ROW(1, 4)},
-    {1, 8, DOT_ROW(1, 8)}, {1, 16, DOT_ROW(1, 16)},
+    {4, 1, DOT_ROW(4, 1)}, {3, 1, DOT_ROW(3, 1)}, {2, 1, DOT_ROW(2, 1)},
+    {1, 1, DOT_ROW(1, 1)}, {3, 2, DOT_ROW(3, 2)}, {2, 2, DOT_ROW(2, 2)},
+    {1, 2, DOT_ROW(1, 2)}, {1, 4, DOT_ROW(1, 4)}, {1, 8, DOT_ROW(1, 8)},
 };
 
 /* The next size for which there is a variant. */
 static size_t round_up(size_t n_vectors)
 {
-    return n_vectors <= 2 ? n_vectors : n_vectors <= 4 ? 4 : n_vectors <= 8 ? 8 : 16;
+    return n_vectors <= 2 ? n_vectors : n_vectors <= 4 ? 4 : 8;
 }
 
 static const variant *find(size_t n_chunks, size_t n_vectors)
@@ -291,13 +292,13 @@ static const variant *find(size_t n_chunks, size_t n_vectors)
     return v;
 }
 
-static void strip_dot(en_strip_lanes *const *states, size_t n_chunks, const en_pair_table *table,
-                      en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
-                      int32_t *sums)
+static void dot_few(en_strip_lanes *const *states, size_t n_chunks, const en_pair_table *table,
+                    en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
+                    int32_t *sums)
 {
     size_t n = round_up(n_vectors);
-    const int8_t *padded[EN_STRIP_MAX_VECTORS];
-    int32_t more[EN_STRIP_MAX_VECTORS * EN_STRIP_ROWS] = {0};
+    const int8_t *padded[FUSED_VECTORS];
+    int32_t more[FUSED_VECTORS * EN_STRIP_ROWS] = {0};
     for (size_t v = 0; v < n; v++)
         padded[v] = x[v < n_vectors ? v : 0];
     for (size_t done = 0; done < n_chunks;) {
@@ -439,6 +440,34 @@ static void unit_dot(const uint8_t *units, bool wide, size_t n_units, const int8
         else
             dot_block(at, false, n, x, done * EN_UNIT_COLS, n_vectors, sums);
     }
+}
+
+/* Many vectors: decoded first, some units at a time. */
+static void dot_many(en_strip_lanes *state, const en_pair_table *table, en_strip_mode mode,
+                     size_t n_units, const int8_t *const *x, size_t n_vectors, int32_t *sums)
+{
+    enum { UNITS = 16 };
+    _Alignas(64) uint8_t units[UNITS * EN_UNIT_STEPS * 2 * EN_STRIP_LANES];
+    const int8_t *at[EN_STRIP_MAX_VECTORS];
+    for (size_t done = 0; done < n_units; done += UNITS) {
+        size_t n = n_units - done < UNITS ? n_units - done : UNITS;
+        for (size_t v = 0; v < n_vectors; v++)
+            at[v] = x[v] + done * EN_UNIT_COLS;
+        strip_decode(state, table, mode, n, units);
+        unit_dot(units, en_strip_is_wide(mode), n, at, n_vectors, sums);
+    }
+}
+
+static void strip_dot(en_strip_lanes *const *states, size_t n_chunks, const en_pair_table *table,
+                      en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
+                      int32_t *sums)
+{
+    if (n_vectors <= FUSED_VECTORS) {
+        dot_few(states, n_chunks, table, mode, n_units, x, n_vectors, sums);
+        return;
+    }
+    for (size_t c = 0; c < n_chunks; c++, sums += n_vectors * EN_STRIP_ROWS)
+        dot_many(states[c], table, mode, n_units, x, n_vectors, sums);
 }
 
 void en_kernels_init_strips_avx512(en_kernels *table)

@@ -48,21 +48,44 @@ static void add_dots(int64_t *sums, const int32_t *dots, int64_t base)
         sums[r] += (int64_t)dots[r] * 128 + dots[EN_STRIP_ROWS + r] + base;
 }
 
-static void store_strip(const en_strips_product *p, uint32_t strip, size_t token,
-                        const int64_t *sums)
+/* What the outputs of a strip's rows take besides S. */
+typedef struct strip_rows {
+    uint32_t n; /* without padding */
+    double step[EN_STRIP_ROWS], offset[EN_STRIP_ROWS];
+    uint64_t row[EN_STRIP_ROWS];
+} strip_rows;
+
+static void load_rows(strip_rows *rows, const en_coded *c, uint32_t strip)
 {
-    const en_coded *c = p->matrix->coded;
-    const en_strip_matrix *m = c->strips;
-    float *y = p->y + token * p->y_stride;
-    double scale = p->x->scales[token];
-    double all = (double)en_activations_sum(p->x, token, 0, m->n_units);
-    uint64_t first = (uint64_t)strip * EN_STRIP_ROWS, left = m->n_rows - first;
-    for (uint64_t r = 0; r < EN_STRIP_ROWS && r < left; r++) {
+    uint64_t first = (uint64_t)strip * EN_STRIP_ROWS, left = c->n_rows - first;
+    rows->n = left < EN_STRIP_ROWS ? (uint32_t)left : EN_STRIP_ROWS;
+    for (uint32_t r = 0; r < rows->n; r++) {
         float step, offset;
         en_coded_grid(c, first + r, &step, &offset);
-        double sum = (double)step * (double)sums[r] + (double)offset * all;
-        y[en_strip_row(m, first + r)] = (float)(scale * sum);
+        rows->step[r] = (double)step;
+        rows->offset[r] = (double)offset;
+        rows->row[r] = en_strip_row(c->strips, first + r);
     }
+}
+
+static void store_token(const en_strips_product *p, const strip_rows *rows, size_t token,
+                        const int64_t *sums)
+{
+    float *y = p->y + token * p->y_stride;
+    double scale = p->x->scales[token];
+    double all = (double)en_activations_sum(p->x, token, 0, p->x->n_padded / EN_UNIT_COLS);
+    for (uint32_t r = 0; r < rows->n; r++)
+        y[rows->row[r]] =
+            (float)(scale * (rows->step[r] * (double)sums[r] + rows->offset[r] * all));
+}
+
+static void store_tokens(const en_strips_product *p, uint32_t strip, size_t first, size_t n,
+                         row_sums *sums)
+{
+    strip_rows rows;
+    load_rows(&rows, p->matrix->coded, strip);
+    for (size_t t = 0; t < n; t++)
+        store_token(p, &rows, first + t, sums[t]);
 }
 
 /* ---- few tokens: decoded and multiplied in registers ---------------------------------------- */
@@ -126,8 +149,7 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
         dot_strips(p, decoders, n, sums);
         for (uint32_t i = 0; i < n; i++) {
             add_exceptions(p, &decoders[i], s, sums + i * n_tokens);
-            for (size_t t = 0; t < n_tokens; t++)
-                store_strip(p, decoders[i].place.first_strip + s, t, sums[i * n_tokens + t]);
+            store_tokens(p, decoders[i].place.first_strip + s, 0, n_tokens, sums + i * n_tokens);
         }
     }
     for (uint32_t i = 0; i < n_chunks; i++)
@@ -190,8 +212,7 @@ static void multiply_run(const en_strips_product *p, const strip_run *run)
                 for (size_t t = 0; t < n; t++)
                     sums[t][e->row % EN_STRIP_ROWS] +=
                         (int64_t)e->delta * en_activations_q(p->x, first + t, e->col);
-            for (size_t t = 0; t < n; t++)
-                store_strip(p, run->first_strip + s, first + t, sums[t]);
+            store_tokens(p, run->first_strip + s, first, n, sums);
         }
     }
 }

@@ -1,8 +1,18 @@
 /*
  * strip_encode.c - integers to the streams of a chunk; see strips.h.
  *
- * Codes are kept step by step (64 of them), then the decoder's demand is played back: which lane
- * takes a word when depends on lengths only.
+ * A unit (16 rows, 4 steps) at a time:
+ *
+ *   clamp    integers to values: for every step 64 bytes 'a' and, four columns further on, 64 'b'
+ *   raw      their low bits to the unit's vectors
+ *   look up  the pairs of their high parts: code, length, and whether the pair had to be replaced
+ *   append   each lane's bits to the words the decoder will ask for
+ *   list     what the decoder will get wrong
+ *
+ * When a decoder asks for a lane's next word is known as soon as the lane's bits are: it holds the
+ * word at hand and the next one, and asks for another when the one at hand is used up.  So each lane
+ * has a place in the stream for either; when its bits fill the first, it goes on in the second, and
+ * the next free place is the one the decoder asks for at this very moment.
  */
 #include <stdlib.h>
 
@@ -10,18 +20,29 @@
 #include "base/memory.h"
 #include "entropy/strips.h"
 
-enum { COLS_APART = EN_STEP_COLS / 2, HALF = EN_STRIP_LANES / 2 };
+enum {
+    COLS_APART = EN_STEP_COLS / 2,
+    HALF = EN_STRIP_LANES / 2,
+    /* What is looked up by a pair: */
+    LENGTH_SHIFT = 8,
+    CODE_MASK = 127,
+    LENGTH_MASK = 7,
+    REPLACED = 1 << 15,
+};
 
 struct en_strip_encoder {
-    uint8_t *codes, *lengths; /* EN_STRIP_LANES a step */
-    size_t n_steps, cap_codes, cap_lengths;
+    uint8_t *words;
+    size_t cap_words;
+    uint32_t n_words; /* places taken, also those without their bits yet */
+    bool finished;
+    /* Of each lane, in the order in which the decoder looks at them: */
+    uint32_t bits[EN_STRIP_LANES], n_bits[EN_STRIP_LANES]; /* not yet in a word */
+    uint32_t place[EN_STRIP_LANES], next_place[EN_STRIP_LANES];
+
     uint8_t *raw;
     size_t n_raw, cap_raw;
     en_strip_exception *list;
     size_t n_list, cap_list;
-    uint8_t *words;
-    size_t n_words_bytes, cap_words;
-    bool finished;
 };
 
 entro_status en_strip_encoder_new(en_strip_encoder **out, entro_error *err)
@@ -34,32 +55,45 @@ void en_strip_encoder_free(en_strip_encoder *e)
 {
     if (e == NULL)
         return;
-    en_free(e->codes);
-    en_free(e->lengths);
+    en_free(e->words);
     en_free(e->raw);
     en_free(e->list);
-    en_free(e->words);
     en_free(e);
 }
 
 void en_strip_encoder_start(en_strip_encoder *e)
 {
-    e->n_steps = e->n_raw = e->n_list = e->n_words_bytes = 0;
+    e->n_raw = e->n_list = 0;
     e->finished = false;
+    for (uint32_t i = 0; i < EN_STRIP_LANES; i++) {
+        e->bits[i] = e->n_bits[i] = 0;
+        e->place[i] = i;
+        e->next_place[i] = EN_STRIP_LANES + i;
+    }
+    e->n_words = 2 * EN_STRIP_LANES;
 }
 
 /* ---- values ------------------------------------------------------------------------------ */
 
-static unsigned value_of(int32_t z, en_strip_layout layout, int32_t *delta)
+/* Values of some columns of a row, and whether all are in range.  The bounds are compared first:
+ * no difference of theirs overflows. */
+static inline bool clamp(const int32_t *z, size_t n, en_strip_layout layout, uint8_t *v,
+                         uint32_t *n_outside)
 {
-    int64_t v = (int64_t)z - layout.base, most = (1 << en_strip_value_bits(layout.mode)) - 1;
-    int64_t held = v < 0 ? 0 : v > most ? most : v;
-    *delta = (int32_t)(v - held);
-    return (unsigned)held;
+    int32_t lo = layout.base, hi = lo + (1 << en_strip_value_bits(layout.mode)) - 1;
+    uint32_t outside = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t held = z[i] < lo ? lo : z[i];
+        held = held > hi ? hi : held;
+        outside += held != z[i];
+        v[i] = (uint8_t)(held - lo);
+    }
+    *n_outside += outside;
+    return outside == 0;
 }
 
 /* What is coded of a value, as a nibble. */
-static unsigned high_part(unsigned v, en_strip_mode mode)
+static inline unsigned high_part(unsigned v, en_strip_mode mode)
 {
     unsigned raw = en_strip_raw_bits(mode);
     return en_strip_is_wide(mode) ? v >> raw : v >> raw << raw;
@@ -73,28 +107,168 @@ static unsigned value_of_high(unsigned high, unsigned raw_value, en_strip_mode m
 void en_strip_count(const int32_t *z, size_t stride, size_t n_cols, en_strip_layout layout,
                     uint64_t counts[256], uint64_t *n_outside)
 {
+    uint32_t even[256] = {0}, odd[256] = {0}; /* two, so that equal neighbours do not wait */
+    uint32_t outside = 0;
     for (size_t r = 0; r < EN_STRIP_ROWS; r++)
-        for (size_t k = 0; k < n_cols; k += EN_STEP_COLS)
-            for (size_t c = 0; c < COLS_APART; c++) {
-                const int32_t *p = z + r * stride + k + c;
-                int32_t d1, d2;
-                unsigned a = value_of(p[0], layout, &d1), b = value_of(p[COLS_APART], layout, &d2);
-                *n_outside += (d1 != 0) + (d2 != 0);
-                counts[high_part(a, layout.mode) | high_part(b, layout.mode) << 4]++;
-            }
+        for (size_t k = 0; k < n_cols; k += EN_UNIT_COLS) {
+            uint8_t v[EN_UNIT_COLS];
+            clamp(z + r * stride + k, EN_UNIT_COLS, layout, v, &outside);
+            for (size_t i = 0; i < EN_UNIT_COLS; i++)
+                v[i] = (uint8_t)high_part(v[i], layout.mode);
+            for (size_t s = 0; s < EN_UNIT_COLS; s += EN_STEP_COLS)
+                for (size_t c = 0; c < COLS_APART; c += 2) {
+                    even[v[s + c] | v[s + c + COLS_APART] << 4]++;
+                    odd[v[s + c + 1] | v[s + c + 1 + COLS_APART] << 4]++;
+                }
+        }
+    for (size_t s = 0; s < 256; s++)
+        counts[s] += (uint64_t)even[s] + odd[s];
+    *n_outside += outside;
 }
 
-/* ---- one run ----------------------------------------------------------------------------- */
+/* ---- one unit ---------------------------------------------------------------------------- */
 
-static bool reserve(en_strip_encoder *e, size_t n_steps, size_t n_raw)
+/* A run that is being coded. */
+typedef struct run {
+    const int32_t *z;
+    size_t stride;
+    en_strip_layout layout;
+    const en_pair_code *code;
+    uint16_t entries[256]; /* by pair */
+    uint32_t row, col;     /* of its first weight in the chunk */
+} run;
+
+typedef struct unit {
+    size_t col;                               /* in the run */
+    uint8_t a[EN_UNIT_STEPS][EN_STRIP_LANES]; /* values, by step and lane */
+    uint8_t b[EN_UNIT_STEPS][EN_STRIP_LANES]; /* their partners */
+    uint16_t entries[EN_UNIT_STEPS][EN_STRIP_LANES];
+    uint32_t rows_outside;   /* bit r: row r has a value out of range */
+    uint32_t steps_replaced; /* bit j: step j has a pair without a code */
+} unit;
+
+static void set_entries(run *r)
 {
-    size_t n = (e->n_steps + n_steps) * EN_STRIP_LANES;
-    return (n <= e->cap_codes || en_grow((void **)&e->codes, &e->cap_codes, n, SIZE_MAX, 1)) &&
-           (n <= e->cap_lengths ||
-            en_grow((void **)&e->lengths, &e->cap_lengths, n, SIZE_MAX, 1)) &&
-           (e->n_raw + n_raw <= e->cap_raw ||
-            en_grow((void **)&e->raw, &e->cap_raw, e->n_raw + n_raw, SIZE_MAX, 1));
+    for (unsigned s = 0; s < 256; s++) {
+        unsigned kept = r->code->kept[s];
+        r->entries[s] = (uint16_t)(r->code->code[kept] | r->code->length[kept] << LENGTH_SHIFT |
+                                   (kept != s ? REPLACED : 0));
+    }
 }
+
+static void take_values(const run *r, unit *u)
+{
+    u->rows_outside = 0;
+    for (unsigned row = 0; row < EN_STRIP_ROWS; row++) {
+        uint8_t v[EN_UNIT_COLS];
+        uint32_t n_outside = 0;
+        bool inside =
+            clamp(r->z + row * r->stride + u->col, EN_UNIT_COLS, r->layout, v, &n_outside);
+        u->rows_outside |= (uint32_t)!inside << row;
+        for (unsigned j = 0; j < EN_UNIT_STEPS; j++) {
+            memcpy(&u->a[j][4 * row], v + EN_STEP_COLS * j, COLS_APART);
+            memcpy(&u->b[j][4 * row], v + EN_STEP_COLS * j + COLS_APART, COLS_APART);
+        }
+    }
+}
+
+static void look_up(const run *r, unit *u)
+{
+    u->steps_replaced = 0;
+    for (unsigned j = 0; j < EN_UNIT_STEPS; j++) {
+        uint8_t pairs[EN_STRIP_LANES];
+        uint16_t all = 0;
+        for (unsigned l = 0; l < EN_STRIP_LANES; l++)
+            pairs[l] = (uint8_t)(high_part(u->a[j][l], r->layout.mode) |
+                                 high_part(u->b[j][l], r->layout.mode) << 4);
+        for (unsigned l = 0; l < EN_STRIP_LANES; l++) {
+            u->entries[j][l] = r->entries[pairs[l]];
+            all |= u->entries[j][l];
+        }
+        u->steps_replaced |= (uint32_t)((all & REPLACED) != 0) << j;
+    }
+}
+
+/* ---- raw bits ---------------------------------------------------------------------------- */
+
+/* Bit 'bit' of each value: in the low nibble step j's first value is bit j, in the high its second. */
+static void put_single_bits(const unit *u, unsigned bit, uint8_t *out)
+{
+    for (unsigned l = 0; l < EN_STRIP_LANES; l++) {
+        unsigned byte = 0;
+        for (unsigned j = 0; j < EN_UNIT_STEPS; j++)
+            byte |= (u->a[j][l] >> bit & 1u) << j | (u->b[j][l] >> bit & 1u) << (4 + j);
+        out[l] = (uint8_t)byte;
+    }
+}
+
+/* Bits 'bit' and above, two of each value: vectors of steps 0, 1 and of 2, 3; step j has bits
+ * 2 (j mod 2) of each nibble. */
+static void put_double_bits(const unit *u, unsigned bit, uint8_t *out)
+{
+    for (unsigned j = 0; j < EN_UNIT_STEPS; j += 2, out += EN_STRIP_LANES)
+        for (unsigned l = 0; l < EN_STRIP_LANES; l++) {
+            unsigned a = (u->a[j][l] >> bit & 3u) | (u->a[j + 1][l] >> bit & 3u) << 2;
+            unsigned b = (u->b[j][l] >> bit & 3u) | (u->b[j + 1][l] >> bit & 3u) << 2;
+            out[l] = (uint8_t)(a | b << 4);
+        }
+}
+
+/*
+ *   N1, W1: single bits             N2, W2: double bits
+ *   W3: the upper two raw bits as double bits, then the lowest as single bits
+ *   W4: one vector a step: the nibbles are the raw bits
+ */
+static void put_raw(const unit *u, en_strip_mode mode, uint8_t *out)
+{
+    switch (mode) {
+    case EN_STRIP_N0:
+    case EN_STRIP_MODE_COUNT: break;
+    case EN_STRIP_N1:
+    case EN_STRIP_W1: put_single_bits(u, 0, out); break;
+    case EN_STRIP_N2:
+    case EN_STRIP_W2: put_double_bits(u, 0, out); break;
+    case EN_STRIP_W3:
+        put_double_bits(u, 1, out);
+        put_single_bits(u, 0, out + 2 * EN_STRIP_LANES);
+        break;
+    case EN_STRIP_W4:
+        for (unsigned j = 0; j < EN_UNIT_STEPS; j++, out += EN_STRIP_LANES)
+            for (unsigned l = 0; l < EN_STRIP_LANES; l++)
+                out[l] = (uint8_t)((u->a[j][l] & 15) | (u->b[j][l] & 15) << 4);
+        break;
+    }
+}
+
+/* ---- words ------------------------------------------------------------------------------- */
+
+/* The bits of two steps.  A word is stored whether it is full or not: the next store to its place
+ * has more of it. */
+static void append(en_strip_encoder *e, const uint16_t *first, const uint16_t *second)
+{
+    uint8_t *words = e->words;
+    uint32_t n_words = e->n_words;
+    for (unsigned i = 0; i < EN_STRIP_LANES; i++) {
+        unsigned lane = 2 * (i % HALF) + i / HALF;
+        uint32_t bits = e->bits[i], n = e->n_bits[i], full = n >> 4; /* 0 or 1 */
+        uint32_t place = e->place[i], next = e->next_place[i];
+        en_store16(words + 2 * (size_t)place, (uint16_t)bits);
+        e->place[i] = full ? next : place;
+        e->next_place[i] = full ? n_words : next;
+        n_words += full;
+        bits >>= 16 * full;
+        n -= 16 * full;
+        bits |= (uint32_t)(first[lane] & CODE_MASK) << n;
+        n += first[lane] >> LENGTH_SHIFT & LENGTH_MASK;
+        bits |= (uint32_t)(second[lane] & CODE_MASK) << n;
+        n += second[lane] >> LENGTH_SHIFT & LENGTH_MASK;
+        e->bits[i] = bits;
+        e->n_bits[i] = n; /* below 16 + 2 * 7 */
+    }
+    e->n_words = n_words;
+}
+
+/* ---- exceptions -------------------------------------------------------------------------- */
 
 static bool add_exception(en_strip_encoder *e, size_t row, size_t col, int64_t delta)
 {
@@ -107,58 +281,43 @@ static bool add_exception(en_strip_encoder *e, size_t row, size_t col, int64_t d
     return true;
 }
 
-/*
- * Puts the raw bits of the two values of a lane in their place.
- *   N1, W1: bit j of the low nibble is step j's first value, of the high nibble its second
- *   N2:     two vectors, of steps 0, 1 and of 2, 3; step j has bits 2 (j mod 2) of each nibble
- *   W2:     the same
- *   W3:     two vectors as in W2 with the upper two raw bits, then one as in W1 with the lowest
- *   W4:     one vector a step: the nibbles are the raw bits
- */
-static void put_raw(uint8_t *unit, en_strip_mode mode, unsigned step, unsigned lane, unsigned a,
-                    unsigned b)
+static bool check_pair(en_strip_encoder *e, const run *r, const unit *u, unsigned step,
+                       unsigned lane)
 {
-    uint8_t *at = unit + lane;
-    switch (mode) {
-    case EN_STRIP_N0:
-    case EN_STRIP_MODE_COUNT: break;
-    case EN_STRIP_N1:
-    case EN_STRIP_W1: *at |= (uint8_t)(a << step | b << (4 + step)); break;
-    case EN_STRIP_N2:
-    case EN_STRIP_W2:
-        at[step / 2 * EN_STRIP_LANES] |= (uint8_t)((a | b << 4) << step % 2 * 2);
-        break;
-    case EN_STRIP_W3:
-        at[step / 2 * EN_STRIP_LANES] |= (uint8_t)((a >> 1 | b >> 1 << 4) << step % 2 * 2);
-        at[2 * EN_STRIP_LANES] |= (uint8_t)((a & 1) << step | (b & 1) << (4 + step));
-        break;
-    case EN_STRIP_W4: at[step * EN_STRIP_LANES] |= (uint8_t)(a | b << 4); break;
-    }
+    en_strip_mode mode = r->layout.mode;
+    unsigned mask = (1u << en_strip_raw_bits(mode)) - 1, row = lane / COLS_APART;
+    unsigned a = u->a[step][lane], b = u->b[step][lane];
+    unsigned kept = r->code->kept[high_part(a, mode) | high_part(b, mode) << 4];
+    int64_t got_a = (int64_t)value_of_high(kept & 15, a & mask, mode) + r->layout.base;
+    int64_t got_b = (int64_t)value_of_high(kept >> 4, b & mask, mode) + r->layout.base;
+    size_t col = u->col + step * EN_STEP_COLS + lane % COLS_APART;
+    const int32_t *z = r->z + row * r->stride + col;
+    return add_exception(e, r->row + row, r->col + col, z[0] - got_a) &&
+           add_exception(e, r->row + row, r->col + col + COLS_APART, z[COLS_APART] - got_b);
 }
 
-typedef struct place {
-    const int32_t *z; /* first of the pair */
-    size_t row, col;  /* in the chunk */
-    unsigned step, lane;
-} place;
-
-static bool add_pair(en_strip_encoder *e, const place *p, en_strip_layout layout,
-                     const en_pair_code *code, uint8_t *raw_unit)
+/* Only where there may be one. */
+static bool list_exceptions(en_strip_encoder *e, const run *r, const unit *u)
 {
-    en_strip_mode mode = layout.mode;
-    unsigned mask = (1u << en_strip_raw_bits(mode)) - 1;
-    int32_t outside;
-    unsigned a = value_of(p->z[0], layout, &outside);
-    unsigned b = value_of(p->z[COLS_APART], layout, &outside);
-    unsigned kept = code->kept[high_part(a, mode) | high_part(b, mode) << 4];
-    size_t at = e->n_steps * EN_STRIP_LANES + p->lane;
-    e->codes[at] = code->code[kept];
-    e->lengths[at] = code->length[kept];
-    put_raw(raw_unit, mode, p->step, p->lane, a & mask, b & mask);
-    int64_t got_a = (int64_t)value_of_high(kept & 15, a & mask, mode) + layout.base;
-    int64_t got_b = (int64_t)value_of_high(kept >> 4, b & mask, mode) + layout.base;
-    return add_exception(e, p->row, p->col, p->z[0] - got_a) &&
-           add_exception(e, p->row, p->col + COLS_APART, p->z[COLS_APART] - got_b);
+    for (unsigned j = 0; j < EN_UNIT_STEPS; j++)
+        for (unsigned l = 0; l < EN_STRIP_LANES; l++) {
+            bool suspect =
+                (u->rows_outside >> l / COLS_APART & 1) != 0 || (u->entries[j][l] & REPLACED) != 0;
+            if (suspect && !check_pair(e, r, u, j, l))
+                return false;
+        }
+    return true;
+}
+
+/* ---- runs and chunks --------------------------------------------------------------------- */
+
+static bool reserve(en_strip_encoder *e, size_t n_steps, size_t n_raw)
+{
+    /* No lane takes more than its bits, and one word more when they do not end with one. */
+    size_t n = 2 * ((size_t)e->n_words + EN_STRIP_LANES * (n_steps * EN_PAIR_MAX_BITS / 16 + 2));
+    return (n <= e->cap_words || en_grow((void **)&e->words, &e->cap_words, n, SIZE_MAX, 1)) &&
+           (e->n_raw + n_raw <= e->cap_raw ||
+            en_grow((void **)&e->raw, &e->cap_raw, e->n_raw + n_raw, SIZE_MAX, 1));
 }
 
 entro_status en_strip_encoder_add(en_strip_encoder *e, const int32_t *z, size_t stride,
@@ -166,74 +325,22 @@ entro_status en_strip_encoder_add(en_strip_encoder *e, const int32_t *z, size_t 
                                   uint32_t row, uint32_t col, entro_error *err)
 {
     size_t unit_bytes = en_strip_raw_unit_bytes(layout.mode);
-    size_t n_raw = n_cols / EN_UNIT_COLS * unit_bytes;
-    if (!reserve(e, n_cols / EN_STEP_COLS, n_raw))
+    run r = {.z = z, .stride = stride, .layout = layout, .code = code, .row = row, .col = col};
+    unit u;
+    if (!reserve(e, n_cols / EN_STEP_COLS, n_cols / EN_UNIT_COLS * unit_bytes))
         return en_fail_memory(err);
-    if (n_raw > 0)
-        memset(e->raw + e->n_raw, 0, n_raw);
-    for (size_t k = 0; k < n_cols; k += EN_STEP_COLS, e->n_steps++) {
-        uint8_t *raw_unit = e->raw + e->n_raw + k / EN_UNIT_COLS * unit_bytes;
-        unsigned step = (unsigned)(k / EN_STEP_COLS % EN_UNIT_STEPS);
-        for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++) {
-            size_t r = lane / 4, c = k + lane % 4;
-            place p = {z + r * stride + c, row + r, col + c, step, lane};
-            if (!add_pair(e, &p, layout, code, raw_unit))
-                return en_fail_memory(err);
-        }
+    set_entries(&r);
+    for (u.col = 0; u.col < n_cols; u.col += EN_UNIT_COLS) {
+        take_values(&r, &u);
+        look_up(&r, &u);
+        put_raw(&u, layout.mode, e->raw + e->n_raw);
+        e->n_raw += unit_bytes;
+        for (unsigned j = 0; j < EN_UNIT_STEPS; j += 2)
+            append(e, u.entries[j], u.entries[j + 1]);
+        if ((u.rows_outside | u.steps_replaced) != 0 && !list_exceptions(e, &r, &u))
+            return en_fail_memory(err);
     }
-    e->n_raw += n_raw;
     return ENTRO_OK;
-}
-
-/* ---- the words --------------------------------------------------------------------------- */
-
-/* One lane's bits, read in the order of steps. */
-typedef struct lane_bits {
-    uint64_t acc;
-    unsigned n;
-    size_t step; /* the next code to take */
-} lane_bits;
-
-static uint16_t next_word(const en_strip_encoder *e, lane_bits *l, unsigned lane)
-{
-    for (; l->n < 16 && l->step < e->n_steps; l->step++) {
-        size_t at = l->step * EN_STRIP_LANES + lane;
-        l->acc |= (uint64_t)e->codes[at] << l->n;
-        l->n += e->lengths[at];
-    }
-    uint16_t word = (uint16_t)l->acc;
-    l->acc >>= 16;
-    l->n = l->n < 16 ? 0 : l->n - 16;
-    return word;
-}
-
-static void put_word(en_strip_encoder *e, lane_bits *l, unsigned lane)
-{
-    en_store16(e->words + e->n_words_bytes, next_word(e, &l[lane], lane));
-    e->n_words_bytes += 2;
-}
-
-static void put_words(en_strip_encoder *e)
-{
-    lane_bits bits[EN_STRIP_LANES] = {{0}};
-    unsigned position[EN_STRIP_LANES] = {0};
-    for (unsigned half = 0; half < 2; half++)
-        for (unsigned i = 0; i < HALF; i++)
-            put_word(e, bits, 2 * i + half);
-    for (unsigned half = 0; half < 2; half++)
-        for (unsigned i = 0; i < HALF; i++)
-            put_word(e, bits, 2 * i + half);
-    for (size_t step = 0; step < e->n_steps; step++) {
-        for (unsigned i = 0; step % 2 == 0 && i < EN_STRIP_LANES; i++) {
-            unsigned lane = 2 * (i % HALF) + i / HALF;
-            if (position[lane] >= 16) {
-                put_word(e, bits, lane);
-                position[lane] -= 16;
-            }
-        }
-        for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++)
-            position[lane] += e->lengths[step * EN_STRIP_LANES + lane];
-    }
 }
 
 static int compare_places(const void *a, const void *b)
@@ -244,13 +351,15 @@ static int compare_places(const void *a, const void *b)
     return x->col < y->col ? -1 : x->col > y->col;
 }
 
+/* The last bits of every lane: less than two words. */
 static entro_status finish(en_strip_encoder *e, entro_error *err)
 {
-    /* A code is at most 7 bits, and each lane looks two words ahead. */
-    size_t most = 2 * EN_STRIP_LANES * (e->n_steps * EN_PAIR_MAX_BITS / 16 + 3);
-    if (most > e->cap_words && !en_grow((void **)&e->words, &e->cap_words, most, SIZE_MAX, 1))
+    if (!reserve(e, 0, 0)) /* nothing was added, perhaps */
         return en_fail_memory(err);
-    put_words(e);
+    for (unsigned i = 0; i < EN_STRIP_LANES; i++) {
+        en_store16(e->words + 2 * (size_t)e->place[i], (uint16_t)e->bits[i]);
+        en_store16(e->words + 2 * (size_t)e->next_place[i], (uint16_t)(e->bits[i] >> 16));
+    }
     if (e->n_list > 0)
         qsort(e->list, e->n_list, sizeof *e->list, compare_places);
     e->finished = true;
@@ -265,7 +374,7 @@ entro_status en_strip_encoder_finish(en_strip_encoder *e, const uint8_t **words,
     if (!e->finished)
         EN_TRY(finish(e, err));
     *words = e->words;
-    *n_words = e->n_words_bytes;
+    *n_words = 2 * (size_t)e->n_words;
     *raw = e->raw;
     *n_raw = e->n_raw;
     *list = e->list;

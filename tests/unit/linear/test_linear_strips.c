@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "container/strip_payload.h"
 #include "container/strip_write.h"
@@ -345,6 +346,26 @@ static void products_are_right_and_the_same_in_every_way(void **state)
     }
 }
 
+/* Bits that were there when this was written, on x86 and ARM. */
+static void results_are_the_same_on_every_processor(void **state)
+{
+    (void)state;
+    uint64_t hash = 0;
+    random_state = 11;
+    for (int i = 0; i < N_SHAPES; i++) {
+        matrix m;
+        make(&m, &shapes[i]);
+        float *x = make_inputs(m.linear.n_cols);
+        run r = apply(&m.linear, x, 9, 2);
+        hash = hash * 31 + en_hash64(r.y[0], r.n_floats[0] * sizeof(float));
+        free_run(&r, 1);
+        en_free(x);
+        free_matrix(&m);
+    }
+    if (hash != UINT64_C(0xcfb584d1d6149d82))
+        fail_msg("0x%016llx", (unsigned long long)hash);
+}
+
 static void modes_differ_between_classes(void **state)
 {
     (void)state;
@@ -568,6 +589,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_right_and_the_same_in_every_way),
+        cmocka_unit_test(results_are_the_same_on_every_processor),
         cmocka_unit_test(modes_differ_between_classes),
         cmocka_unit_test(fused_products_equal_single_ones),
         cmocka_unit_test(odd_inputs_are_survived),

@@ -133,7 +133,7 @@ INLINED __m256i join(const void *low, const void *high)
 /* m << 4 or so: the mask of eight lanes in bits 4 to 11. */
 INLINED const void *spread_row(unsigned m)
 {
-    return spread[0] + (m & 0xff0);
+    return (const uint8_t *)spread + (m & 0xff0);
 }
 
 INLINED size_t count_ones(unsigned m)

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "entropy/huffman_lengths.h"
 
-enum { N_SYMBOLS = 256 };
+enum { N_SYMBOLS = 256, NONE = 256 };
 
 typedef struct builder {
     const uint64_t *counts;
@@ -17,6 +17,7 @@ typedef struct builder {
     uint64_t weights[EN_PAIR_ENTRIES];
     uint8_t bits[EN_PAIR_ENTRIES];
     uint8_t kept[N_SYMBOLS];
+    unsigned by_low[16], by_high[16], shortest; /* of kept symbols: places in 'order' */
     en_huffman_work work;
 } builder;
 
@@ -34,21 +35,44 @@ static void sort_symbols(builder *b)
         b->n_seen = 1;
 }
 
-/* The cheapest of the first n symbols to stand for s; sets *bits to what that takes. */
-static uint8_t substitute(const builder *b, unsigned n, uint8_t s, double *bits)
+/* Of two kept symbols (places in 'order', or NONE) the one with the shorter code, else the first. */
+static unsigned shorter(const builder *b, unsigned i, unsigned j)
 {
-    uint8_t best = b->order[0];
-    *bits = DBL_MAX;
+    if (i == NONE || j == NONE)
+        return i == NONE ? j : i;
+    if (b->bits[i] != b->bits[j])
+        return b->bits[i] < b->bits[j] ? i : j;
+    return i < j ? i : j;
+}
+
+/* Finds the shortest codes of the first n symbols: with each low nibble, with each high one, of all. */
+static void find_shortest(builder *b, unsigned n)
+{
+    for (unsigned k = 0; k < 16; k++)
+        b->by_low[k] = b->by_high[k] = NONE;
+    b->shortest = 0;
     for (unsigned i = 0; i < n; i++) {
-        uint8_t other = b->order[i], differs = s ^ other;
-        double price =
-            b->bits[i] + b->exception_bits * (((differs & 0x0f) != 0) + ((differs & 0xf0) != 0));
-        if (price < *bits) {
+        uint8_t s = b->order[i];
+        b->by_low[s & 15] = shorter(b, b->by_low[s & 15], i);
+        b->by_high[s >> 4] = shorter(b, b->by_high[s >> 4], i);
+        b->shortest = shorter(b, b->shortest, i);
+    }
+}
+
+/* The cheapest of the kept symbols to stand for s; sets *bits to what that takes.  One that shares a
+ * nibble needs one exception, any other two. */
+static uint8_t substitute(const builder *b, uint8_t s, double *bits)
+{
+    unsigned best = b->shortest, one = shorter(b, b->by_low[s & 15], b->by_high[s >> 4]);
+    *bits = b->bits[best] + 2 * b->exception_bits;
+    if (one != NONE) {
+        double price = b->bits[one] + b->exception_bits;
+        if (price < *bits || (price == *bits && one < best)) {
             *bits = price;
-            best = other;
+            best = one;
         }
     }
-    return best;
+    return b->order[best];
 }
 
 /* Bits of everything when the n most frequent symbols are kept. */
@@ -58,13 +82,14 @@ static double price(builder *b, unsigned n)
     for (unsigned i = 0; i < n; i++)
         b->weights[i] = b->counts[b->order[i]] + 1;
     en_huffman_lengths(&b->work, b->weights, n, EN_PAIR_MAX_BITS, b->bits);
+    find_shortest(b, n);
     for (unsigned i = 0; i < n; i++) {
         total += (double)b->counts[b->order[i]] * b->bits[i];
         b->kept[b->order[i]] = b->order[i];
     }
     for (unsigned i = n; i < b->n_seen; i++) {
         double bits;
-        b->kept[b->order[i]] = substitute(b, n, b->order[i], &bits);
+        b->kept[b->order[i]] = substitute(b, b->order[i], &bits);
         total += (double)b->counts[b->order[i]] * bits;
     }
     return total;
@@ -88,15 +113,18 @@ static unsigned choose(builder *b)
 /* Stored: how many codes of each length 0 to 7 there are, then the symbols in the order of codes. */
 static void store(en_pair_code *code, const builder *b, unsigned n)
 {
+    uint8_t length[N_SYMBOLS];
+    memset(length, UINT8_MAX, sizeof length);
     memset(code->stored, 0, sizeof code->stored);
+    for (unsigned i = 0; i < n; i++) {
+        length[b->order[i]] = b->bits[i];
+        code->stored[b->bits[i]]++;
+    }
     unsigned place = 8;
-    for (unsigned length = 0; length <= EN_PAIR_MAX_BITS; length++)
+    for (unsigned l = 0; l <= EN_PAIR_MAX_BITS; l++)
         for (unsigned s = 0; s < N_SYMBOLS; s++)
-            for (unsigned i = 0; i < n; i++)
-                if (b->order[i] == s && b->bits[i] == length) {
-                    code->stored[length]++;
-                    code->stored[place++] = (uint8_t)s;
-                }
+            if (length[s] == l)
+                code->stored[place++] = (uint8_t)s;
 }
 
 static void set_codes(en_pair_code *code)
@@ -124,7 +152,7 @@ entro_status en_pair_code_build(en_pair_code *code, const uint64_t counts[256],
     /* Symbols never counted may occur where the counts are a sample. */
     for (unsigned s = 0; s < N_SYMBOLS; s++) {
         double bits;
-        code->kept[s] = counts[s] > 0 ? b->kept[s] : substitute(b, n, (uint8_t)s, &bits);
+        code->kept[s] = counts[s] > 0 ? b->kept[s] : substitute(b, (uint8_t)s, &bits);
     }
     en_free(b);
     entro_status status = en_pair_table_load(&code->table, code->stored, err);

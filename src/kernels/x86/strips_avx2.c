@@ -520,11 +520,11 @@ INLINED void dot_units(const uint8_t *units, bool wide, size_t n_units, const in
     __m256i more[2 * BLOCK_VECTORS] = {0};
     for (size_t i = 0; i < 2 * n_units; i++) { /* two steps */
         size_t col = i * 2 * EN_STEP_COLS;
+        const uint8_t *at = units + i * (wide ? 4 : 2) * EN_STRIP_LANES;
         if (wide)
-            dot_wide(units + i * 4 * EN_STRIP_LANES, x, col, n_vectors, more);
+            dot_wide(at, x, col, n_vectors, more);
         else
-            dot_symbols(units + i * 2 * EN_STRIP_LANES, NULL, EN_STRIP_N0, 0, x, col, n_vectors,
-                        more);
+            dot_symbols(at, at, EN_STRIP_N0, 0, x, col, n_vectors, more); /* no raw bits */
     }
     add_to(sums, more, n_vectors);
 }

@@ -9,6 +9,7 @@ enum {
     MAX_BATCH = 64,          /* chunks */
     BATCH_WEIGHTS = 1 << 23, /* of about 3 bytes each in the encoders */
     SAMPLE_WEIGHTS = 1 << 18,
+    MIN_SAMPLE_WEIGHTS = 1 << 16,
     SAMPLE_COLS = 2048, /* of a row */
     RESIDENT_BYTES = 64 << 20,
 };
@@ -68,8 +69,10 @@ static entro_status fill_sample(const en_matrix_encoder *e, sample *s, entro_err
         uint64_t row = i * m->n_rows / s->n_rows;
         EN_TRY(rows->read(rows->context, row, 1, s->row, n_cols, false, 0, err));
         size_t start = i % n_windows * s->n_cols;
-        for (size_t k = 0; k < s->n_cols; k++)
-            s->z[i * s->n_cols + k] = s->row[(start + k) % n_cols];
+        size_t n = s->n_cols < n_cols ? s->n_cols : n_cols;
+        memcpy(s->z + i * s->n_cols, s->row + start, n * sizeof *s->z);
+        for (size_t k = n; k < s->n_cols; k++)
+            s->z[i * s->n_cols + k] = s->row[k % n_cols];
     }
     return ENTRO_OK;
 }
@@ -80,6 +83,10 @@ static entro_status choose_layout(en_matrix_encoder *e, sample *s, entro_error *
     size_t whole = (size_t)m->n_cols / EN_UNIT_COLS * EN_UNIT_COLS;
     s->n_cols = whole == 0 ? EN_UNIT_COLS : whole < SAMPLE_COLS ? whole : SAMPLE_COLS;
     uint64_t n_rows = SAMPLE_WEIGHTS / s->n_cols, all = (uint64_t)m->n_strips * EN_STRIP_ROWS;
+    /* Of a small matrix a part will do as well. */
+    uint64_t part = all / 4, least = MIN_SAMPLE_WEIGHTS / s->n_cols;
+    part = part < least ? least : part;
+    n_rows = n_rows < part ? n_rows : part;
     n_rows = n_rows < all ? n_rows : all;
     s->n_rows = (size_t)(n_rows / EN_STRIP_ROWS * EN_STRIP_ROWS);
     s->row = en_alloc((size_t)m->n_cols, sizeof *s->row);

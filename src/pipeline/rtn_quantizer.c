@@ -110,31 +110,19 @@ typedef struct sample {
     en_integer_counts *counts;
 } sample;
 
-/* Rounds, ties to even; returns the largest magnitude, of which 2^30 is the limit. */
+/* Rounds, ties to even; returns the largest magnitude, of which 2^30 is the limit (integers are of no
+ * use when it is passed). */
 static double round_all(const float *w, double inverse_step, int32_t *z, size_t n)
 {
-    enum { LANES = 8 };
     const double limit = EN_QUANT_MAX_INTEGER, magic = 0x1.8p52;
-    double largest[LANES] = {0}, all = 0;
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) {
-            double t = (double)w[i + j] * inverse_step, a = fabs(t);
-            largest[j] = a > largest[j] ? a : largest[j];
-            t = t > limit ? limit : t;
-            t = t < -limit ? -limit : t;
-            z[i + j] = (int32_t)((t + magic) - magic);
-        }
-    for (size_t j = 0; i < n; i++, j++) {
-        double t = (double)w[i] * inverse_step, a = fabs(t);
-        largest[j] = a > largest[j] ? a : largest[j];
-        t = t > limit ? limit : t;
-        t = t < -limit ? -limit : t;
-        z[i] = (int32_t)((t + magic) - magic);
-    }
-    for (size_t j = 0; j < LANES; j++)
-        all = largest[j] > all ? largest[j] : all;
-    return all;
+    float lo, hi;
+    en_kernels_get()->min_max(w, n, &lo, &hi);
+    double largest = (double)(hi > -lo ? hi : -lo) * inverse_step;
+    /* So that the compiler can use vectors: no integer overflows, and no branch. */
+    double factor = largest > limit ? limit / largest * inverse_step : inverse_step;
+    for (size_t i = 0; i < n; i++)
+        z[i] = (int32_t)(((double)w[i] * factor + magic) - magic);
+    return largest;
 }
 
 static entro_status take_sample(en_rtn_quantizer *q, sample *s, entro_error *err)

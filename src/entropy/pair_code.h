@@ -18,7 +18,8 @@ enum {
     EN_PAIR_STORED_BYTES = 8 + EN_PAIR_ENTRIES,
 };
 
-/* What a decoder needs: by the next 7 bits of a stream, its first bit lowest. */
+/* What a decoder needs: by the next 7 bits of a stream, its first bit lowest.  The code is complete, so
+ * length[w] == length[w ^ 64]: a decoder may keep half of the lengths. */
 typedef struct en_pair_table {
     _Alignas(64) uint8_t symbol[EN_PAIR_ENTRIES];
     _Alignas(64) uint8_t length[EN_PAIR_ENTRIES]; /* 0 to 7; 0: the only symbol */

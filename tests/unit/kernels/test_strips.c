@@ -431,6 +431,7 @@ static int set_up(void **state)
     add_variant("avx2", EN_CPU_AVX2);
     add_variant("avx512", EN_CPU_AVX2 | EN_CPU_AVX512);
     add_variant("neon", EN_CPU_NEON);
+    add_variant("dotprod", EN_CPU_NEON | EN_CPU_DOTPROD);
     return 0;
 }
 

@@ -18,13 +18,15 @@ static char g_coded[96], g_output[96];
 
 typedef entro_status (*scenario_fn)(const char *model, entro_error *err);
 
-static entro_status compress(const char *model, const char *table, entro_error *err)
+static entro_status compress(const char *model, const char *method, const char *coding,
+                             const char *table, entro_error *err)
 {
     static const char *const overrides[] = {"blk.0.attn_q.weight=u4-row", "*.attn_k.weight=keep",
                                             "*.attn_v.weight=f16"};
     entro_compress_options opt;
     entro_compress_options_init(&opt);
-    opt.method = "u8";
+    opt.method = method;
+    opt.coding = coding;
     opt.table = table;
     opt.overrides = overrides;
     opt.n_overrides = 3;
@@ -35,12 +37,22 @@ static entro_status compress(const char *model, const char *table, entro_error *
 
 static entro_status compress_tensor_tables(const char *model, entro_error *err)
 {
-    return compress(model, "tensor", err);
+    return compress(model, "u8", "words", "tensor", err);
 }
 
 static entro_status compress_model_table(const char *model, entro_error *err)
 {
-    return compress(model, "model", err);
+    return compress(model, "u8", "words", "model", err);
+}
+
+static entro_status compress_strips(const char *model, entro_error *err)
+{
+    return compress(model, "u8", "strips", "tensor", err);
+}
+
+static entro_status compress_rtn(const char *model, entro_error *err)
+{
+    return compress(model, "rtn", "strips", "tensor", err);
 }
 
 static entro_status verify_with_source(const char *model, entro_error *err)
@@ -175,12 +187,12 @@ static void fail_each_allocation(scenario_fn scenario, const char *model)
     print_message("             %llu allocations\n", (unsigned long long)n - 1);
 }
 
-static void jobs_on(const char *model)
+static void jobs_on(const char *model, const char *coding)
 {
     snprintf(g_coded, sizeof g_coded, "%s/coded.gguf", g_folder);
     snprintf(g_output, sizeof g_output, "%s/coded.gguf", g_folder);
     entro_error err;
-    if (compress(model, "tensor", &err) != ENTRO_OK)
+    if (compress(model, "u8", coding, "tensor", &err) != ENTRO_OK)
         fail_msg("%s: %s", err.where, err.message);
     snprintf(g_output, sizeof g_output, "%s/output.gguf", g_folder);
     static const struct {
@@ -189,6 +201,8 @@ static void jobs_on(const char *model)
     } scenarios[] = {
         {"compress, a table a tensor", compress_tensor_tables},
         {"compress, one table", compress_model_table},
+        {"compress, strips", compress_strips},
+        {"compress, integers of any size", compress_rtn},
         {"verify", verify_with_source},
         {"restore", restore},
         {"run the source", run_source},
@@ -205,13 +219,13 @@ static void jobs_on(const char *model)
 static void every_allocation_may_fail_on_a_gguf_file(void **state)
 {
     (void)state;
-    jobs_on(TEST_SHARED "/data/models/stories260k/stories260K.gguf");
+    jobs_on(TEST_SHARED "/data/models/stories260k/stories260K.gguf", "words");
 }
 
 static void every_allocation_may_fail_on_a_hugging_face_folder(void **state)
 {
     (void)state;
-    jobs_on(TEST_SHARED "/data/models/tinystories-656k");
+    jobs_on(TEST_SHARED "/data/models/tinystories-656k", "strips");
 }
 
 static int make_folder(void **state)

@@ -26,6 +26,12 @@ def check_compress_reports():
                 assert math.isclose(report["bits_per_param"], whole, rel_tol=1e-6)
                 assert report["entropy"] <= report["huffman_bits"] + 1e-6
                 assert 0 < report["entropy"] <= (8 if method.startswith("u8") else 4)
+        words = parsed("compress", STORIES, folder / "words.gguf", "--coding", "words", "--json")
+        assert words["n_strip_tensors"] == 0 and words["bits_other_table"] > 0
+        strips = parsed("compress", STORIES, folder / "strips.gguf", "--method", "rtn", "--bits", "4.5", "--json")
+        assert strips["n_strip_tensors"] == strips["n_coded_tensors"] > 0
+        assert strips["bits_other_table"] is None and strips["huffman_bits"] is None
+        assert abs(strips["entropy"] - 4.5) < 0.02 and strips["n_exceptions"] > 0
         plain = expect(run("compress", STORIES, folder / "plain.gguf"), 0, "bits a parameter",
                        stream="out")
         assert plain.err == "", plain
@@ -68,10 +74,14 @@ def check_inspect_adds_up():
         coded = [t for t in report["tensors"] if t["method"]]
         assert coded and all(t["bits"] > 0 and t["entropy"] > 0 for t in coded)
         assert all(t["entropy"] is None for t in report["tensors"] if not t["method"])
-        text = expect(run("inspect", out), 0, "blk.0.attn_q.weight", "whole file", stream="out").out
+        assert all(t["type"] == "strips" and t["mode"] and t["exceptions"] >= 0 for t in coded)
+        text = expect(run("inspect", out), 0, "blk.0.attn_q.weight", "whole file", "strips", stream="out").out
         assert "nan" not in text
         short = expect(run("inspect", out, "--summary"), 0, "whole file", stream="out").out
-        assert "blk.0" not in short
+        assert "blk.0" not in short and "u8, strips" in short
+        words = folder / "words.gguf"
+        expect(run("compress", STORIES, words, "--coding", "words"), 0)
+        expect(run("inspect", words), 0, "u8, words, table per tensor", stream="out")
         for source in (STORIES, TINY):
             parsed("inspect", source, "--json")
             expect(run("inspect", source, "--keys"), 0, "context_length", stream="out")

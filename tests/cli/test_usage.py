@@ -61,6 +61,9 @@ def check_values_are_checked():
     expect(run("run", "m", "--raw=1"), 2, "--raw takes no value")
     expect(run("compress", "a", "b", "--method", "u5"), 2, "u8|u4|u8-row|u4-row", "'u5'")
     expect(run("compress", "a", "b", "--table", "x"), 2, "tensor|model")
+    expect(run("compress", "a", "b", "--coding", "x"), 2, "auto|words|strips")
+    expect(run("compress", "a", "b", "--method", "rtn", "--bits", "0.5"), 2, "--bits wants a number from 1 to 9")
+    expect(run("compress", "a", "b", "--method", "rtn", "--bits", "9.5"), 2, "--bits wants a number from 1 to 9")
     expect(run("compress", "a", "b", "--set", "nothing"), 2, "PATTERN=METHOD")
     expect(run("bench", "m", "-p", "1,x"), 2, "-p wants numbers")
     expect(run("bench", "m", "-p", "0", "-n", "0"), 2, "nothing to measure")
@@ -79,6 +82,10 @@ def check_options_exclude_each_other():
     expect(run("run", "m", "-p", "a", "-f", "b"), 2, "exclude each other")
     expect(run("run", "m", "-p", "a", "--raw", "--chat"), 2, "--raw excludes")
     expect(run("run", "m", "-p", "a", "--json", "--chat"), 2, "--json excludes")
+    expect(run("compress", "a", "b", "--coding", "strips", "--table", "model"), 2, "--coding strips", "--table model")
+    expect(run("compress", "a", "b", "--method", "rtn", "--coding", "words"), 2, "rtn needs strips", "--coding words")
+    expect(run("compress", "a", "b", "--set", "x=rtn:5", "--table", "model"), 2, "rtn needs strips", "--table model")
+    expect(run("compress", "a", "b", "--bits", "5"), 2, "--bits is for --method rtn")
 
 
 def check_forms_of_options():

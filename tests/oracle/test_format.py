@@ -231,14 +231,14 @@ def check_values(reader, restored, source, method):
     return sum(p.n_rows * p.n_cols for p in payloads.values())
 
 
-def check(label, path, source, method, table, folder, hash64):
+def check(label, path, source, method, table, coding, folder, hash64):
     container, restored = folder / "coded.gguf", folder / "restored.gguf"
-    run("compress", path, container, "--method", method, "--table", table, "--force")
+    run("compress", path, container, "--method", method, "--table", table, "--coding", coding, "--force")
     run("restore", container, restored, "--type", "f32", "--force")
     reader = gguf.GGUFReader(container)
-    check_file(reader, container, source, f"{method} table={table}", hash64)
+    check_file(reader, container, source, f"{method} coding={coding} table={table}", hash64)
     n = check_values(reader, gguf_source(restored), source, method)
-    print(f"ok: {label}, {method}, table={table}: {n} coded weights agree")
+    print(f"ok: {label}, {method}, {coding}, table={table}: {n} coded weights agree")
     sys.stdout.flush()
 
 
@@ -257,11 +257,11 @@ def main():
         for label, path, source in (("odd shapes", odd, gguf_source(odd)), ("stories260k", stories, gguf_source(stories)),
                                     ("tinystories-656k", tiny, hf_source(tiny))):
             for method in METHODS:
-                for table in ("tensor", "model"):
-                    check(label, path, source, method, table, folder, hash64)
+                for table, coding in (("tensor", "words"), ("model", "words"), ("tensor", "strips")):
+                    check(label, path, source, method, table, coding, folder, hash64)
         model = os.environ.get("ENTRO_MODEL", "")
         if model:
-            check(pathlib.Path(model).name, model, gguf_source(model), "u4", "tensor", folder, hash64)
+            check(pathlib.Path(model).name, model, gguf_source(model), "u4", "tensor", "strips", folder, hash64)
     return 0
 
 

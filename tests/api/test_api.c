@@ -304,9 +304,8 @@ static void measures_perplexity(void **state)
 }
 
 /* u8 of a small model: the coded file opens, describes itself and gives nearly the same logits. */
-static void compresses_and_runs(void **state)
+static void compress_and_run(const char *coding, const char *type)
 {
-    (void)state;
     char path[] = "/tmp/entrollm-api-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -317,6 +316,7 @@ static void compresses_and_runs(void **state)
     entro_compress_report report;
     assert_int_equal(entro_compress(FOLDER, path, &opt, &report, &err), ENTRO_ERR_EXISTS);
     opt.overwrite = true;
+    opt.coding = coding;
     if (entro_compress(FOLDER, path, &opt, &report, &err) != ENTRO_OK)
         fail_msg("%s: %s", err.where, err.message);
     entro_model *plain = open_model(FOLDER), *coded = open_model(path);
@@ -329,7 +329,7 @@ static void compresses_and_runs(void **state)
     for (uint32_t i = 0; i < info.n_tensors; i++) {
         entro_tensor_info t;
         assert_int_equal(entro_model_get_tensor(coded, i, &t, NULL), ENTRO_OK);
-        if (strcmp(t.type, "huffman") != 0)
+        if (strcmp(t.type, type) != 0)
             continue;
         n_coded++;
         assert_string_equal(t.method, "u8");
@@ -356,6 +356,13 @@ static void compresses_and_runs(void **state)
     entro_model_close(plain);
     entro_model_close(coded);
     remove(path);
+}
+
+static void compresses_and_runs(void **state)
+{
+    (void)state;
+    compress_and_run("words", "huffman");
+    compress_and_run("strips", "strips");
 }
 
 static void refuses_files_that_are_no_models(void **state)

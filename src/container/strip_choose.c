@@ -17,6 +17,10 @@ enum {
     WINDOW = 512,        /* integers this far from the middle are told apart */
 };
 
+/* Bits that a wide mode must save: a step of it is two registers, and eight bits a weight when packed
+ * in memory (linear/). */
+static const double wide_toll = 0.08;
+
 typedef struct sample {
     const int32_t *z;
     size_t stride, n_cols, n_rows;
@@ -105,12 +109,17 @@ static double pair_bits(const double high[16], double n)
     return sum;
 }
 
+static double toll_of(en_strip_mode mode)
+{
+    return en_strip_is_wide(mode) ? wide_toll : 0.0;
+}
+
 static double estimate(const sample *s, en_strip_layout l)
 {
     double high[16];
     double n_outside = count_high_parts(s, l, high);
     return en_strip_raw_bits(l.mode) + pair_bits(high, s->n) / 2 +
-           EN_STRIP_EXCEPTION_PRICE * n_outside / s->n;
+           EN_STRIP_EXCEPTION_PRICE * n_outside / s->n + toll_of(l.mode);
 }
 
 /* ---- candidates -------------------------------------------------------------------------- */
@@ -173,12 +182,13 @@ entro_status en_strip_choose(en_strip_layout *layout, en_pair_code *code, const 
     measure(&s);
     count(&s);
     find_candidates(&s, best);
-    *bits = DBL_MAX;
+    double least = DBL_MAX;
     for (int i = 0; i < N_TRIED; i++) {
         en_pair_code tried;
         double b;
         EN_TRY(try_layout(&s, best[i].layout, &tried, &b, err));
-        if (b < *bits) {
+        if (b + toll_of(best[i].layout.mode) < least) {
+            least = b + toll_of(best[i].layout.mode);
             *bits = b;
             *layout = best[i].layout;
             *code = tried;

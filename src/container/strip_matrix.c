@@ -72,23 +72,29 @@ void en_strip_exceptions_start(const en_strip_matrix *m, uint32_t chunk, en_stri
     *e = (en_strip_exceptions){
         .p = m->exceptions + index_at(m, chunk, 2),
         .end = m->exceptions + index_at(m, chunk + 1, 2),
-        .n_positions = (uint64_t)c.n_strips * EN_STRIP_ROWS * en_strip_padded_cols(m),
+        .n_left = (uint64_t)c.n_strips * EN_STRIP_ROWS * en_strip_padded_cols(m),
         .padded_cols = (uint32_t)en_strip_padded_cols(m),
     };
-    e->position = UINT64_MAX; /* so that the first gap + 1 gives the first position */
+    /* Place -1, so that the first gap leads to the first exception. */
+    e->row = UINT32_MAX;
+    e->col = e->padded_cols - 1;
 }
 
-/* Seven bits a byte, lowest first; a byte below 128 ends the number. */
-static bool read_varint(en_strip_exceptions *e, uint64_t *value)
+/* Seven bits a byte, lowest first; a byte below 128 ends the number, at most five do. */
+static inline const uint8_t *read_varint(const uint8_t *p, const uint8_t *end, uint64_t *value)
 {
+    if (p < end && *p < 128) {
+        *value = *p;
+        return p + 1;
+    }
     *value = 0;
-    for (unsigned shift = 0; shift < 35 && e->p < e->end; shift += 7) {
-        uint8_t byte = *e->p++;
+    for (unsigned shift = 0; shift < 35 && p < end; shift += 7) {
+        uint8_t byte = *p++;
         *value |= (uint64_t)(byte & 127) << shift;
         if (byte < 128)
-            return true;
+            return p;
     }
-    return false;
+    return NULL;
 }
 
 bool en_strip_exceptions_next(en_strip_exceptions *e)
@@ -96,17 +102,23 @@ bool en_strip_exceptions_next(en_strip_exceptions *e)
     uint64_t gap, folded;
     if (e->p == e->end || e->damaged)
         return false;
-    if (!read_varint(e, &gap) || !read_varint(e, &folded) || folded > UINT32_MAX) {
+    const uint8_t *p = read_varint(e->p, e->end, &gap);
+    p = p != NULL ? read_varint(p, e->end, &folded) : NULL;
+    if (p == NULL || folded > UINT32_MAX || gap >= e->n_left) {
         e->damaged = true;
         return false;
     }
-    e->position += gap + 1;
-    if (e->position >= e->n_positions) {
-        e->damaged = true;
-        return false;
+    e->p = p;
+    e->n_left -= gap + 1;
+    uint64_t col = e->col + gap + 1; /* the first one comes from place -1 */
+    if (col >= e->padded_cols) {
+        uint64_t rows = 1;
+        if (col >= 2 * (uint64_t)e->padded_cols) /* rarely: a division takes longer than the rest */
+            rows = col / e->padded_cols;
+        e->row += (uint32_t)rows;
+        col -= rows * e->padded_cols;
     }
-    e->row = (uint32_t)(e->position / e->padded_cols);
-    e->col = (uint32_t)(e->position % e->padded_cols);
+    e->col = (uint32_t)col;
     e->delta = (int32_t)((uint32_t)(folded >> 1) ^ (0u - (uint32_t)(folded & 1)));
     return true;
 }

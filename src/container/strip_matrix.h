@@ -86,9 +86,8 @@ bool en_strip_chunk_ended(const en_strip_matrix *m, uint32_t chunk, const en_str
 /* Walks the exceptions of a chunk, by stored row of the chunk, then stored column. */
 typedef struct en_strip_exceptions {
     const uint8_t *p, *end;
-    uint64_t position;    /* row in the chunk * padded columns + stored column */
-    uint64_t n_positions; /* of the chunk */
-    uint32_t row, col;    /* of the one at hand */
+    uint64_t n_left;   /* places of the chunk behind the one at hand */
+    uint32_t row, col; /* of the one at hand */
     int32_t delta;
     uint32_t padded_cols;
     bool damaged;

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""The tables of docs/results.md: one model, its source and every literal method, side by side.
+"""The tables of docs/results.md: one model, its source and every method, side by side.
 
     python3 bench/results.py SOURCE.gguf TEXT [--windows N] [--threads N] [--out FOLDER]
-                             [--methods u8,u4,u8-row,u4-row] [--program build/release/entrollm]
+                             [--methods u8,u4,u8-row,u4-row,rtn:3.5] [--program build/release/entrollm]
 
-Compresses SOURCE with each method and both kinds of table, measures perplexity (context 512, first
-N windows), generation and prompt speed and memory, and prints Markdown.  Coded files are kept in
-FOLDER (default models/results) and made again only when they are missing.
+Compresses SOURCE with each method in both codings and, for its size, with one table a model; measures
+perplexity (context 512, first N windows; of strips: words hold the same integers), generation and
+prompt speed from the coded form and packed in memory, and peak memory of the coded form; prints
+Markdown.  Coded files are kept in FOLDER (default models/results) and made again only when missing.
 """
 import argparse
 import json
@@ -21,7 +22,7 @@ parser.add_argument("--windows", type=int, default=60)
 parser.add_argument("--threads", type=int, default=0)
 parser.add_argument("--repetitions", type=int, default=3)
 parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("models/results"))
-parser.add_argument("--methods", default="u8,u4,u8-row,u4-row")
+parser.add_argument("--methods", default="u8,u4,u8-row,u4-row,rtn:3.5,rtn:4.5")
 parser.add_argument("--program", default="build/release/entrollm")
 args = parser.parse_args()
 
@@ -38,60 +39,76 @@ def threads():
     return ["--threads", args.threads] if args.threads else []
 
 
-def compress(method, table):
-    path = args.out / f"{args.source.stem}.{method}.{table}.gguf"
+def compress(method, coding, table):
+    path = args.out / f"{args.source.stem}.{method.replace(':', '-')}.{coding}.{table}.gguf"
     note = path.with_suffix(".json")
     if not path.is_file() or not note.is_file():
-        report = entrollm("compress", args.source, path, "--method", method, "--table", table,
-                          "--force", "--json", *threads())
+        name, _, bits = method.partition(":")
+        report = entrollm("compress", args.source, path, "--method", name, "--coding", coding, "--table", table,
+                          "--force", "--json", *(["--bits", bits] if bits else []), *threads())
         note.write_text(json.dumps(report))
     return path, json.loads(note.read_text())
 
 
-def measure(path):
-    quality = entrollm("perplexity", path, args.text, "--windows", args.windows, "--json",
-                       *threads())
-    speed = entrollm("bench", path, "-p", 128, "-n", 32, "-d", 0, "-r", args.repetitions, "--json",
-                     *threads())
-    return quality, speed
+def quality(path):
+    found = entrollm("perplexity", path, args.text, "--windows", args.windows, "--json", *threads())
+    ppl = found["perplexity"]
+    if ppl is None:
+        return ["destroyed", "-"]
+    return [f"{ppl:.4f}" if ppl < 1e4 else f"{ppl:.3g}", f"{found['nll']:.4f}"]
 
 
-def rate(speed, kind):
-    for r in speed["results"]:
+def speed(path, ram):
+    return entrollm("bench", path, "-p", 128, "-n", 32, "-d", 0, "-r", args.repetitions, "--ram", ram, "--json",
+                    *threads())
+
+
+def rate(found, kind):
+    for r in found["results"]:
         if kind in r:
-            return f"{r['tokens_per_second']:.2f} ± {r['deviation']:.2f}"
+            return f"{r['tokens_per_second']:.1f} ± {r['deviation']:.1f}"
     return ""
 
 
-def row(name, table, path, report):
-    quality, speed = measure(path)
+def sizes(path, report):
     n_bytes = path.stat().st_size
-    cells = [name, table, f"{n_bytes:,}", f"{8 * n_bytes / speed['n_params']:.3f}"]
-    if report:
-        loss = 100 * (report["bits_per_coded_param"] / report["entropy"] - 1)
-        cells += [f"{report['entropy']:.3f}", f"{report['bits_per_coded_param']:.3f} (+{loss:.2f} %)",
-                  f"{report['huffman_bits']:.3f}"]
-    else:
-        cells += ["", "", ""]
-    ppl = quality["perplexity"]
-    cells += [f"{ppl:.4f}" if ppl < 1e4 else f"{ppl:.3g}", f"{quality['nll']:.4f}",
-              rate(speed, "n_prompt"), rate(speed, "n_gen"), f"{speed['peak_resident'] / 2**20:.0f}"]
+    loss = 100 * (report["bits_per_coded_param"] / report["entropy"] - 1)
+    return [f"{n_bytes:,}", f"{8 * n_bytes / report['n_params']:.3f}", f"{report['entropy']:.3f}",
+            f"{report['bits_per_coded_param']:.3f} (+{loss:.2f} %)"]
+
+
+def print_row(cells):
     print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def source_row():
+    found = speed(args.source, "min")
+    n_bytes = args.source.stat().st_size
+    print_row(["source", "", f"{n_bytes:,}", f"{8 * n_bytes / found['n_params']:.3f}", "", "",
+               *quality(args.source), rate(found, "n_prompt"), rate(found, "n_gen"), "",
+               f"{found['peak_resident'] / 2**20:.0f}"])
+
+
+def method_rows(method):
+    path, report = compress(method, "strips", "tensor")
+    coded, packed = speed(path, "min"), speed(path, "max")
+    print_row([method, "strips", *sizes(path, report), *quality(path), rate(coded, "n_prompt"), rate(coded, "n_gen"),
+               rate(packed, "n_gen"), f"{coded['peak_resident'] / 2**20:.0f}"])
+    if method.startswith("rtn"):
+        return
+    path, report = compress(method, "words", "tensor")
+    coded = speed(path, "min")
+    print_row([method, "words", *sizes(path, report), "the same integers", "", rate(coded, "n_prompt"),
+               rate(coded, "n_gen"), "", f"{coded['peak_resident'] / 2**20:.0f}"])
+    path, report = compress(method, "words", "model")
+    print_row([method, "words, one table", *sizes(path, report), "the same integers", "", "", "", "", ""])
 
 
 args.out.mkdir(parents=True, exist_ok=True)
 print(f"{args.source.name}, first {args.windows} windows of {args.text.name}\n")
-print("| method | table | file, bytes | bits/param | entropy | stored bits/coded weight | "
-      "one-symbol Huffman | perplexity | nll | pp128 tok/s | tg32 tok/s | peak MiB |")
+print("| method | coding | file, bytes | bits/param | entropy | stored bits/coded weight | perplexity | nll | "
+      "pp128 tok/s | tg32 tok/s, coded | tg32 tok/s, packed | peak MiB, coded |")
 print("|" + " --- |" * 12)
-row("source", "", args.source, None)
+source_row()
 for m in args.methods.split(","):
-    for t in ("tensor", "model"):
-        coded, made = compress(m, t)
-        if t == "tensor":
-            row(m, t, coded, made)
-        else:
-            print(f"| {m} | {t} | {coded.stat().st_size:,} | "
-                  f"{8 * coded.stat().st_size / made['n_params']:.3f} | {made['entropy']:.3f} | "
-                  f"{made['bits_per_coded_param']:.3f} | {made['huffman_bits']:.3f} | "
-                  "same integers, same text | | | | |", flush=True)
+    method_rows(m)

@@ -14,6 +14,13 @@
 #include "entropy/strips.h"
 #include "tensor/dtype.h"
 
+/* A vector for dot_blocks: integers q of at most EN_PLANES_MAX, and sums that its blocks need. */
+typedef struct en_block_vector {
+    const int8_t *high, *low; /* q = 128 high + low, see quantize_planes */
+    const float *fours;       /* of q[4 i] to q[4 i + 3] */
+    const float *sums;        /* of q[32 i] to q[32 i + 31] */
+} en_block_vector;
+
 typedef struct en_kernels {
     /* ---- conversions (exact) ---- */
     /* n_elems (whole blocks) of a stored type to f32; NULL for types that are no floats. */
@@ -74,10 +81,22 @@ typedef struct en_kernels {
     /* sums[vector * 16 + row] += v . x of decoded units (any n_vectors). */
     void (*unit_dot)(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums);
+
+    /*
+     * ---- GGUF's blocks, multiplied as they are stored ----
+     *
+     * out[v] = sum of weight[k] q[k] of one row of whole blocks and vector v; n_vectors is 1 to
+     * EN_BLOCKS_MAX_VECTORS, and a vector's result does not depend on the others.  NULL for types
+     * without such a kernel.  Integers are exact, sums of scaled ones have the tolerance above, of
+     * the magnitudes of both terms where a block has a minimum.
+     */
+    void (*dot_blocks[EN_DTYPE_COUNT])(const uint8_t *row, size_t n_cols, const en_block_vector *x,
+                                       size_t n_vectors, float *out);
 } en_kernels;
 
 enum { EN_PLANES_MAX = 127 * 128 };
 enum { EN_STRIP_MAX_VECTORS = 16, EN_STRIP_MAX_CHUNKS = 4 };
+enum { EN_BLOCKS_MAX_VECTORS = 8 };
 
 /* The table for this processor (see base/cpu.h); built once. */
 const en_kernels *en_kernels_get(void);
@@ -90,12 +109,17 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features);
 void en_kernels_init_ref(en_kernels *table);
 void en_kernels_init_dequantize_ref(en_kernels *table);
 void en_kernels_init_strips_ref(en_kernels *table);
+void en_kernels_init_blocks_ref(en_kernels *table);
 void en_kernels_init_avx2(en_kernels *table);
 void en_kernels_init_strips_avx2(en_kernels *table);
+void en_kernels_init_blocks_avx2(en_kernels *table);
 void en_kernels_init_avx512(en_kernels *table);
 void en_kernels_init_strips_avx512(en_kernels *table);
+void en_kernels_init_blocks_avx512(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);
+void en_kernels_init_blocks_neon(en_kernels *table);
 void en_kernels_init_strips_dotprod(en_kernels *table);
+void en_kernels_init_blocks_dotprod(en_kernels *table);
 
 #endif

@@ -3,7 +3,7 @@
  *
  *   item of a coded matrix:  segments -> codes -> (one token)   dot product with the codes
  *                                              -> (many)        f32 rows, tile by tile -> matmul
- *   item of a plain matrix:  a tile of rows -> f32 -> matmul
+ *   item of a plain matrix:  some rows, see linear_plain.h
  *   item of a matrix in coding 2:  see linear_strips.h
  *
  * Items of all products of a job stand in one sequence that the pool counts through.  How rows are
@@ -15,7 +15,7 @@
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
-#include "linear/linear_scratch.h"
+#include "linear/linear_plain.h"
 
 /* Products that one job of the pool can hold, and tokens: their activations take some memory. */
 enum { MAX_PRODUCTS = 8, MAX_TOKENS = 512 };
@@ -28,6 +28,8 @@ typedef struct job {
     size_t n_products;
     en_activations activations[MAX_PRODUCTS]; /* different ones */
     size_t n_activations;
+    bool has_integers; /* some plain matrix takes them */
+    en_plain_inputs integers;
     const float *x;
     size_t x_stride, n_tokens;
     float x_sum; /* of the only token; else unused */
@@ -66,9 +68,9 @@ static bool in_strips(const en_linear *m)
 }
 
 /* But for matrices in coding 2. */
-static uint64_t count_items(const en_linear *m, bool many)
+static uint64_t count_items(const en_linear *m, size_t n_tokens)
 {
-    uint32_t each = m->coded ? segments_per_item(m, many) : en_linear_tile_rows(m->n_cols, many);
+    uint64_t each = m->coded ? segments_per_item(m, n_tokens > 1) : en_plain_item_rows(m, n_tokens);
     return ((m->coded ? m->coded->n_segments : m->n_rows) + each - 1) / each;
 }
 
@@ -164,16 +166,18 @@ static void run_coded_one(job *j, const en_linear_product *p, uint64_t item, uin
 
 static void run_plain(job *j, const en_linear_product *p, uint64_t item, uint32_t thread)
 {
-    const en_linear *m = p->matrix;
-    float *tile = en_linear_tile(j->scratch, thread);
-    uint64_t each = en_linear_tile_rows(m->n_cols, j->n_tokens > 1), row = item * each;
-    uint64_t n_rows = m->n_rows - row < each ? m->n_rows - row : each;
+    const en_plain_product product = {.matrix = p->matrix,
+                                      .integers = &j->integers,
+                                      .x = j->x,
+                                      .x_stride = j->x_stride,
+                                      .n_tokens = j->n_tokens,
+                                      .y = p->y,
+                                      .y_stride = p->y_stride};
     entro_error err;
-    entro_status status = en_source_read_rows(m->source, m->plain, row, n_rows, tile, &err);
+    entro_status status =
+        en_plain_run_item(&product, item, en_linear_tile(j->scratch, thread), &err);
     if (status != ENTRO_OK)
         record_failure(j, status, &err);
-    else
-        multiply_tile(j, p, row, n_rows, tile);
 }
 
 /* ---- matrices in coding 2 ------------------------------------------------------------------ */
@@ -205,8 +209,10 @@ static entro_status plan_activations(job *j, entro_error *err)
     size_t starts[MAX_PRODUCTS], n_bytes = 0, here;
     for (size_t i = 0; i < j->n_products; i++) {
         const en_linear *m = j->products[i].matrix;
-        if (!in_strips(m))
+        if (!in_strips(m)) {
+            j->has_integers |= en_plain_takes_integers(m, j->n_tokens);
             continue;
+        }
         size_t a = 0;
         while (a < j->n_activations && !en_activations_shared(wanted[a], m->coded->strips))
             a++;
@@ -220,7 +226,14 @@ static entro_status plan_activations(job *j, entro_error *err)
             !en_add(n_bytes, here, &n_bytes))
             return en_fail_memory(err);
     }
+    size_t start = n_bytes;
+    uint64_t n_cols = j->products[0].matrix->n_cols;
+    if (j->has_integers &&
+        (!en_plain_inputs_bytes(n_cols, j->n_tokens, &here) || !en_add(n_bytes, here, &n_bytes)))
+        return en_fail_memory(err);
     EN_TRY(en_linear_grow_activations(j->scratch, n_bytes, err));
+    if (j->has_integers)
+        en_plain_inputs_place(&j->integers, n_cols, j->n_tokens, j->scratch->activations + start);
     for (size_t a = 0; a < j->n_activations; a++)
         en_activations_place(&j->activations[a], wanted[a], j->n_tokens,
                              j->scratch->activations + starts[a]);
@@ -230,9 +243,13 @@ static entro_status plan_activations(job *j, entro_error *err)
 static void set_activations(void *context, uint32_t item, uint32_t thread)
 {
     job *j = context;
-    size_t token = item % j->n_tokens;
-    en_activations_set(&j->activations[item / j->n_tokens], token, j->x + token * j->x_stride,
-                       en_linear_tile(j->scratch, thread));
+    size_t set = item / j->n_tokens, token = item % j->n_tokens;
+    const float *x = j->x + token * j->x_stride;
+    float *ordered = en_linear_tile(j->scratch, thread);
+    if (set < j->n_activations)
+        en_activations_set(&j->activations[set], token, x, ordered);
+    else
+        en_plain_inputs_set(&j->integers, token, x, ordered);
 }
 
 static void run_strips(job *j, size_t product, uint32_t item, uint32_t thread)
@@ -281,7 +298,7 @@ static entro_status plan_items(job *j, uint32_t n_threads, uint32_t *n_items, en
             j->strips[i].y_stride = p->y_stride;
             j->strips[i].side_by_side = each;
         } else {
-            n = count_items(p->matrix, j->n_tokens > 1);
+            n = count_items(p->matrix, j->n_tokens);
         }
         n_all += n;
         if (n_all > UINT32_MAX / 2)
@@ -308,7 +325,7 @@ static entro_status run_job(job *j, en_pool *pool, entro_error *err)
     uint32_t n_items = 0;
     EN_TRY(plan_items(j, en_pool_n_threads(pool), &n_items, err));
     EN_TRY(plan_activations(j, err));
-    uint32_t n_sets = (uint32_t)(j->n_activations * j->n_tokens);
+    uint32_t n_sets = (uint32_t)((j->n_activations + j->has_integers) * j->n_tokens);
     if (n_sets > FEW)
         en_pool_run(pool, set_activations, j, n_sets);
     for (uint32_t i = 0; n_sets <= FEW && i < n_sets; i++)

@@ -55,6 +55,22 @@ static entro_status read_rows(const en_source *source, const en_tensor *tensor, 
 
 static const en_source_ops source_ops = {.read_rows = read_rows};
 
+/* Random blocks whose f16 - a scale, and a minimum of the types that have one - are 1/64. */
+static void draw_blocks(uint32_t dtype, uint8_t *bytes, uint64_t n_bytes)
+{
+    uint32_t block_bytes = en_dtype_get(dtype)->block_bytes;
+    uint32_t scale = dtype == EN_DTYPE_Q6_K ? 208 : 0;
+    bool has_min = dtype == EN_DTYPE_Q4_1 || dtype == EN_DTYPE_Q5_1 || dtype == EN_DTYPE_Q4_K ||
+                   dtype == EN_DTYPE_Q5_K;
+    for (uint64_t i = 0; i < n_bytes; i++)
+        bytes[i] = (uint8_t)test_random(&random_state);
+    for (uint64_t i = 0; i < n_bytes; i += block_bytes) {
+        en_store16(bytes + i + scale, 0x2400);
+        if (has_min)
+            en_store16(bytes + i + 2, 0x2400);
+    }
+}
+
 static void make_plain(matrix *m, uint32_t dtype, uint64_t n_rows, uint64_t n_cols)
 {
     uint64_t n_bytes = 0;
@@ -68,13 +84,12 @@ static void make_plain(matrix *m, uint32_t dtype, uint64_t n_rows, uint64_t n_co
         m->weights[i] = random_weight();
     if (dtype == EN_DTYPE_F16) {
         en_kernels_ref()->f32_to_f16(m->weights, (uint16_t *)m->bytes, n_rows * n_cols);
+    } else if (dtype == EN_DTYPE_BF16) {
+        en_kernels_ref()->f32_to_bf16(m->weights, (uint16_t *)m->bytes, n_rows * n_cols);
     } else if (dtype == EN_DTYPE_F32) {
         memcpy(m->bytes, m->weights, n_rows * n_bytes);
-    } else { /* Q8_0: scales of 1/64, random integers */
-        for (uint64_t i = 0; i < n_rows * n_bytes; i++)
-            m->bytes[i] = (uint8_t)test_random(&random_state);
-        for (uint64_t i = 0; i < n_rows * n_bytes; i += 34)
-            en_store16(m->bytes + i, 0x2400);
+    } else {
+        draw_blocks(dtype, m->bytes, n_rows * n_bytes);
     }
     en_kernels_ref()->dequantize[dtype](m->bytes, m->weights, n_rows * n_cols);
     m->tensor.data = m->bytes;
@@ -250,7 +265,7 @@ static double relative_error(const matrix *m, const float *x, size_t n_tokens, c
 }
 
 /* One token and several, one thread and several: right, equal, and nothing outside y touched. */
-static void check_product(matrix *m, const char *what)
+static void check_product_within(matrix *m, const char *what, double few_limit)
 {
     static const size_t token_counts[] = {1, 2, 7, 20};
     float *x = make_inputs(m->linear.n_cols, 20);
@@ -259,7 +274,7 @@ static void check_product(matrix *m, const char *what)
         run base, other;
         assert_int_equal(try_apply(&base, &m, 1, x, n_tokens, 1, NULL), ENTRO_OK);
         double error = relative_error(m, x, n_tokens, base.y[0]);
-        if (error > 2e-7)
+        if (error > (n_tokens <= 8 ? few_limit : 2e-7))
             fail_msg("%s, %zu tokens: rms error %.3g of |w| |x|", what, n_tokens, error);
         for (size_t t = 0; t < n_tokens; t++)
             assert_true(base.y[0][t * (m->linear.n_rows + 1) + m->linear.n_rows] == 12345.0f);
@@ -271,6 +286,11 @@ static void check_product(matrix *m, const char *what)
         free_run(&base, 1);
     }
     en_free(x);
+}
+
+static void check_product(matrix *m, const char *what)
+{
+    check_product_within(m, what, 2e-7);
 }
 
 static void coded_products_are_right(void **state)
@@ -307,8 +327,52 @@ static void plain_products_are_right(void **state)
     make_plain(&m, EN_DTYPE_F32, 7, 33);
     check_product(&m, "F32");
     free_matrix(&m);
-    make_plain(&m, EN_DTYPE_Q8_0, 40, 4096);
-    check_product(&m, "Q8_0");
+    make_plain(&m, EN_DTYPE_BF16, 40, 96);
+    check_product(&m, "BF16");
+    free_matrix(&m);
+    make_plain(&m, EN_DTYPE_IQ4_NL, 40, 96);
+    check_product(&m, "IQ4_NL");
+    free_matrix(&m);
+}
+
+/* Few tokens are integers of 15 bits, many are f32. */
+static void products_of_blocks_are_right(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {EN_DTYPE_Q4_0, EN_DTYPE_Q4_1, EN_DTYPE_Q5_0, EN_DTYPE_Q5_1,
+                                     EN_DTYPE_Q8_0, EN_DTYPE_Q4_K, EN_DTYPE_Q5_K, EN_DTYPE_Q6_K};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const en_dtype_info *info = en_dtype_get(types[i]);
+        matrix m;
+        make_plain(&m, types[i], 101, 7 * info->block_elems);
+        check_product_within(&m, info->name, 1e-5);
+        free_matrix(&m);
+        make_plain(&m, types[i], 3, 10240);
+        check_product_within(&m, info->name, 1e-5);
+        free_matrix(&m);
+    }
+}
+
+/* A token that is no number spoils its own outputs only; one of zeros has zeros. */
+static void strange_tokens_stay_alone(void **state)
+{
+    (void)state;
+    matrix m, *one = &m;
+    run r;
+    make_plain(&m, EN_DTYPE_Q4_K, 20, 512);
+    float *x = make_inputs(512, 4);
+    x[517 + 100] = NAN;
+    x[2 * 517 + 3] = INFINITY;
+    memset(x + 3 * 517, 0, 512 * sizeof *x);
+    assert_int_equal(try_apply(&r, &one, 1, x, 4, 2, NULL), ENTRO_OK);
+    for (int i = 0; i < 20; i++) {
+        assert_true(isfinite(r.y[0][i]));
+        assert_false(isfinite(r.y[0][21 + i]));
+        assert_false(isfinite(r.y[0][42 + i]));
+        assert_true(r.y[0][63 + i] == 0.0f);
+    }
+    free_run(&r, 1);
+    en_free(x);
     free_matrix(&m);
 }
 
@@ -330,24 +394,25 @@ static void constant_rows_are_right(void **state)
 static void fused_products_equal_single_ones(void **state)
 {
     (void)state;
-    matrix q, k, v;
+    matrix q, k, v, gate;
+    make_plain(&gate, EN_DTYPE_Q8_0, 19, 576);
     make_coded(&q, "u8", 60, 576, 13, 0.0f);
     make_plain(&k, EN_DTYPE_F16, 33, 576);
     make_coded(&v, "u4-row", 17, 576, 4, 0.0f);
-    matrix *all[] = {&q, &k, &v};
+    matrix *all[] = {&q, &k, &v, &gate};
     float *x = make_inputs(576, 9);
     for (size_t n_tokens = 1; n_tokens <= 9; n_tokens += 8) {
         run fused, single;
-        assert_int_equal(try_apply(&fused, all, 3, x, n_tokens, 3, NULL), ENTRO_OK);
-        for (int i = 0; i < 3; i++) {
+        assert_int_equal(try_apply(&fused, all, 4, x, n_tokens, 3, NULL), ENTRO_OK);
+        for (int i = 0; i < 4; i++) {
             assert_int_equal(try_apply(&single, all + i, 1, x, n_tokens, 2, NULL), ENTRO_OK);
             assert_memory_equal(fused.y[i], single.y[0], single.n_floats[0] * sizeof(float));
             free_run(&single, 1);
         }
-        free_run(&fused, 3);
+        free_run(&fused, 4);
     }
     en_free(x);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         free_matrix(all[i]);
 }
 
@@ -475,6 +540,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(coded_products_are_right),
         cmocka_unit_test(plain_products_are_right),
+        cmocka_unit_test(products_of_blocks_are_right),
+        cmocka_unit_test(strange_tokens_stay_alone),
         cmocka_unit_test(constant_rows_are_right),
         cmocka_unit_test(fused_products_equal_single_ones),
         cmocka_unit_test(rows_are_read),

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <string.h>
 
 #include <entrollm/entrollm.h>
@@ -44,19 +45,29 @@ static bool must_fail(void)
     return false;
 }
 
-static void *allocate(size_t n_items, size_t item_bytes)
+/* 'align' is a multiple of HEADER_BYTES. */
+static void *allocate_aligned(size_t n_items, size_t item_bytes, size_t align)
 {
     size_t n_bytes, n_total;
     if (!en_mul(n_items, item_bytes, &n_bytes) || !en_add(n_bytes, 2 * HEADER_BYTES, &n_total) ||
         must_fail())
         return NULL;
-    n_total &= ~(size_t)(HEADER_BYTES - 1);
-    uint8_t *block = aligned_alloc(HEADER_BYTES, n_total);
+    if (!en_add(n_total, align - HEADER_BYTES, &n_total))
+        return NULL;
+    n_total &= ~(align - 1);
+    uint8_t *block = aligned_alloc(align, n_total);
     if (block == NULL)
         return NULL;
+    if (align > HEADER_BYTES)
+        madvise(block, n_total, MADV_HUGEPAGE); /* a wish: small pages do as well */
     memcpy(block, &n_bytes, sizeof n_bytes);
     atomic_fetch_add_explicit(&g_in_use, n_bytes, memory_order_relaxed);
     return block + HEADER_BYTES;
+}
+
+static void *allocate(size_t n_items, size_t item_bytes)
+{
+    return allocate_aligned(n_items, item_bytes, HEADER_BYTES);
 }
 
 static size_t size_of(const void *p)
@@ -69,6 +80,14 @@ static size_t size_of(const void *p)
 void *en_alloc(size_t n_items, size_t item_bytes)
 {
     return allocate(n_items, item_bytes);
+}
+
+void *en_alloc_huge(size_t n_items, size_t item_bytes)
+{
+    enum { HUGE_PAGE = 2 << 20 };
+    size_t n_bytes;
+    bool large = en_mul(n_items, item_bytes, &n_bytes) && n_bytes >= HUGE_PAGE;
+    return allocate_aligned(n_items, item_bytes, large ? HUGE_PAGE : HEADER_BYTES);
 }
 
 void *en_alloc_zero(size_t n_items, size_t item_bytes)

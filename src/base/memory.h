@@ -15,6 +15,9 @@
 /* All return NULL when out of memory or when n_items * item_bytes overflows; 0 bytes give a
  * valid pointer.  en_realloc keeps the old block on failure. */
 void *en_alloc(size_t n_items, size_t item_bytes);
+/* The same, on huge pages where the system has them: for what is read from end to end again and
+ * again. */
+void *en_alloc_huge(size_t n_items, size_t item_bytes);
 void *en_alloc_zero(size_t n_items, size_t item_bytes);
 void *en_realloc(void *p, size_t n_items, size_t item_bytes);
 char *en_strndup(const char *text, size_t n_bytes); /* adds the terminating zero */

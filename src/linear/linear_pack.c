@@ -83,7 +83,7 @@ static void free_packed(en_linear_packed *p)
 static entro_status pack(en_linear *matrix, en_linear_packed *p, en_pool *pool, entro_error *err)
 {
     const en_strip_matrix *m = strips_of(matrix);
-    p->units = en_alloc(place_classes(m, p->class_start), 1);
+    p->units = en_alloc_huge(place_classes(m, p->class_start), 1);
     p->rest = en_alloc(rest_at(m, m->n_chunks), sizeof *p->rest);
     p->rest_start = en_alloc((size_t)m->n_chunks + 1, sizeof *p->rest_start);
     pack_job j = {.matrix = m, .packed = p, .sound = en_alloc(m->n_chunks, sizeof *j.sound)};

@@ -16,9 +16,23 @@
 
 #define INLINED static inline __attribute__((always_inline))
 
-enum { TILE = 4 }; /* vectors at a time, with weights unpacked once */
+enum {
+    TILE = 4,    /* vectors at a time, with weights unpacked once */
+    AHEAD = 2048 /* bytes */
+};
 
 typedef __m512i bytes;
+
+/*
+ * Fetches what n bytes at p will be some steps later; rows lie one after the other.  The processor
+ * does so by itself too, but starts anew on each page (measured with bench_blocks 1536 128, one
+ * token: Q4_0 20 G weights/s instead of 15, Q4_K 23.5 instead of 20.5, Q8_0 the same).
+ */
+INLINED void fetch_ahead(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 64)
+        _mm_prefetch((const void *)((uintptr_t)p + AHEAD + i), _MM_HINT_T0);
+}
 
 INLINED bytes products(bytes w, bytes high, bytes low)
 {
@@ -151,8 +165,10 @@ INLINED void dot_pairs(step (*load)(const uint8_t *, bool), size_t block_bytes, 
     for (int v = 0; v < n_vectors; v++)
         sums[v] = min_sums[v] = _mm512_setzero_ps();
     size_t col = 0;
-    for (; col + 64 <= n_cols; col += 64, row += 2 * block_bytes)
+    for (; col + 64 <= n_cols; col += 64, row += 2 * block_bytes) {
+        fetch_ahead(row, 64);
         add_step(load(row, true), true, centre, x, col, n_vectors, sums, min_sums);
+    }
     if (col < n_cols)
         add_step(load(row, false), false, centre, x, col, n_vectors, sums, min_sums);
 #pragma GCC unroll 4
@@ -196,6 +212,7 @@ INLINED void dot_q45_k(bool five_bits, const uint8_t *row, size_t n_cols, const 
     }
     for (size_t col = 0; col < n_cols; col += 256, row += five_bits ? 176 : 144) {
         uint64_t scales, mins;
+        fetch_ahead(row, 192);
         en_block_scales(row + 4, &scales, &mins);
         __m512 scale = _mm512_castps256_ps512(scaled_bytes(row, scales));
         __m256 min = scaled_bytes(row + 2, mins);
@@ -259,6 +276,7 @@ INLINED void dot_q6(const uint8_t *row, size_t n_cols, const en_block_vector *x,
     for (int v = 0; v < n_vectors; v++)
         sums[v] = _mm512_setzero_ps();
     for (size_t col = 0; col < n_cols; col += 256, row += 210) {
+        fetch_ahead(row, 256);
         __m512i integers = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(row + 192)));
         __m512 d = _mm512_cvtph_ps(_mm256_set1_epi16((short)en_load16(row + 208)));
         __m512 scales = _mm512_mul_ps(d, _mm512_cvtepi32_ps(integers));

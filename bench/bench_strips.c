@@ -119,7 +119,7 @@ static void encode(matrix *m)
                                      &err))
                 stop("out of memory");
         const uint8_t *words, *raw;
-        const en_strip_exception *list;
+        en_strip_exception *list;
         size_t n_words, n_raw, n_list;
         if (en_strip_encoder_finish(e, &words, &n_words, &raw, &n_raw, &list, &n_list, &err))
             stop("out of memory");

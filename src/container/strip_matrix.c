@@ -66,60 +66,35 @@ bool en_strip_chunk_ended(const en_strip_matrix *m, uint32_t chunk, const en_str
 
 /* ---- exceptions -------------------------------------------------------------------------- */
 
-void en_strip_exceptions_start(const en_strip_matrix *m, uint32_t chunk, en_strip_exceptions *e)
+en_strip_lists en_strip_lists_of(const en_strip_matrix *m, uint32_t chunk)
 {
-    en_strip_chunk c = en_strip_chunk_at(m, chunk);
-    *e = (en_strip_exceptions){
-        .p = m->exceptions + index_at(m, chunk, 2),
-        .end = m->exceptions + index_at(m, chunk + 1, 2),
-        .n_left = (uint64_t)c.n_strips * EN_STRIP_ROWS * en_strip_padded_cols(m),
-        .padded_cols = (uint32_t)en_strip_padded_cols(m),
-    };
-    /* Place -1, so that the first gap leads to the first exception. */
-    e->row = UINT32_MAX;
-    e->col = e->padded_cols - 1;
+    return (en_strip_lists){m->exceptions + index_at(m, chunk, 2),
+                            m->exceptions + index_at(m, chunk + 1, 2),
+                            (uint32_t)en_strip_padded_cols(m)};
 }
 
-/* Seven bits a byte, lowest first; a byte below 128 ends the number, at most five do. */
-static inline const uint8_t *read_varint(const uint8_t *p, const uint8_t *end, uint64_t *value)
+bool en_strip_lists_next(en_strip_lists *lists, en_strip_list *list)
 {
-    if (p < end && *p < 128) {
-        *value = *p;
-        return p + 1;
-    }
-    *value = 0;
-    for (unsigned shift = 0; shift < 35 && p < end; shift += 7) {
-        uint8_t byte = *p++;
-        *value |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128)
-            return p;
-    }
-    return NULL;
-}
-
-bool en_strip_exceptions_next(en_strip_exceptions *e)
-{
-    uint64_t gap, folded;
-    if (e->p == e->end || e->damaged)
+    size_t left = (size_t)(lists->end - lists->p);
+    if (left < 4)
         return false;
-    const uint8_t *p = read_varint(e->p, e->end, &gap);
-    p = p != NULL ? read_varint(p, e->end, &folded) : NULL;
-    if (p == NULL || folded > UINT32_MAX || gap >= e->n_left) {
-        e->damaged = true;
+    uint32_t head = en_load32(lists->p), n = head & ((1u << EN_STRIP_LIST_SHIFT_AT) - 1);
+    *list = (en_strip_list){.n = n, .shift = head >> EN_STRIP_LIST_SHIFT_AT, .cols = lists->p + 4};
+    if (list->shift > EN_STRIP_MAX_SHIFT || n > (left - 4) / 3)
         return false;
+    list->tags = list->cols + 2 * (size_t)n;
+    list->large = list->tags + n;
+    /* Both loops become a few vector instructions. */
+    uint32_t n_large = 0, last_col = 0;
+    for (uint32_t i = 0; i < n; i++)
+        n_large += list->tags[i] < 16;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t col = en_load16(list->cols + 2 * (size_t)i);
+        last_col = col > last_col ? col : last_col;
     }
-    e->p = p;
-    e->n_left -= gap + 1;
-    uint64_t col = e->col + gap + 1; /* the first one comes from place -1 */
-    if (col >= e->padded_cols) {
-        uint64_t rows = 1;
-        if (col >= 2 * (uint64_t)e->padded_cols) /* rarely: a division takes longer than the rest */
-            rows = col / e->padded_cols;
-        e->row += (uint32_t)rows;
-        col -= rows * e->padded_cols;
-    }
-    e->col = (uint32_t)col;
-    e->delta = (int32_t)((uint32_t)(folded >> 1) ^ (0u - (uint32_t)(folded & 1)));
+    if (last_col >= lists->padded_cols || n_large > (size_t)(lists->end - list->large) / 4)
+        return false;
+    lists->p = list->large + 4 * (size_t)n_large;
     return true;
 }
 
@@ -155,37 +130,43 @@ static uint32_t rows_of_strip(const en_strip_matrix *m, uint32_t strip)
     return left < EN_STRIP_ROWS ? (uint32_t)left : EN_STRIP_ROWS;
 }
 
-static bool add_exceptions(const en_strip_matrix *m, uint32_t chunk, en_strip_chunk c, int32_t *z)
+static bool add_exceptions(const en_strip_matrix *m, en_strip_lists *lists, uint32_t n_rows,
+                           int32_t *z)
 {
-    en_strip_exceptions e;
-    uint64_t n_rows = m->n_rows - (uint64_t)c.first_strip * EN_STRIP_ROWS;
-    en_strip_exceptions_start(m, chunk, &e);
-    while (en_strip_exceptions_next(&e)) {
+    en_strip_list list;
+    if (!en_strip_lists_next(lists, &list))
+        return false;
+    const uint8_t *large = list.large;
+    for (uint32_t i = 0; i < list.n; i++) {
+        en_strip_exception e = en_strip_list_entry(&list, i, &large);
         if (e.row >= n_rows || e.col >= m->n_cols)
             return false; /* in the padding */
         int32_t *at = &z[e.row * m->n_cols + en_strip_col(m, e.col)];
         *at = (int32_t)((uint32_t)*at + (uint32_t)e.delta);
     }
-    return !e.damaged;
+    return true;
 }
 
 bool en_strip_decode_chunk(const en_strip_matrix *m, uint32_t chunk, uint8_t *units, int32_t *z)
 {
     en_strip_chunk c = en_strip_chunk_at(m, chunk);
     en_strip_lanes lanes;
+    en_strip_lists lists = en_strip_lists_of(m, chunk);
     en_strip_chunk_start(m, chunk, &lanes);
     for (uint32_t s = 0; s < c.n_strips; s++) {
-        uint32_t first_unit = 0;
+        uint32_t first_unit = 0, n_rows = rows_of_strip(m, c.first_strip + s);
+        int32_t *of_strip = z + (size_t)s * EN_STRIP_ROWS * m->n_cols;
         for (uint32_t i = 0; i < m->n_col_classes; i++) {
             uint32_t n_units = m->col_class_end[i] - first_unit;
             uint32_t both = c.row_class * m->n_col_classes + i;
             en_kernels_get()->strip_decode(&lanes, &m->tables[both], m->layouts[both].mode, n_units,
                                            units);
             spread_run(m, units, m->layouts[both], (size_t)first_unit * EN_UNIT_COLS, n_units,
-                       rows_of_strip(m, c.first_strip + s),
-                       z + (size_t)s * EN_STRIP_ROWS * m->n_cols);
+                       n_rows, of_strip);
             first_unit = m->col_class_end[i];
         }
+        if (!add_exceptions(m, &lists, n_rows, of_strip))
+            return false;
     }
-    return en_strip_chunk_ended(m, chunk, &lanes) && add_exceptions(m, chunk, c, z);
+    return en_strip_chunk_ended(m, chunk, &lanes) && en_strip_lists_ended(&lists);
 }

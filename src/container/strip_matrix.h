@@ -28,6 +28,8 @@ enum {
     EN_STRIP_MIN_CHUNKS = 6,          /* ... unless there would be fewer chunks than this */
     EN_STRIP_MAX_CHUNK = 1 << 22,     /* weights; bounds what a decoder must allocate */
     EN_STRIP_MAX_BASE = 1 << 30,
+    EN_STRIP_LIST_SHIFT_AT = 28, /* a list's head: number of entries, and above it the shift */
+    EN_STRIP_MAX_SHIFT = 4,
     EN_CODING_STRIPS = 2,
 };
 
@@ -83,18 +85,47 @@ void en_strip_chunk_start(const en_strip_matrix *m, uint32_t chunk, en_strip_lan
 /* After the last strip: whether the stream ended where it should. */
 bool en_strip_chunk_ended(const en_strip_matrix *m, uint32_t chunk, const en_strip_lanes *lanes);
 
-/* Walks the exceptions of a chunk, by stored row of the chunk, then stored column. */
-typedef struct en_strip_exceptions {
+/*
+ * The exceptions of one strip, by column, then row.  Entry i belongs to column cols[i] and row
+ * tags[i] & 15; its difference is ((tags[i] >> 4) - 8) << shift, or, where tags[i] >> 4 is 0, the next
+ * one of 'large'.
+ */
+typedef struct en_strip_list {
+    uint32_t n;
+    unsigned shift;
+    const uint8_t *cols;  /* u16 x n, below the padded columns */
+    const uint8_t *tags;  /* u8 x n */
+    const uint8_t *large; /* i32 x as many as tags say so */
+} en_strip_list;
+
+/* The lists of a chunk's strips lie one behind the other. */
+typedef struct en_strip_lists {
     const uint8_t *p, *end;
-    uint64_t n_left;   /* places of the chunk behind the one at hand */
-    uint32_t row, col; /* of the one at hand */
-    int32_t delta;
     uint32_t padded_cols;
-    bool damaged;
-} en_strip_exceptions;
-void en_strip_exceptions_start(const en_strip_matrix *m, uint32_t chunk, en_strip_exceptions *e);
-/* The next one; false at the end and when the list is damaged. */
-bool en_strip_exceptions_next(en_strip_exceptions *e);
+} en_strip_lists;
+en_strip_lists en_strip_lists_of(const en_strip_matrix *m, uint32_t chunk);
+/* The list of the next strip; false when it is damaged. */
+bool en_strip_lists_next(en_strip_lists *lists, en_strip_list *list);
+/* After the last strip: whether the lists end where they should. */
+static inline bool en_strip_lists_ended(const en_strip_lists *lists)
+{
+    return lists->p == lists->end;
+}
+
+/* Entry i, to be asked for in order from 0 on; 'large' begins as list->large. */
+static inline en_strip_exception en_strip_list_entry(const en_strip_list *list, uint32_t i,
+                                                     const uint8_t **large)
+{
+    uint32_t tag = list->tags[i];
+    en_strip_exception e = {tag & 15, en_load16(list->cols + 2 * (size_t)i), 0};
+    if (tag >> 4 != 0) {
+        e.delta = ((int32_t)(tag >> 4) - 8) * (1 << list->shift);
+    } else {
+        e.delta = (int32_t)en_load32(*large);
+        *large += 4;
+    }
+    return e;
+}
 
 /*
  * All integers of a chunk: z[row in the chunk * n_cols + column], columns in the model's order, rows

@@ -58,7 +58,7 @@ entro_status en_strip_encode_chunk(en_strip_encoder *e, const en_strip_plan *pla
     }
     /* Here, where threads work side by side; the writer asks again. */
     const uint8_t *words, *raw;
-    const en_strip_exception *list;
+    en_strip_exception *list;
     size_t n_words, n_raw, n_list;
     return en_strip_encoder_finish(e, &words, &n_words, &raw, &n_raw, &list, &n_list, err);
 }
@@ -193,36 +193,60 @@ entro_status en_strip_writer_begin(en_strip_writer *w, const en_strip_plan *plan
 
 /* ---- chunks ------------------------------------------------------------------------------ */
 
-static uint8_t *put_varint(uint8_t *out, uint64_t value)
+/* Differences are multiples of 2 to the power of the raw bits, of the fewest that occur. */
+static unsigned list_shift(const en_strip_matrix *m, uint32_t row_class)
 {
-    for (; value >= 128; value >>= 7)
-        *out++ = (uint8_t)(value | 128);
-    *out++ = (uint8_t)value;
-    return out;
+    unsigned least = EN_STRIP_MAX_SHIFT;
+    for (uint32_t i = 0; i < m->n_col_classes; i++) {
+        unsigned raw = en_strip_raw_bits(m->layouts[row_class * m->n_col_classes + i].mode);
+        least = raw < least ? raw : least;
+    }
+    return least;
 }
 
-/* Gap to the one before less one, then the difference with its sign as the lowest bit.  What padding
- * decodes to does not matter, so it has none. */
-static entro_status put_exceptions(en_strip_writer *w, const en_strip_exception *list, size_t n,
+/* 0: the difference is too large. */
+static unsigned tag_of(int32_t delta, unsigned shift)
+{
+    int32_t k = delta / (1 << shift);
+    return k * (1 << shift) == delta && k >= -7 && k <= 7 ? (unsigned)(k + 8) : 0;
+}
+
+/* One strip's list, of n entries; returns its end. */
+static uint8_t *put_list(uint8_t *out, const en_strip_exception *list, uint32_t n, unsigned shift)
+{
+    uint8_t *cols = out + 4, *tags = cols + 2 * (size_t)n, *large = tags + n;
+    en_store32(out, n | shift << EN_STRIP_LIST_SHIFT_AT);
+    for (uint32_t i = 0; i < n; i++) {
+        unsigned tag = tag_of(list[i].delta, shift);
+        en_store16(cols + 2 * (size_t)i, (uint16_t)list[i].col);
+        tags[i] = (uint8_t)(list[i].row % EN_STRIP_ROWS | tag << 4);
+        if (tag == 0) {
+            en_store32(large, (uint32_t)list[i].delta);
+            large += 4;
+        }
+    }
+    return large;
+}
+
+/* The lists of the chunk's strips.  What padding decodes to does not matter, so it has none. */
+static entro_status put_exceptions(en_strip_writer *w, en_strip_exception *list, size_t n,
                                    entro_error *err)
 {
-    enum { MOST = 12 }; /* bytes of two numbers below 2^35 */
-    if (!make_room(&w->exceptions, &w->cap_exceptions, w->n_exceptions + n * MOST))
-        return en_fail_memory(err);
     const en_strip_matrix *m = &w->plan->shape;
-    uint64_t padded = en_strip_padded_cols(m), last = UINT64_MAX;
-    uint64_t n_rows =
-        m->n_rows - (uint64_t)en_strip_chunk_at(m, w->n_chunks).first_strip * EN_STRIP_ROWS;
+    en_strip_chunk c = en_strip_chunk_at(m, w->n_chunks);
+    if (!make_room(&w->exceptions, &w->cap_exceptions,
+                   w->n_exceptions + 4 * (size_t)c.n_strips + 7 * n))
+        return en_fail_memory(err);
+    uint64_t n_rows = m->n_rows - (uint64_t)c.first_strip * EN_STRIP_ROWS;
     uint8_t *out = w->exceptions + w->n_exceptions;
-    for (size_t i = 0; i < n; i++) {
-        if (list[i].row >= n_rows || list[i].col >= m->n_cols)
-            continue;
-        uint64_t position = list[i].row * padded + list[i].col;
-        uint32_t delta = (uint32_t)list[i].delta;
-        out = put_varint(out, position - last - 1);
-        out = put_varint(out, (uint64_t)(delta << 1 ^ (list[i].delta < 0 ? UINT32_MAX : 0)));
-        last = position;
-        w->n_listed++;
+    unsigned shift = list_shift(m, c.row_class);
+    for (uint32_t s = 0, i = 0; s < c.n_strips; s++) {
+        uint32_t n_here = 0, first = i;
+        for (; i < n && list[i].row / EN_STRIP_ROWS == s; i++)
+            if (list[i].row < n_rows && list[i].col < m->n_cols)
+                list[first + n_here++] = list[i];
+        out = put_list(out, list + first, n_here, shift);
+        w->n_listed += n_here;
     }
     w->n_exceptions = (size_t)(out - w->exceptions);
     return ENTRO_OK;
@@ -239,7 +263,7 @@ static void put_index(en_strip_writer *w)
 entro_status en_strip_writer_add(en_strip_writer *w, en_strip_encoder *e, entro_error *err)
 {
     const uint8_t *words, *raw;
-    const en_strip_exception *list;
+    en_strip_exception *list;
     size_t n_words, n_raw, n_list;
     EN_TRY(en_strip_encoder_finish(e, &words, &n_words, &raw, &n_raw, &list, &n_list, err));
     if (!make_room(&w->words, &w->cap_words, w->n_words + n_words))

@@ -75,18 +75,18 @@ void en_strip_encoder_start(en_strip_encoder *e)
 
 /* ---- values ------------------------------------------------------------------------------ */
 
-/* Values of some columns of a row, and whether all are in range.  The bounds are compared first:
- * no difference of theirs overflows. */
+/* Values of some columns of a row, and whether all are in range.  One that is not keeps its raw bits, so
+ * that what is missing is a multiple of 2^raw_bits. */
 static inline bool clamp(const int32_t *z, size_t n, en_strip_layout layout, uint8_t *v,
                          uint32_t *n_outside)
 {
     int32_t lo = layout.base, hi = lo + (1 << en_strip_value_bits(layout.mode)) - 1;
-    uint32_t outside = 0;
+    uint32_t outside = 0, raw = (1u << en_strip_raw_bits(layout.mode)) - 1;
     for (size_t i = 0; i < n; i++) {
         int32_t held = z[i] < lo ? lo : z[i];
         held = held > hi ? hi : held;
         outside += held != z[i];
-        v[i] = (uint8_t)(held - lo);
+        v[i] = (uint8_t)(((uint32_t)(held - lo) & ~raw) | (((uint32_t)z[i] - (uint32_t)lo) & raw));
     }
     *n_outside += outside;
     return outside == 0;
@@ -346,9 +346,12 @@ entro_status en_strip_encoder_add(en_strip_encoder *e, const int32_t *z, size_t 
 static int compare_places(const void *a, const void *b)
 {
     const en_strip_exception *x = a, *y = b;
-    if (x->row != y->row)
-        return x->row < y->row ? -1 : 1;
-    return x->col < y->col ? -1 : x->col > y->col;
+    uint32_t strip_x = x->row / EN_STRIP_ROWS, strip_y = y->row / EN_STRIP_ROWS;
+    if (strip_x != strip_y)
+        return strip_x < strip_y ? -1 : 1;
+    if (x->col != y->col)
+        return x->col < y->col ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
 }
 
 /* The last bits of every lane: less than two words. */
@@ -367,9 +370,8 @@ static entro_status finish(en_strip_encoder *e, entro_error *err)
 }
 
 entro_status en_strip_encoder_finish(en_strip_encoder *e, const uint8_t **words, size_t *n_words,
-                                     const uint8_t **raw, size_t *n_raw,
-                                     const en_strip_exception **list, size_t *n_list,
-                                     entro_error *err)
+                                     const uint8_t **raw, size_t *n_raw, en_strip_exception **list,
+                                     size_t *n_list, entro_error *err)
 {
     if (!e->finished)
         EN_TRY(finish(e, err));

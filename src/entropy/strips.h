@@ -100,7 +100,7 @@ typedef struct en_strip_exception {
 
 /* Bits that an exception takes in the file, about, and what it is counted for in choices: one costs
  * as much time as some fifty weights. */
-#define EN_STRIP_EXCEPTION_BITS 24.0
+#define EN_STRIP_EXCEPTION_BITS  24.0
 #define EN_STRIP_EXCEPTION_PRICE 48.0
 
 /* Adds the pairs of the high parts of a strip's run to 'counts', and counts values out of range.  z:
@@ -123,11 +123,10 @@ void en_strip_encoder_start(en_strip_encoder *e);
 entro_status en_strip_encoder_add(en_strip_encoder *e, const int32_t *z, size_t stride,
                                   size_t n_cols, en_strip_layout layout, const en_pair_code *code,
                                   uint32_t row, uint32_t col, entro_error *err);
-/* The chunk's words, raw bits and exceptions (by row, then column), until the next start; owned by
+/* The chunk's words, raw bits and exceptions (by strip, column and row), until the next start; owned by
  * the encoder.  The work is done by the first call. */
 entro_status en_strip_encoder_finish(en_strip_encoder *e, const uint8_t **words, size_t *n_words,
-                                     const uint8_t **raw, size_t *n_raw,
-                                     const en_strip_exception **list, size_t *n_list,
-                                     entro_error *err);
+                                     const uint8_t **raw, size_t *n_raw, en_strip_exception **list,
+                                     size_t *n_list, entro_error *err);
 
 #endif

@@ -33,10 +33,10 @@ typedef struct pack_job {
     bool *sound; /* of each chunk */
 } pack_job;
 
-/* The chunk's exceptions stand where they would if each took two bytes, the fewest, in the file. */
+/* The chunk's exceptions stand where they would if each took three bytes, the fewest, in the file. */
 static uint64_t rest_at(const en_strip_matrix *m, uint32_t chunk)
 {
-    return en_load64(m->index + 24 * (size_t)chunk + 16) / 2;
+    return en_load64(m->index + 24 * (size_t)chunk + 16) / 3;
 }
 
 static void pack_chunk(void *context, uint32_t chunk, uint32_t thread)

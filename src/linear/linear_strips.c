@@ -122,15 +122,18 @@ static void dot_strips(const en_strips_product *p, en_strips_decoder *decoders, 
     }
 }
 
-static void add_exceptions(const en_strips_product *p, en_strips_decoder *d, uint32_t strip,
-                           row_sums *sums)
+static void add_exceptions(const en_strips_product *p, en_strips_decoder *d, row_sums *sums)
 {
-    const en_strip_exceptions *e;
-    while ((e = en_strips_exception(d, (strip + 1) * (uint64_t)EN_STRIP_ROWS)) != NULL) {
-        for (size_t t = 0; t < p->x->n_tokens; t++)
-            sums[t][e->row % EN_STRIP_ROWS] +=
-                (int64_t)e->delta * en_activations_q(p->x, t, e->col);
-        d->pending = en_strip_exceptions_next(&d->exceptions);
+    en_strip_list list;
+    en_strips_next_list(d, &list);
+    for (size_t t = 0; t < p->x->n_tokens; t++) {
+        const uint8_t *large = list.large;
+        const int8_t *high = en_activations_plane(p->x, t, 0);
+        const int8_t *low = en_activations_plane(p->x, t, 1);
+        for (uint32_t i = 0; i < list.n; i++) {
+            en_strip_exception e = en_strip_list_entry(&list, i, &large);
+            sums[t][e.row] += (int64_t)e.delta * (128 * high[e.col] + low[e.col]);
+        }
     }
 }
 
@@ -148,7 +151,7 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
         n -= decoders[n - 1].place.n_strips == s;
         dot_strips(p, decoders, n, sums);
         for (uint32_t i = 0; i < n; i++) {
-            add_exceptions(p, &decoders[i], s, sums + i * n_tokens);
+            add_exceptions(p, &decoders[i], sums + i * n_tokens);
             store_tokens(p, decoders[i].place.first_strip + s, 0, n_tokens, sums + i * n_tokens);
         }
     }

@@ -68,19 +68,17 @@ typedef struct en_strips_decoder {
     const en_strip_matrix *matrix;
     uint32_t chunk, next_strip; /* in the chunk */
     en_strip_chunk place;
-    uint64_t n_rows; /* of the chunk, without padding */
     en_strip_lanes lanes;
-    en_strip_exceptions exceptions;
-    bool pending; /* the exception at hand has not been used */
-    bool damaged; /* an exception lies in the padding */
+    en_strip_lists lists;
+    bool damaged; /* a list is */
 } en_strips_decoder;
 
 void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk);
 /* The next strip; appends to rest[*n_rest]. */
 void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
                       size_t *n_rest);
-/* The exception at hand when it lies in a row before 'end_row', NULL when there is none. */
-const en_strip_exceptions *en_strips_exception(en_strips_decoder *d, uint64_t end_row);
+/* The list of the strip at hand; empty when it is damaged. */
+void en_strips_next_list(en_strips_decoder *d, en_strip_list *list);
 /* After the last strip. */
 bool en_strips_decoder_ended(const en_strips_decoder *d);
 entro_status en_strips_fail(const en_linear *matrix, uint32_t chunk, entro_error *err);

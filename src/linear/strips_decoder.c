@@ -13,7 +13,7 @@ size_t en_strips_strip_bytes(const en_strip_matrix *m, uint32_t row_class)
 
 size_t en_strips_max_rest(const en_strip_matrix *m)
 {
-    enum { ENTRY_BYTES = 2 }; /* the shortest */
+    enum { ENTRY_BYTES = 3 }; /* the shortest */
     uint64_t most = 0;
     for (uint32_t i = 0; i < m->n_chunks; i++) {
         const uint8_t *exceptions = m->index + 24 * (size_t)i + 16;
@@ -29,28 +29,22 @@ void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uin
     d->chunk = chunk;
     d->next_strip = 0;
     d->place = en_strip_chunk_at(m, chunk);
-    uint64_t n_rows = (uint64_t)d->place.n_strips * EN_STRIP_ROWS;
-    uint64_t left = m->n_rows - (uint64_t)d->place.first_strip * EN_STRIP_ROWS;
-    d->n_rows = left < n_rows ? left : n_rows;
     d->damaged = false;
     en_strip_chunk_start(m, chunk, &d->lanes);
-    en_strip_exceptions_start(m, chunk, &d->exceptions);
-    d->pending = en_strip_exceptions_next(&d->exceptions);
+    d->lists = en_strip_lists_of(m, chunk);
 }
 
-const en_strip_exceptions *en_strips_exception(en_strips_decoder *d, uint64_t end_row)
+void en_strips_next_list(en_strips_decoder *d, en_strip_list *list)
 {
-    const en_strip_exceptions *e = &d->exceptions;
-    if (!d->pending || e->row >= end_row)
-        return NULL;
-    if (e->row >= d->n_rows || e->col >= d->matrix->n_cols)
-        d->damaged = true;
-    return e;
+    if (!d->damaged && en_strip_lists_next(&d->lists, list))
+        return;
+    d->damaged = true;
+    *list = (en_strip_list){0};
 }
 
 bool en_strips_decoder_ended(const en_strips_decoder *d)
 {
-    return !d->damaged && !d->pending && !d->exceptions.damaged &&
+    return !d->damaged && en_strip_lists_ended(&d->lists) &&
            en_strip_chunk_ended(d->matrix, d->chunk, &d->lanes);
 }
 
@@ -86,13 +80,14 @@ void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *
         en_kernels_get()->strip_decode(&d->lanes, &m->tables[both], mode, n_units, at);
         at += n_units * en_strip_unit_bytes(mode);
     }
-    const en_strip_exceptions *e;
-    while ((e = en_strips_exception(d, (strip + 1) * (uint64_t)EN_STRIP_ROWS)) != NULL) {
-        int32_t left =
-            add_to_value(units, m, d->place.row_class, e->row % EN_STRIP_ROWS, e->col, e->delta);
+    en_strip_list list;
+    en_strips_next_list(d, &list);
+    const uint8_t *large = list.large;
+    for (uint32_t i = 0; i < list.n; i++) {
+        en_strip_exception e = en_strip_list_entry(&list, i, &large);
+        int32_t left = add_to_value(units, m, d->place.row_class, e.row, e.col, e.delta);
         if (left != 0)
-            rest[(*n_rest)++] = (en_strip_exception){e->row, e->col, left};
-        d->pending = en_strip_exceptions_next(&d->exceptions);
+            rest[(*n_rest)++] = (en_strip_exception){strip * EN_STRIP_ROWS + e.row, e.col, left};
     }
 }
 

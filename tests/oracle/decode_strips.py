@@ -37,16 +37,6 @@ def ends(data, n, last):
     return values
 
 
-def number(data, at):
-    value = shift = 0
-    while True:
-        byte = int(data[at])
-        value |= (byte & 127) << shift
-        shift, at = shift + 7, at + 1
-        if byte < 128:
-            return value, at
-
-
 def permutation(data, n):
     order = data.view("<u4").astype(np.int64) if len(data) else np.arange(n)
     need(np.array_equal(np.sort(order), np.arange(n)), "no permutation")
@@ -168,18 +158,24 @@ class StripPayload:
         """Rows x columns in the matrix's own order."""
         padded = self.n_units * 32
         stored = np.zeros((self.n_strips * 16, padded), np.int64)
-        list_bytes, n_listed = self.part(9), 0
+        lists, n_listed = self.part(9), 0
         for i, (row_class, first, n) in enumerate(self.chunks()):
-            z = self.decode_lanes(i, row_class, n).reshape(-1)
-            at, end, place = int(self.index[i][2]), int(self.index[i + 1][2]), -1
-            while at < end:
-                gap, at = number(list_bytes, at)
-                folded, at = number(list_bytes, at)
-                place += gap + 1
-                z[place] += -(folded + 1) // 2 if folded & 1 else folded // 2
-                n_listed += 1
+            z = self.decode_lanes(i, row_class, n)
+            at, end = int(self.index[i][2]), int(self.index[i + 1][2])
+            for strip in range(n):
+                head = int(lists[at:at + 4].copy().view("<u4")[0])
+                count, shift = head & 0xFFFFFFF, head >> 28
+                cols = lists[at + 4:at + 4 + 2 * count].copy().view("<u2").astype(np.int64)
+                tags = lists[at + 4 + 2 * count:at + 4 + 3 * count].astype(np.int64)
+                large = tags >> 4 == 0
+                at += 4 + 3 * count
+                delta = (tags >> 4) - 8 << shift
+                delta[large] = lists[at:at + 4 * large.sum()].copy().view("<i4")
+                at += 4 * int(large.sum())
+                np.add.at(z, (16 * strip + (tags & 15), cols), delta)
+                n_listed += count
             need(at == end, "exceptions")
-            stored[16 * first:16 * (first + n)] = z.reshape(-1, padded)
+            stored[16 * first:16 * (first + n)] = z
         need(n_listed == self.n_exceptions, "number of exceptions")
         out = np.zeros((self.n_rows, self.n_cols), np.int64)
         out[np.ix_(self.row_order, self.col_order)] = stored[:self.n_rows, :self.n_cols]

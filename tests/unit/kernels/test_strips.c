@@ -125,7 +125,7 @@ static void encode_chunk(example *e, size_t c, const en_pair_code *code, en_stri
 {
     entro_error err;
     const uint8_t *words, *raw;
-    const en_strip_exception *list;
+    en_strip_exception *list;
     size_t n_words, n_raw, n_list, n_cols = e->n_units * EN_UNIT_COLS;
     en_strip_encoder_start(encoder);
     assert_int_equal(

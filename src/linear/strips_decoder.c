@@ -23,6 +23,14 @@ size_t en_strips_max_rest(const en_strip_matrix *m)
     return (size_t)(most / ENTRY_BYTES);
 }
 
+/* What the next strip needs besides its streams comes from memory meanwhile. */
+static void fetch_next(const en_strips_decoder *d)
+{
+    enum { LINE = 64, LIST_BYTES = 320 }; /* most lists */
+    for (int i = 0; i < LIST_BYTES; i += LINE)
+        __builtin_prefetch((const void *)((uintptr_t)d->lists.p + (uintptr_t)i));
+}
+
 void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk)
 {
     d->matrix = m;
@@ -32,12 +40,15 @@ void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uin
     d->damaged = false;
     en_strip_chunk_start(m, chunk, &d->lanes);
     d->lists = en_strip_lists_of(m, chunk);
+    fetch_next(d);
 }
 
 void en_strips_next_list(en_strips_decoder *d, en_strip_list *list)
 {
-    if (!d->damaged && en_strip_lists_next(&d->lists, list))
+    if (!d->damaged && en_strip_lists_next(&d->lists, list)) {
+        fetch_next(d);
         return;
+    }
     d->damaged = true;
     *list = (en_strip_list){0};
 }

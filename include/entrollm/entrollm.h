@@ -437,6 +437,34 @@ ENTRO_API entro_status entro_perplexity(const entro_model *model, const char *te
                                         const entro_perplexity_options *opt,
                                         entro_perplexity_report *report, entro_error *err);
 
+enum { ENTRO_N_WORST = 8 };
+
+/* A scored token that two models see most differently. */
+typedef struct entro_worst_token {
+    double kld;
+    uint32_t window, position; /* the prediction after this position of this window ... */
+    entro_token token;         /* ... of this token */
+} entro_worst_token;
+
+typedef struct entro_divergence_report {
+    double kld, kld_error; /* mean of the reference's Kullback-Leibler divergence, nats a token */
+    double kld_median, kld_99, kld_max;
+    double same_top; /* share of tokens whose likeliest next token is the same */
+    double reference_perplexity, perplexity;
+    uint64_t n_scored;
+    uint32_t n_windows;
+    double seconds;
+    uint32_t n_worst;
+    entro_worst_token worst[ENTRO_N_WORST]; /* worst first */
+} entro_divergence_report;
+
+/* How far 'model' predicts from 'reference' on a text, by the windows of entro_perplexity() and the
+ * definitions of llama.cpp's --kl-divergence.  Both need the same vocabulary. */
+ENTRO_API entro_status entro_divergence(const entro_model *reference, const entro_model *model,
+                                        const char *text, size_t n_text,
+                                        const entro_perplexity_options *opt,
+                                        entro_divergence_report *report, entro_error *err);
+
 #ifdef __cplusplus
 }
 #endif

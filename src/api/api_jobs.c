@@ -1,7 +1,8 @@
 /*
- * api_jobs.c - compress, restore, verify, perplexity.
+ * api_jobs.c - compress, restore, verify, perplexity, divergence.
  */
 #include "api/api_options.h"
+#include "eval/divergence.h"
 #include "eval/perplexity.h"
 #include "pipeline/pipeline.h"
 
@@ -41,4 +42,14 @@ entro_status entro_perplexity(const entro_model *model, const char *text, size_t
     entro_perplexity_options_init(&full);
     EN_TRY(en_options_merge(&full, sizeof full, opt, err));
     return en_perplexity(model, text, n_text, &full, report, err);
+}
+
+entro_status entro_divergence(const entro_model *reference, const entro_model *model,
+                              const char *text, size_t n_text, const entro_perplexity_options *opt,
+                              entro_divergence_report *report, entro_error *err)
+{
+    entro_perplexity_options full;
+    entro_perplexity_options_init(&full);
+    EN_TRY(en_options_merge(&full, sizeof full, opt, err));
+    return en_divergence(reference, model, text, n_text, &full, report, err);
 }

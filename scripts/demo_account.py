@@ -41,7 +41,7 @@ def main():
     row("16-bit (size only)", 2 * n, n)
     row("source: Q4_1 as published", u8["n_source_bytes"], n, *measured("source"))
     for name, label in (("u8", "u8, scale per tensor"), ("u4", "u4, scale per tensor"),
-                        ("u4-row", "u4-row, scale per row")):
+                        ("u4-row", "u4-row, scale per row"), ("rtn", "rtn, 4.5 bits a weight")):
         row(label, load(f"compress-{name}")["n_file_bytes"], n, *measured(name))
     u4 = load("perplexity-u4")["perplexity"]
     loss = (u4 or float("inf")) / load("perplexity-source")["perplexity"]

@@ -7,14 +7,35 @@
 
 #include "base/memory.h"
 #include "container/payload.h"
+#include "container/strip_payload.h"
 #include "formats/gguf.h"
 
 enum { MAX_SEGMENT = 1 << 15, MAX_SYMBOLS = 1 << 16 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
+static void decode_strips(const en_strip_matrix *m)
+{
+    uint64_t n_chunk = (uint64_t)m->strips_per_chunk * EN_STRIP_ROWS * m->n_cols, n_all = 0;
+    if (n_chunk > MAX_SEGMENT)
+        return;
+    int32_t *z = en_alloc((size_t)n_chunk, sizeof *z);
+    uint8_t *units = en_alloc(en_strip_padded_cols(m) * EN_STRIP_ROWS, 2);
+    for (uint32_t i = 0; z != NULL && units != NULL && i < m->n_chunks && n_all < MAX_SYMBOLS;
+         i++) {
+        en_strip_decode_chunk(m, i, units, z);
+        n_all += n_chunk;
+    }
+    en_free(z);
+    en_free(units);
+}
+
 static void decode(const en_coded *m)
 {
+    if (m->strips != NULL) {
+        decode_strips(m->strips);
+        return;
+    }
     uint64_t n_segment = m->rows_per_segment * m->n_cols, n_all = 0;
     if (n_segment > MAX_SEGMENT)
         return;
@@ -70,7 +91,14 @@ static void open_payload(const uint8_t *bytes, size_t n_bytes)
     static const en_model_codes none;
     en_coded coded;
     en_code *own;
+    en_strip_matrix *strips;
     entro_error err;
+    if (en_strip_payload_is(bytes, n_bytes)) {
+        if (en_strip_payload_parse(&coded, &strips, bytes, n_bytes, &err) == ENTRO_OK)
+            decode(&coded);
+        en_strip_matrix_free(strips);
+        return;
+    }
     if (en_payload_parse(&coded, &own, bytes, n_bytes, &none, &err) == ENTRO_OK)
         decode(&coded);
     en_code_free(own);

@@ -303,16 +303,28 @@ entro_status en_weights_load(en_weights *w, en_hparams *hp, const en_source *sou
     return status;
 }
 
+static void free_layer(en_layer *l)
+{
+    for (uint32_t i = 0; i < sizeof l->qkv / sizeof l->qkv[0]; i++)
+        en_linear_unpack(&l->qkv[i]);
+    for (uint32_t i = 0; i < sizeof l->gate_up / sizeof l->gate_up[0]; i++)
+        en_linear_unpack(&l->gate_up[i]);
+    en_linear_unpack(&l->attn_output);
+    en_linear_unpack(&l->ffn_down);
+    en_free(l->attn_norm);
+    en_free(l->ffn_norm);
+    en_free(l->qkv_bias);
+    en_free(l->attn_output_bias);
+    en_free(l->gate_up_bias);
+    en_free(l->ffn_down_bias);
+}
+
 void en_weights_free(en_weights *w)
 {
-    for (uint32_t i = 0; i < w->n_layers; i++) {
-        en_free(w->layers[i].attn_norm);
-        en_free(w->layers[i].ffn_norm);
-        en_free(w->layers[i].qkv_bias);
-        en_free(w->layers[i].attn_output_bias);
-        en_free(w->layers[i].gate_up_bias);
-        en_free(w->layers[i].ffn_down_bias);
-    }
+    for (uint32_t i = 0; i < w->n_layers; i++)
+        free_layer(&w->layers[i]);
+    en_linear_unpack(&w->token_embd);
+    en_linear_unpack(&w->output);
     en_free(w->layers);
     en_free(w->output_norm);
     en_free(w->rope_freqs);

@@ -292,10 +292,10 @@ static void outliers_of_many_steps_are_kept(void **state)
     assert_true(fabs(r.entropy - 4) < 0.1 && r.n_exceptions >= ROWS / 2);
     verify_within(test_path("o"), test_path("source"), 0.6); /* f32 cannot tell such ones better */
     read_restored(back);
-    double most = 0;
+    size_t n_outliers = 0;
     for (size_t i = 0; i < ROWS * COLS; i++)
-        most = fmax(most, fabs((double)back[i]) / 0.01);
-    assert_true(most > 1e4);
+        n_outliers += fabsf(back[i]) > 100;
+    assert_true(n_outliers >= ROWS / 2);
     remove_all();
 }
 

@@ -18,9 +18,9 @@
 #include "pipeline/compress_plan.h"
 #include "pipeline/compress_strips.h"
 #include "pipeline/encoder.h"
-#include "pipeline/gguf_output.h"
+#include "container/gguf_output.h"
 #include "pipeline/table_choice.h"
-#include "pipeline/weights.h"
+#include "container/weight_rows.h"
 
 /* Sums over coded tensors, for the report. */
 typedef struct totals {
@@ -39,7 +39,7 @@ typedef struct compression {
     en_quantizer quantizer;
     en_encoder encoder;
     en_compress_strips strips;
-    en_weights_scratch scratch;
+    en_weight_rows_scratch scratch;
     uint8_t *plain; /* one converted tensor */
 
     en_model_codes model;
@@ -221,10 +221,10 @@ static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro
 static entro_status convert_plain(compression *c, const en_tensor *t, uint32_t dtype, uint8_t *out,
                                   entro_error *err)
 {
-    en_weights w = en_weights_of(c->plan.source, t, NULL);
+    en_weight_rows w = en_weight_rows_of(c->plan.source, t, NULL);
     uint64_t n_clipped = 0;
-    EN_TRY(
-        en_weights_convert(&w, &c->job, &c->scratch, 0, w.n_blocks, dtype, out, &n_clipped, err));
+    EN_TRY(en_weight_rows_convert(&w, &c->job, &c->scratch, 0, w.n_blocks, dtype, out, &n_clipped,
+                                  err));
     if (n_clipped > 0)
         return en_fail(err, ENTRO_ERR_UNSUPPORTED,
                        "%llu weights are beyond the range of f16; store it as f32 or keep it",
@@ -319,7 +319,7 @@ static void close_all(compression *c)
     en_table_choice_close(&c->tables);
     en_code_free(c->model.code[0]);
     en_code_free(c->model.code[1]);
-    en_weights_scratch_free(&c->scratch);
+    en_weight_rows_scratch_free(&c->scratch);
     en_encoder_close(&c->encoder);
     en_compress_strips_close(&c->strips);
     en_quantizer_close(&c->quantizer);

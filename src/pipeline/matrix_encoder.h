@@ -12,7 +12,7 @@
 
 #include "container/strip_write.h"
 #include "formats/source.h"
-#include "pipeline/job.h"
+#include "base/job.h"
 
 /* Where integers come from. */
 typedef struct en_integer_rows {

@@ -13,7 +13,7 @@
 
 #include "container/payload.h"
 #include "pipeline/error_sums.h"
-#include "pipeline/job.h"
+#include "base/job.h"
 
 /* What one thread has seen of the tensor. */
 typedef struct en_quantizer_thread {

@@ -14,8 +14,8 @@
 
 #include "base/memory.h"
 #include "pipeline/file_meta.h"
-#include "pipeline/gguf_output.h"
-#include "pipeline/weights.h"
+#include "container/gguf_output.h"
+#include "container/weight_rows.h"
 
 enum { ALIGNMENT = 32, CHUNK_ELEMS = 1 << 22 };
 
@@ -25,7 +25,7 @@ typedef struct restoration {
     uint32_t n_tensors;
     uint32_t dtype, file_type;
     en_job job;
-    en_weights_scratch scratch;
+    en_weight_rows_scratch scratch;
     en_meta *meta;
     en_tensor *tensors; /* as written */
     uint8_t *buffer;
@@ -92,21 +92,23 @@ static entro_status reserve(restoration *r, size_t n_bytes, entro_error *err)
 }
 
 /* A float tensor, a few million weights at a time. */
-static entro_status put_floats(restoration *r, uint32_t i, const en_weights *w, entro_error *err)
+static entro_status put_floats(restoration *r, uint32_t i, const en_weight_rows *w,
+                               entro_error *err)
 {
     uint32_t dtype = r->tensors[i].dtype;
     uint64_t n_block = w->rows_per_block * w->n_cols, elem = en_dtype_get(dtype)->block_bytes;
     uint64_t chunk = n_block > 0 && n_block < CHUNK_ELEMS ? CHUNK_ELEMS / n_block : 1;
-    chunk = en_weights_reorders(w) ? w->n_blocks : chunk;
+    chunk = en_weight_rows_reorders(w) ? w->n_blocks : chunk;
     for (uint64_t first = 0; first < w->n_blocks; first += chunk) {
         uint32_t n = (uint32_t)(w->n_blocks - first < chunk ? w->n_blocks - first : chunk);
-        uint64_t row = en_weights_block_row(w, (uint32_t)first);
+        uint64_t row = en_weight_rows_block_row(w, (uint32_t)first);
         uint32_t last = (uint32_t)first + n - 1;
-        uint64_t n_rows = en_weights_block_row(w, last) + en_weights_block_rows(w, last) - row;
+        uint64_t n_rows =
+            en_weight_rows_block_row(w, last) + en_weight_rows_block_rows(w, last) - row;
         size_t n_bytes = (size_t)(n_rows * w->n_cols * elem);
         EN_TRY(reserve(r, n_bytes, err));
-        EN_TRY(en_weights_convert(w, &r->job, &r->scratch, (uint32_t)first, n, dtype, r->buffer,
-                                  &r->n_clipped, err));
+        EN_TRY(en_weight_rows_convert(w, &r->job, &r->scratch, (uint32_t)first, n, dtype, r->buffer,
+                                      &r->n_clipped, err));
         EN_TRY(en_gguf_output_put(&r->out, i, r->buffer, n_bytes, err));
         uint64_t moved = (uint64_t)((double)w->tensor->n_bytes * (first + n) / w->n_blocks);
         EN_TRY(en_job_reach(&r->job, w->tensor->name, r->done + moved, err));
@@ -121,7 +123,7 @@ static entro_status put(restoration *r, uint32_t i, entro_error *err)
     EN_TRY(en_gguf_output_start(&r->out, i, err));
     if (coded == NULL && t->data != NULL && r->tensors[i].dtype == t->dtype)
         return en_gguf_output_put(&r->out, i, t->data, (size_t)t->n_bytes, err);
-    en_weights w = en_weights_of(r->source, t, coded);
+    en_weight_rows w = en_weight_rows_of(r->source, t, coded);
     return put_floats(r, i, &w, err);
 }
 
@@ -181,7 +183,7 @@ entro_status en_restore(const char *model, const char *path, const char *type,
     en_meta_free(r.meta);
     en_free(r.tensors);
     en_free(r.buffer);
-    en_weights_scratch_free(&r.scratch);
+    en_weight_rows_scratch_free(&r.scratch);
     en_job_close(&r.job);
     en_container_close(r.container);
     en_source_close(r.source);

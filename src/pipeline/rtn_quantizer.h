@@ -12,8 +12,8 @@
 
 #include "formats/source.h"
 #include "pipeline/error_sums.h"
-#include "pipeline/integer_counts.h"
-#include "pipeline/job.h"
+#include "entropy/integer_counts.h"
+#include "base/job.h"
 
 typedef struct en_rtn_thread {
     float *row;

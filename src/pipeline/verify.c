@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "pipeline/weights.h"
+#include "container/weight_rows.h"
 #include "kernels/kernels.h"
 
 /*
@@ -31,10 +31,10 @@ typedef struct verification {
     en_source *file, *source; /* source: NULL when not compared */
     en_container *container;
     en_job job;
-    en_weights_scratch scratch;
+    en_weight_rows_scratch scratch;
     part *parts; /* one a thread */
     /* the tensor at hand: */
-    en_weights ours, theirs;
+    en_weight_rows ours, theirs;
     uint64_t done;
     entro_verify_report report;
 } verification;
@@ -53,7 +53,7 @@ static entro_status fail_value(const verification *v, uint64_t i, float ours, fl
 /* How far one weight may be off: rows of integers of any size are rounded relative to themselves. */
 static double allowed_error(const verification *v, double step, size_t col, double theirs)
 {
-    const en_weights_scratch *s = &v->scratch;
+    const en_weight_rows_scratch *s = &v->scratch;
     double scale = s->n_col_scales > 0 ? fabs((double)s->col_scales[col]) : 1.0;
     double allowed = allowed_steps * step * scale;
     return v->ours.coded->method->bits == 0 ? allowed + fabs(theirs) * 0x1p-21 : allowed;
@@ -71,8 +71,8 @@ static entro_status compare_row(const verification *v, uint64_t stored, const fl
         double d = (double)ours[i] - (double)theirs[i];
         /* Written so that a NaN fails. */
         if (!(fabs(d) <= allowed_error(v, step, i, (double)theirs[i])))
-            return fail_value(v, en_weights_row(&v->ours, stored) * n_cols + i, ours[i], theirs[i],
-                              "at most half a quantization step between them", err);
+            return fail_value(v, en_weight_rows_row(&v->ours, stored) * n_cols + i, ours[i],
+                              theirs[i], "at most half a quantization step between them", err);
         error += d * d;
         weight += (double)theirs[i] * (double)theirs[i];
         largest = fabs(d) > largest ? fabs(d) : largest;
@@ -115,10 +115,10 @@ static entro_status read_theirs(const verification *v, uint64_t row, uint64_t n_
                                 entro_error *err)
 {
     const en_tensor *t = v->theirs.tensor;
-    if (!en_weights_reorders(&v->ours))
+    if (!en_weight_rows_reorders(&v->ours))
         return en_source_read_rows(v->source, t, row, n_rows, theirs, err);
     for (uint64_t r = 0; r < n_rows; r++)
-        EN_TRY(en_source_read_rows(v->source, t, en_weights_row(&v->ours, row + r), 1,
+        EN_TRY(en_source_read_rows(v->source, t, en_weight_rows_row(&v->ours, row + r), 1,
                                    theirs + r * v->ours.n_cols, err));
     return ENTRO_OK;
 }
@@ -126,11 +126,11 @@ static entro_status read_theirs(const verification *v, uint64_t row, uint64_t n_
 static entro_status check_block(void *context, uint32_t block, uint32_t thread, entro_error *err)
 {
     verification *v = context;
-    float *ours = en_weights_scratch_rows(&v->scratch, thread);
-    float *theirs = en_weights_scratch_others(&v->scratch, thread);
-    uint64_t row = en_weights_block_row(&v->ours, block);
-    uint64_t n_rows = en_weights_block_rows(&v->ours, block);
-    EN_TRY(en_weights_read(&v->ours, block, ours, &v->scratch, thread, err));
+    float *ours = en_weight_rows_scratch_rows(&v->scratch, thread);
+    float *theirs = en_weight_rows_scratch_others(&v->scratch, thread);
+    uint64_t row = en_weight_rows_block_row(&v->ours, block);
+    uint64_t n_rows = en_weight_rows_block_rows(&v->ours, block);
+    EN_TRY(en_weight_rows_read(&v->ours, block, ours, &v->scratch, thread, err));
     if (v->source == NULL)
         return ENTRO_OK;
     EN_TRY(read_theirs(v, row, n_rows, theirs, err));
@@ -151,14 +151,14 @@ static entro_status find_theirs(verification *v, const en_tensor *t, entro_error
                        (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
                        (unsigned long long)t->dims[2], (unsigned long long)s->dims[0],
                        (unsigned long long)s->dims[1], (unsigned long long)s->dims[2]);
-    v->theirs = en_weights_of(v->source, s, NULL);
+    v->theirs = en_weight_rows_of(v->source, s, NULL);
     return ENTRO_OK;
 }
 
 static entro_status check_blocks(verification *v, entro_error *err)
 {
     uint32_t n = v->ours.n_blocks, chunk = 256;
-    EN_TRY(en_weights_scratch_fit(&v->scratch, &v->ours, v->job.n_threads, err));
+    EN_TRY(en_weight_rows_scratch_fit(&v->scratch, &v->ours, v->job.n_threads, err));
     for (uint32_t first = 0; first < n; first += chunk) {
         uint32_t n_now = n - first < chunk ? n - first : chunk;
         EN_TRY(en_job_run(&v->job, check_block, v, first, n_now, err));
@@ -176,7 +176,7 @@ static entro_status check_tensor(verification *v, uint32_t i, entro_error *err)
     EN_TRY(en_container_check_hash(v->container, i, err));
     v->report.n_tensors++;
     v->report.n_bytes += t->tensor.n_bytes;
-    v->ours = en_weights_of(v->file, &t->tensor, t->coded);
+    v->ours = en_weight_rows_of(v->file, &t->tensor, t->coded);
     bool is_float = t->coded != NULL || en_dtype_get(t->tensor.dtype)->is_float;
     if (v->source == NULL)
         return t->coded != NULL ? check_blocks(v, err) : ENTRO_OK;
@@ -281,7 +281,7 @@ entro_status en_verify(const char *path, const char *source, const entro_job_opt
         *report = v.report;
     }
     en_free(v.parts);
-    en_weights_scratch_free(&v.scratch);
+    en_weight_rows_scratch_free(&v.scratch);
     en_job_close(&v.job);
     en_source_close(v.source);
     en_container_close(v.container);

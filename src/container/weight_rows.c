@@ -1,5 +1,5 @@
-/* weights.c - see weights.h. */
-#include "pipeline/weights.h"
+/* weight_rows.c - see weight_rows.h. */
+#include "container/weight_rows.h"
 
 #include <string.h>
 
@@ -8,9 +8,10 @@
 
 enum { BLOCK_ELEMS = 32768 };
 
-en_weights en_weights_of(const en_source *source, const en_tensor *tensor, const en_coded *coded)
+en_weight_rows en_weight_rows_of(const en_source *source, const en_tensor *tensor,
+                                 const en_coded *coded)
 {
-    en_weights w = {.source = source, .tensor = tensor, .coded = coded};
+    en_weight_rows w = {.source = source, .tensor = tensor, .coded = coded};
     w.n_cols = tensor->dims[0];
     w.n_rows = en_tensor_n_rows(tensor);
     uint64_t rows = w.n_cols > 0 ? BLOCK_ELEMS / w.n_cols : 1;
@@ -27,16 +28,16 @@ en_weights en_weights_of(const en_source *source, const en_tensor *tensor, const
     return w;
 }
 
-uint64_t en_weights_block_row(const en_weights *w, uint32_t block)
+uint64_t en_weight_rows_block_row(const en_weight_rows *w, uint32_t block)
 {
     if (w->coded != NULL && w->coded->strips != NULL)
         return (uint64_t)en_strip_chunk_at(w->coded->strips, block).first_strip * EN_STRIP_ROWS;
     return (uint64_t)block * w->rows_per_block;
 }
 
-uint64_t en_weights_block_rows(const en_weights *w, uint32_t block)
+uint64_t en_weight_rows_block_rows(const en_weight_rows *w, uint32_t block)
 {
-    uint64_t left = w->n_rows - en_weights_block_row(w, block), n = w->rows_per_block;
+    uint64_t left = w->n_rows - en_weight_rows_block_row(w, block), n = w->rows_per_block;
     if (w->coded != NULL && w->coded->strips != NULL)
         n = (uint64_t)en_strip_chunk_at(w->coded->strips, block).n_strips * EN_STRIP_ROWS;
     return left < n ? left : n;
@@ -44,8 +45,8 @@ uint64_t en_weights_block_rows(const en_weights *w, uint32_t block)
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-static entro_status read_segment(const en_weights *w, uint32_t segment, float *rows, uint8_t *codes,
-                                 entro_error *err)
+static entro_status read_segment(const en_weight_rows *w, uint32_t segment, float *rows,
+                                 uint8_t *codes, entro_error *err)
 {
     const en_coded *m = w->coded;
     if (!en_coded_decode_segment(m, segment, codes))
@@ -69,8 +70,9 @@ static size_t unit_bytes(const en_strip_matrix *m)
     return en_strip_padded_cols(m) * 2 * EN_STRIP_ROWS;
 }
 
-static entro_status read_chunk(const en_weights *w, uint32_t chunk, float *rows,
-                               const en_weights_scratch *scratch, uint8_t *codes, entro_error *err)
+static entro_status read_chunk(const en_weight_rows *w, uint32_t chunk, float *rows,
+                               const en_weight_rows_scratch *scratch, uint8_t *codes,
+                               entro_error *err)
 {
     const en_coded *m = w->coded;
     int32_t *z = (int32_t *)(void *)(codes + unit_bytes(m->strips));
@@ -79,7 +81,7 @@ static entro_status read_chunk(const en_weights *w, uint32_t chunk, float *rows,
                        "chunk %u of %u does not decode: the file is damaged; copy or make it again",
                        chunk, m->strips->n_chunks);
     size_t n_cols = (size_t)m->n_cols;
-    uint64_t row = en_weights_block_row(w, chunk), n_rows = en_weights_block_rows(w, chunk);
+    uint64_t row = en_weight_rows_block_row(w, chunk), n_rows = en_weight_rows_block_rows(w, chunk);
     for (uint64_t r = 0; r < n_rows; r++, z += n_cols, rows += n_cols) {
         float step, offset;
         en_coded_grid(m, row + r, &step, &offset);
@@ -91,12 +93,13 @@ static entro_status read_chunk(const en_weights *w, uint32_t chunk, float *rows,
     return ENTRO_OK;
 }
 
-entro_status en_weights_read(const en_weights *w, uint32_t block, float *rows,
-                             const en_weights_scratch *scratch, uint32_t thread, entro_error *err)
+entro_status en_weight_rows_read(const en_weight_rows *w, uint32_t block, float *rows,
+                                 const en_weight_rows_scratch *scratch, uint32_t thread,
+                                 entro_error *err)
 {
     if (w->coded == NULL)
-        return en_source_read_rows(w->source, w->tensor, en_weights_block_row(w, block),
-                                   en_weights_block_rows(w, block), rows, err);
+        return en_source_read_rows(w->source, w->tensor, en_weight_rows_block_row(w, block),
+                                   en_weight_rows_block_rows(w, block), rows, err);
     uint8_t *codes = scratch->codes + thread * scratch->n_code_bytes;
     if (w->coded->strips != NULL)
         return read_chunk(w, block, rows, scratch, codes, err);
@@ -106,14 +109,14 @@ entro_status en_weights_read(const en_weights *w, uint32_t block, float *rows,
 /* ---- scratch ----------------------------------------------------------------------------- */
 
 /* Bytes for what is decoded of one block. */
-static bool code_bytes(const en_weights *w, size_t n_elems, size_t *n)
+static bool code_bytes(const en_weight_rows *w, size_t n_elems, size_t *n)
 {
     if (w->coded == NULL || w->coded->strips == NULL)
         return en_add(n_elems, EN_CODE_OUT_SLACK, n);
     return en_mul(n_elems, sizeof(int32_t), n) && en_add(*n, unit_bytes(w->coded->strips), n);
 }
 
-static bool fit_blocks(en_weights_scratch *scratch, size_t n_elems, size_t n_code_bytes,
+static bool fit_blocks(en_weight_rows_scratch *scratch, size_t n_elems, size_t n_code_bytes,
                        uint32_t n_threads)
 {
     size_t n_all, n_codes, n_bytes;
@@ -123,7 +126,7 @@ static bool fit_blocks(en_weights_scratch *scratch, size_t n_elems, size_t n_cod
     if (scratch->rows != NULL && n_elems <= scratch->n_block_elems &&
         n_bytes <= scratch->n_code_bytes)
         return true;
-    en_weights_scratch_free(scratch);
+    en_weight_rows_scratch_free(scratch);
     bool fits = en_mul(n_elems, n_threads, &n_all) && en_mul(n_bytes, n_threads, &n_codes);
     scratch->rows = fits ? en_alloc(n_all, sizeof(float)) : NULL;
     scratch->others = fits ? en_alloc(n_all, sizeof(float)) : NULL;
@@ -134,7 +137,7 @@ static bool fit_blocks(en_weights_scratch *scratch, size_t n_elems, size_t n_cod
     return scratch->rows && scratch->others && scratch->codes;
 }
 
-static bool fit_col_scales(en_weights_scratch *scratch, const en_weights *w)
+static bool fit_col_scales(en_weight_rows_scratch *scratch, const en_weight_rows *w)
 {
     const en_strip_matrix *m = w->coded != NULL ? w->coded->strips : NULL;
     scratch->n_col_scales = 0;
@@ -151,32 +154,32 @@ static bool fit_col_scales(en_weights_scratch *scratch, const en_weights *w)
     return true;
 }
 
-entro_status en_weights_scratch_fit(en_weights_scratch *scratch, const en_weights *w,
-                                    uint32_t n_threads, entro_error *err)
+entro_status en_weight_rows_scratch_fit(en_weight_rows_scratch *scratch, const en_weight_rows *w,
+                                        uint32_t n_threads, entro_error *err)
 {
     size_t n = (size_t)(w->rows_per_block * w->n_cols), n_code_bytes;
     if (code_bytes(w, n, &n_code_bytes) && fit_blocks(scratch, n, n_code_bytes, n_threads) &&
         fit_col_scales(scratch, w))
         return ENTRO_OK;
-    en_weights_scratch_free(scratch);
+    en_weight_rows_scratch_free(scratch);
     return en_fail_memory(err);
 }
 
-void en_weights_scratch_free(en_weights_scratch *scratch)
+void en_weight_rows_scratch_free(en_weight_rows_scratch *scratch)
 {
     en_free(scratch->rows);
     en_free(scratch->others);
     en_free(scratch->codes);
     en_free(scratch->col_scales);
-    *scratch = (en_weights_scratch){0};
+    *scratch = (en_weight_rows_scratch){0};
 }
 
-float *en_weights_scratch_rows(const en_weights_scratch *scratch, uint32_t thread)
+float *en_weight_rows_scratch_rows(const en_weight_rows_scratch *scratch, uint32_t thread)
 {
     return scratch->rows + thread * scratch->n_block_elems;
 }
 
-float *en_weights_scratch_others(const en_weights_scratch *scratch, uint32_t thread)
+float *en_weight_rows_scratch_others(const en_weight_rows_scratch *scratch, uint32_t thread)
 {
     return scratch->others + thread * scratch->n_block_elems;
 }
@@ -184,8 +187,8 @@ float *en_weights_scratch_others(const en_weights_scratch *scratch, uint32_t thr
 /* ---- conversion ------------------------------------------------------------------------ */
 
 typedef struct conversion {
-    const en_weights *weights;
-    const en_weights_scratch *scratch;
+    const en_weight_rows *weights;
+    const en_weight_rows_scratch *scratch;
     uint32_t dtype;
     uint64_t first_row; /* that 'out' begins with */
     uint8_t *out;
@@ -220,27 +223,28 @@ static void convert(conversion *c, float *rows, size_t n, size_t at)
 static entro_status convert_block(void *context, uint32_t block, uint32_t thread, entro_error *err)
 {
     conversion *c = context;
-    const en_weights *w = c->weights;
-    float *rows = en_weights_scratch_rows(c->scratch, thread);
+    const en_weight_rows *w = c->weights;
+    float *rows = en_weight_rows_scratch_rows(c->scratch, thread);
     size_t n_cols = (size_t)w->n_cols;
-    uint64_t row = en_weights_block_row(w, block), n_rows = en_weights_block_rows(w, block);
-    EN_TRY(en_weights_read(w, block, rows, c->scratch, thread, err));
-    if (!en_weights_reorders(w)) {
+    uint64_t row = en_weight_rows_block_row(w, block), n_rows = en_weight_rows_block_rows(w, block);
+    EN_TRY(en_weight_rows_read(w, block, rows, c->scratch, thread, err));
+    if (!en_weight_rows_reorders(w)) {
         convert(c, rows, (size_t)n_rows * n_cols, (size_t)(row - c->first_row) * n_cols);
         return ENTRO_OK;
     }
     for (uint64_t r = 0; r < n_rows; r++)
-        convert(c, rows + r * n_cols, n_cols, (size_t)en_weights_row(w, row + r) * n_cols);
+        convert(c, rows + r * n_cols, n_cols, (size_t)en_weight_rows_row(w, row + r) * n_cols);
     return ENTRO_OK;
 }
 
-entro_status en_weights_convert(const en_weights *w, en_job *job, en_weights_scratch *scratch,
-                                uint32_t first, uint32_t n_blocks, uint32_t dtype, uint8_t *out,
-                                uint64_t *n_clipped, entro_error *err)
+entro_status en_weight_rows_convert(const en_weight_rows *w, en_job *job,
+                                    en_weight_rows_scratch *scratch, uint32_t first,
+                                    uint32_t n_blocks, uint32_t dtype, uint8_t *out,
+                                    uint64_t *n_clipped, entro_error *err)
 {
-    EN_TRY(en_weights_scratch_fit(scratch, w, job->n_threads, err));
+    EN_TRY(en_weight_rows_scratch_fit(scratch, w, job->n_threads, err));
     conversion c = {.weights = w, .scratch = scratch, .dtype = dtype, .out = out};
-    c.first_row = n_blocks > 0 ? en_weights_block_row(w, first) : 0;
+    c.first_row = n_blocks > 0 ? en_weight_rows_block_row(w, first) : 0;
     EN_TRY(en_job_run(job, convert_block, &c, first, n_blocks, err));
     *n_clipped += c.n_clipped;
     return ENTRO_OK;

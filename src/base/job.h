@@ -1,8 +1,8 @@
 /*
  * job.h - what the long jobs share: threads whose failures are collected, progress, cancelling.
  */
-#ifndef EN_PIPELINE_JOB_H
-#define EN_PIPELINE_JOB_H
+#ifndef EN_BASE_JOB_H
+#define EN_BASE_JOB_H
 
 #include <stdatomic.h>
 

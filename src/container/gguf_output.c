@@ -1,5 +1,5 @@
 /* gguf_output.c - see gguf_output.h. */
-#include "pipeline/gguf_output.h"
+#include "container/gguf_output.h"
 
 #include "base/memory.h"
 

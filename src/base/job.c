@@ -1,5 +1,5 @@
 /* job.c - see job.h. */
-#include "pipeline/job.h"
+#include "base/job.h"
 
 #include <math.h>
 

@@ -4,8 +4,8 @@
  * Integers of a window around zero are counted one by one.  Those beyond are only numbered, and
  * taken as all different: they are rare, and then the entropy is at worst a little too high.
  */
-#ifndef EN_PIPELINE_INTEGER_COUNTS_H
-#define EN_PIPELINE_INTEGER_COUNTS_H
+#ifndef EN_ENTROPY_INTEGER_COUNTS_H
+#define EN_ENTROPY_INTEGER_COUNTS_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -5,8 +5,8 @@
  *   tensor: | pad | bytes ...     |          as many as 'tensors' lists, in order
  *   finish: | pad |, then the head is patched in and the file gets its name
  */
-#ifndef EN_PIPELINE_GGUF_OUTPUT_H
-#define EN_PIPELINE_GGUF_OUTPUT_H
+#ifndef EN_CONTAINER_GGUF_OUTPUT_H
+#define EN_CONTAINER_GGUF_OUTPUT_H
 
 #include "base/file.h"
 #include "formats/gguf.h"

@@ -1,5 +1,5 @@
 /* test_job.c - failures of threads, progress and cancelling. */
-#include "pipeline/job.h"
+#include "base/job.h"
 
 #include "test_support.h"
 

@@ -1,5 +1,5 @@
 /* integer_counts.c - see integer_counts.h. */
-#include "pipeline/integer_counts.h"
+#include "entropy/integer_counts.h"
 
 #include <math.h>
 #include <string.h>

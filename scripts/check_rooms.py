@@ -2,7 +2,7 @@
 """Checks the house rule: a room of src/ includes only rooms of a lower rank.
 
     base < tensor, entropy < kernels < formats, quant < container < linear, text
-         < model, sampling < engine < pipeline, eval < api
+         < model, sampling < engine < calib < pipeline, eval < api
 
 Includes are written from src/ ("entropy/code.h").  Programs include the public header only, and
 file names are unique in the whole tree, so that a name alone finds a file.
@@ -12,7 +12,7 @@ import re
 import sys
 
 RANKS = [["base"], ["tensor", "entropy"], ["kernels"], ["formats", "quant"], ["container"],
-         ["linear", "text"], ["model", "sampling"], ["engine"], ["pipeline", "eval"], ["api"]]
+         ["linear", "text"], ["model", "sampling"], ["engine"], ["calib"], ["pipeline", "eval"], ["api"]]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 

@@ -1,0 +1,88 @@
+/*
+ * block.h - one layer of a model in f32, forward and backward, for calibration.
+ *
+ * Whole sequences at once, no KV cache; the products are BLAS's.  The same layer as model/decoder.h
+ * (norm, q k v, rope, attention, +; norm, gate up, silu, down, +) for every architecture there.
+ *
+ * Tokens of n_sequences texts of n_positions each lie one behind the other; all matrices are row-major
+ * with a row a token.
+ */
+#ifndef EN_CALIB_BLOCK_H
+#define EN_CALIB_BLOCK_H
+
+#include "base/pool.h"
+#include "model/rope.h"
+
+/* A layer's matrices as f32 (rows x cols as in the file); fused ones stay fused, three of q, k, v
+ * lie one behind the other, likewise gate and up.  Vectors are borrowed from the decoder. */
+typedef struct en_block {
+    const en_hparams *hp;
+    const en_layer *layer; /* norms and biases */
+    float *qkv;            /* (q + k + v floats) x n_embd */
+    float *attn_output;    /* n_embd x q floats */
+    float *gate_up;        /* 2 n_ff x n_embd */
+    float *ffn_down;       /* n_embd x n_ff */
+} en_block;
+
+/* Room for the largest layer; en_block_load() fills it (by all threads of the pool). */
+entro_status en_block_new(en_block *block, const en_hparams *hp, entro_error *err);
+void en_block_free(en_block *block); /* a zeroed one is fine */
+entro_status en_block_load(en_block *block, const en_layer *layer, en_pool *pool, entro_error *err);
+
+/* What the forward pass leaves; the inputs of the four groups of matrices among it. */
+typedef struct en_block_tape {
+    uint32_t n_sequences, n_positions;
+    float *x;        /* tokens x n_embd: the layer's input, kept */
+    float *attn_in;  /* tokens x n_embd: input of q, k, v */
+    float *qkv;      /* rotated, with biases */
+    float *attn_out; /* tokens x q floats: input of attn_output */
+    float *middle;   /* tokens x n_embd: residual between attention and feed-forward */
+    float *ffn_in;   /* tokens x n_embd: input of gate and up */
+    float *gate_up;  /* tokens x 2 n_ff, with biases, before silu */
+    float *ffn_out;  /* tokens x n_ff: silu(gate) * up: input of ffn_down */
+} en_block_tape;
+
+entro_status en_block_tape_new(en_block_tape *tape, const en_hparams *hp, uint32_t n_sequences,
+                               uint32_t n_positions, entro_error *err);
+void en_block_tape_free(en_block_tape *tape); /* a zeroed one is fine */
+
+/* tape->x to out (tokens x n_embd; must not be tape->x).  'rope' is filled for n_positions.  Uses at
+ * most n_sequences of the tape (the first ones). */
+entro_status en_block_forward(const en_block *block, const en_rope *rope, en_block_tape *tape,
+                              uint32_t n_sequences, float *out, en_pool *pool, entro_error *err);
+
+/*
+ * Sums over tokens of squared gradients at the outputs of each matrix (of q, k, v before rotation),
+ * added to: q, k, v rows one behind the other, likewise gate, up.  NULL: not wanted.
+ */
+typedef struct en_block_fisher {
+    double *qkv, *attn_output, *gate_up, *ffn_down;
+} en_block_fisher;
+
+/*
+ * After en_block_forward() with the same tape: dx (tokens x n_embd) comes in as the gradient at the
+ * layer's output and leaves as the one at its input.
+ */
+entro_status en_block_backward(const en_block *block, const en_rope *rope, en_block_tape *tape,
+                               uint32_t n_sequences, float *dx, const en_block_fisher *fisher,
+                               en_pool *pool, entro_error *err);
+
+/*
+ * The model's end: norm, output matrix (f32, n_vocab x n_embd), softmax and cross-entropy with the given labels,
+ * or, where labels is NULL, with labels sampled from the softmax itself (the Fisher information).
+ *   x          tokens x n_embd in; the gradient at it out (sum over tokens, not mean)
+ *   head_in    tokens x n_embd: the norm's output, out
+ *   fisher     n_vocab sums of squared gradients at the logits, added to; may be NULL
+ * Returns the summed cross-entropy in *loss.  Works through the tokens in slices, so that logits of
+ * all tokens are never in memory.
+ */
+typedef struct en_head {
+    const en_hparams *hp;
+    const float *norm;   /* gain */
+    const float *output; /* n_vocab x n_embd */
+} en_head;
+entro_status en_head_backward(const en_head *head, uint32_t n_tokens, float *x, float *head_in,
+                              const int32_t *labels, uint64_t seed, double *fisher, double *loss,
+                              en_pool *pool, entro_error *err);
+
+#endif

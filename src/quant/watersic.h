@@ -1,0 +1,64 @@
+/*
+ * watersic.h - entropy-coded quantization with feedback: WaterSIC (arXiv 2603.04956) with rows
+ * weighted by what they matter.
+ *
+ * Minimizes  1/2 sum_i F_i (w_i - w'_i) H (w_i - w'_i)^T  against the entropy of the integers, with
+ *
+ *   w'[i][j] = row_step[i] z[i][j] col_scale[j]       H = L L^T        r_i = sqrt(F_i + floor)
+ *
+ *   Y = diag(r) W L;  for columns from the last to the first:
+ *     z_j = rint(Y_j / c),  g_j = <z_j, Y_j> / (c <z_j, z_j>)  (1 where z_j = 0)
+ *     Y_k -= g_j c z_j L[j][k]  for k < j
+ *   col_scale[j] = g_j c / L[j][j],  row_step[i] = 1 / r_i,  then each row's step is refitted:
+ *     t_i = <w_i H, v_i> / (v_i H v_i^T),  v_i = z_i * col_scale   (as a factor of row_step)
+ *
+ * The step c is the slope between bits and error: one c for all matrices of a model spends its bits
+ * where they help most.  Integers have no bound (EN_QUANT_MAX_INTEGER); all maths in f32 on BLAS.
+ */
+#ifndef EN_QUANT_WATERSIC_H
+#define EN_QUANT_WATERSIC_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+
+typedef struct en_watersic_problem {
+    size_t n_rows, n_cols;
+    const float *weights;    /* n_rows x n_cols */
+    const float *importance; /* F, n_rows, >= 0; NULL: all 1 */
+    const float *factor;     /* L, n_cols x n_cols, from en_cholesky() */
+} en_watersic_problem;
+
+/* r: sqrt(F_i + EN_WATERSIC_FLOOR * mean F), 1 where F is all zeros or NULL. */
+#define EN_WATERSIC_FLOOR 0.1
+void en_watersic_row_weights(const float *importance, size_t n_rows, float *r);
+
+/*
+ * spread[j] = sqrt(mean_i (r_i w_ij)^2) L[j][j]: of the numbers that column j rounds to steps of c, if
+ * feedback is left out.
+ */
+void en_watersic_spreads(const en_watersic_problem *p, float *spread);
+
+/* Entropy, in bits, of a uniformly quantized normal distribution: sigma over step. */
+double en_normal_entropy(double sigma_over_step);
+
+/* Bits a weight expected at step c: mean of en_normal_entropy(spread[j] / c). */
+double en_watersic_expected_bits(const float *spread, size_t n_cols, double c);
+
+typedef struct en_watersic_result {
+    int32_t *z;        /* n_rows x n_cols; of the caller */
+    float *row_steps;  /* n_rows; of the caller */
+    float *col_scales; /* n_cols; of the caller.  Powers of two are moved between the two so that
+                          both are well inside the range of f16 */
+    double error;      /* 1/2 sum_i r_i^2 (w - w') H (w - w')^T, with scales as returned */
+} en_watersic_result;
+
+/*
+ * With step 'c' > 0.  row_steps and col_scales are values of f16 when they can be (half_scales says
+ * so).  Peak memory beside the problem: Y and blocks of it, 4 bytes a weight.  ENTRO_ERR_UNSUPPORTED
+ * when an integer would be beyond EN_QUANT_MAX_INTEGER, ENTRO_ERR_FORMAT for NaN or infinity.
+ */
+entro_status en_watersic(const en_watersic_problem *p, double c, en_watersic_result *out,
+                         bool *half_scales, entro_error *err);
+
+#endif

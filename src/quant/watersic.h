@@ -8,9 +8,14 @@
  *
  *   Y = diag(r) W L;  for columns from the last to the first:
  *     z_j = rint(Y_j / c),  g_j = <z_j, Y_j> / (c <z_j, z_j>)  (1 where z_j = 0)
- *     Y_k -= g_j c z_j L[j][k]  for k < j
- *   col_scale[j] = g_j c / L[j][j],  row_step[i] = 1 / r_i,  then each row's step is refitted:
+ *     col_scale[j] = g_j c / L[j][j]
+ *     Y_k -= col_scale[j] z_j L[j][k]  for k < j
+ *   row_step[i] = 1 / r_i,  then each row's step is refitted:
  *     t_i = <w_i H, v_i> / (v_i H v_i^T),  v_i = z_i * col_scale   (as a factor of row_step)
+ *
+ * Scales are rounded to f16 as soon as they are known, so that feedback and refitting make up for it: r
+ * is the inverse of the rounded row_step (2^-12 from the definition, at most), col_scale[j] is rounded
+ * before it is fed back.
  *
  * The step c is the slope between bits and error: one c for all matrices of a model spends its bits
  * where they help most.  Integers have no bound (EN_QUANT_MAX_INTEGER); all maths in f32 on BLAS.
@@ -18,15 +23,15 @@
 #ifndef EN_QUANT_WATERSIC_H
 #define EN_QUANT_WATERSIC_H
 
-#include "base/status.h"
-
-#include <stddef.h>
+#include "base/pool.h"
 
 typedef struct en_watersic_problem {
     size_t n_rows, n_cols;
     const float *weights;    /* n_rows x n_cols */
     const float *importance; /* F, n_rows, >= 0; NULL: all 1 */
-    const float *factor;     /* L, n_cols x n_cols, from en_cholesky() */
+    const float *factor; /* L, n_cols x n_cols, from en_cholesky(); its lower triangle is read */
+    bool keep_rows;      /* leave out the refit of rows: half the time, for 0.001 to 0.014 bit */
+    en_pool *pool;       /* for what is not BLAS; NULL: the calling thread */
 } en_watersic_problem;
 
 /* r: sqrt(F_i + EN_WATERSIC_FLOOR * mean F), 1 where F is all zeros or NULL. */
@@ -55,7 +60,8 @@ typedef struct en_watersic_result {
 
 /*
  * With step 'c' > 0.  row_steps and col_scales are values of f16 when they can be (half_scales says
- * so).  Peak memory beside the problem: Y and blocks of it, 4 bytes a weight.  ENTRO_ERR_UNSUPPORTED
+ * so).  Columns of zeros only get a scale of the usual size.  BLAS takes the threads that it was told
+ * to take; beside the problem, 4 bytes a weight and up to 300 MB are needed.  ENTRO_ERR_UNSUPPORTED
  * when an integer would be beyond EN_QUANT_MAX_INTEGER, ENTRO_ERR_FORMAT for NaN or infinity.
  */
 entro_status en_watersic(const en_watersic_problem *p, double c, en_watersic_result *out,

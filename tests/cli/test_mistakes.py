@@ -211,9 +211,18 @@ def check_source_of_another_model():
 
 
 def check_out_of_memory_is_said():
-    command = f"ulimit -v 60000; exec '{PROGRAM}' run '{STORIES}' -c 1000000 -p x -n 1"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 1 or "Sanitizer" in done.stderr, done
+    limited = f"ulimit -v 60000; exec '{PROGRAM}' "
+    shell = lambda words: subprocess.run(["sh", "-c", limited + words], capture_output=True, text=True)
+    # Sanitizers need more address space than that for themselves: their programs do not even start.
+    if shell("version").returncode != 0 and is_sanitized():
+        return
+    done = shell(f"run '{STORIES}' -c 1000000 -p x -n 1")
+    assert done.returncode == 1 and "memory" in done.stderr, done
+
+
+def is_sanitized():
+    libraries = subprocess.run(["ldd", PROGRAM], capture_output=True, text=True).stdout
+    return "libasan" in libraries or "libubsan" in libraries
 
 
 main(globals())

@@ -47,9 +47,10 @@ typedef struct en_strip_matrix {
     en_strip_layout layouts[EN_STRIP_MAX_ROW_CLASSES * EN_STRIP_MAX_COL_CLASSES];
     en_pair_table *tables;
     const uint8_t *col_scales; /* f16 x n_cols, in stored order; NULL: all 1 */
-    const uint8_t *col_order;  /* u32 x n_cols: stored column k is column col_order[k]; NULL: k */
-    const uint8_t *row_order;  /* u32 x n_rows; NULL: as they are */
-    const uint8_t *index;      /* (n_chunks + 1) x { u64 words, u64 raw, u64 exceptions }, bytes */
+    /* Stored column k is column col_order[k]: those of class 0 as they come, then class 1, ...; owned
+     * by who parsed the payload, where only classes are stored.  NULL: as they are. */
+    uint32_t *col_order, *row_order;
+    const uint8_t *index; /* (n_chunks + 1) x { u64 words, u64 raw, u64 exceptions }, bytes */
     const uint8_t *words, *raw, *exceptions; /* EN_STRIP_IN_PAD readable bytes behind each */
 } en_strip_matrix;
 
@@ -61,12 +62,12 @@ static inline size_t en_strip_padded_cols(const en_strip_matrix *m)
 
 static inline uint64_t en_strip_col(const en_strip_matrix *m, uint64_t stored)
 {
-    return m->col_order != NULL ? en_load32(m->col_order + 4 * stored) : stored;
+    return m->col_order != NULL ? m->col_order[stored] : stored;
 }
 
 static inline uint64_t en_strip_row(const en_strip_matrix *m, uint64_t stored)
 {
-    return m->row_order != NULL ? en_load32(m->row_order + 4 * stored) : stored;
+    return m->row_order != NULL ? m->row_order[stored] : stored;
 }
 
 /* Of all row classes, each cut into chunks by itself. */

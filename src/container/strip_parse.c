@@ -2,7 +2,7 @@
  * strip_parse.c - checks the payload of a matrix in coding 2 before anyone decodes it.
  *
  * After it has been accepted, every chunk's words, raw bits and exceptions lie inside, its start
- * words are there, and orders are permutations; decoders then need only keep 'next' from passing
+ * words are there, and classes are as large as they should be; decoders then need only keep 'next' from passing
  * 'end', and exceptions within their chunk.
  */
 #include <math.h>
@@ -99,8 +99,8 @@ static entro_status check_lengths(const parser *p, entro_error *err)
         [EN_STRIP_STEPS] = {.n_bytes = grid},
         [EN_STRIP_OFFSETS] = {.n_bytes = grid, .optional = true},
         [EN_STRIP_COL_SCALES] = {.n_bytes = 2 * m->n_cols, .optional = true},
-        [EN_STRIP_COL_ORDER] = {.n_bytes = 4 * m->n_cols, .optional = true},
-        [EN_STRIP_ROW_ORDER] = {.n_bytes = 4 * m->n_rows, .optional = true},
+        [EN_STRIP_COL_ORDER] = {.n_bytes = (m->n_cols + 1) / 2, .optional = true},
+        [EN_STRIP_ROW_ORDER] = {.n_bytes = (m->n_rows + 1) / 2, .optional = true},
         [EN_STRIP_CLASSES] = {.n_bytes = 4 * (m->n_row_classes + m->n_col_classes) +
                                          n_classes * EN_STRIP_CLASS_BYTES},
         [EN_STRIP_INDEX] = {.n_bytes = 24 * ((uint64_t)m->n_chunks + 1)},
@@ -206,24 +206,34 @@ static entro_status read_classes(parser *p, entro_error *err)
     return ENTRO_OK;
 }
 
-static entro_status check_order(const uint8_t *order, uint64_t n, const char *what,
-                                entro_error *err)
+/* From the classes of all rows or columns to their order; a class must have as many as its runs of
+ * 'unit' say. */
+static entro_status read_order(uint32_t **order, const uint8_t *classes, uint64_t n,
+                               const uint32_t *ends, uint32_t n_classes, uint32_t unit,
+                               const char *what, entro_error *err)
 {
-    if (order == NULL)
+    uint64_t next[16], end[16];
+    if (classes == NULL)
         return ENTRO_OK;
-    uint8_t *seen = en_alloc_zero(n, 1);
-    if (seen == NULL)
-        return en_fail_memory(err);
-    bool good = true;
-    for (uint64_t i = 0; i < n && good; i++) {
-        uint32_t at = en_load32(order + 4 * i);
-        good = at < n && !seen[at];
-        if (good)
-            seen[at] = 1;
+    for (uint32_t c = 0; c < n_classes; c++) {
+        next[c] = c > 0 ? (uint64_t)ends[c - 1] * unit : 0;
+        end[c] = c + 1 < n_classes ? (uint64_t)ends[c] * unit : n;
     }
-    en_free(seen);
-    return good ? ENTRO_OK
-                : en_fail(err, ENTRO_ERR_FORMAT, "the order of its %s is no permutation", what);
+    if (n % 2 != 0 && classes[n / 2] >> 4 != 0)
+        return en_fail(err, ENTRO_ERR_FORMAT, "has a class for more than its %llu %s", ULL(n),
+                       what);
+    *order = en_alloc(n, sizeof **order);
+    if (*order == NULL)
+        return en_fail_memory(err);
+    for (uint64_t i = 0; i < n; i++) {
+        unsigned c = classes[i / 2] >> i % 2 * 4 & 15;
+        if (c >= n_classes || next[c] == end[c])
+            return en_fail(err, ENTRO_ERR_FORMAT,
+                           "class %u of its %s, of %u, has more than there is room for", c, what,
+                           n_classes);
+        (*order)[next[c]++] = (uint32_t)i;
+    }
+    return ENTRO_OK;
 }
 
 static entro_status check_floats(const parser *p, entro_error *err)
@@ -278,8 +288,6 @@ static entro_status read_all(parser *p, entro_error *err)
     p->coded->steps = part(p, EN_STRIP_STEPS);
     p->coded->offsets = part(p, EN_STRIP_OFFSETS);
     m->col_scales = part(p, EN_STRIP_COL_SCALES);
-    m->col_order = part(p, EN_STRIP_COL_ORDER);
-    m->row_order = part(p, EN_STRIP_ROW_ORDER);
     m->index = part(p, EN_STRIP_INDEX);
     m->raw = p->bytes + p->parts[EN_STRIP_RAW].offset;
     m->words = p->bytes + p->parts[EN_STRIP_WORDS].offset;
@@ -288,8 +296,10 @@ static entro_status read_all(parser *p, entro_error *err)
                                 p->parts[EN_STRIP_EXCEPTIONS].n_bytes;
     p->coded->n_side_bytes = p->n_bytes - p->coded->n_segment_bytes;
     EN_TRY(read_classes(p, err));
-    EN_TRY(check_order(m->col_order, m->n_cols, "columns", err));
-    EN_TRY(check_order(m->row_order, m->n_rows, "rows", err));
+    EN_TRY(read_order(&m->col_order, part(p, EN_STRIP_COL_ORDER), m->n_cols, m->col_class_end,
+                      m->n_col_classes, EN_UNIT_COLS, "columns", err));
+    EN_TRY(read_order(&m->row_order, part(p, EN_STRIP_ROW_ORDER), m->n_rows, m->row_class_end,
+                      m->n_row_classes, EN_STRIP_ROWS, "rows", err));
     EN_TRY(check_floats(p, err));
     return check_index(p, err);
 }
@@ -327,5 +337,7 @@ void en_strip_matrix_free(en_strip_matrix *matrix)
     if (matrix == NULL)
         return;
     en_free(matrix->tables);
+    en_free(matrix->col_order);
+    en_free(matrix->row_order);
     en_free(matrix);
 }

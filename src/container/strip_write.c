@@ -82,8 +82,8 @@ static void set_parts(const en_strip_plan *plan, en_payload_part parts[EN_STRIP_
         [EN_STRIP_STEPS] = grid,
         [EN_STRIP_OFFSETS] = plan->offsets ? grid : 0,
         [EN_STRIP_COL_SCALES] = plan->col_scales ? 2 * m->n_cols : 0,
-        [EN_STRIP_COL_ORDER] = plan->col_order ? 4 * m->n_cols : 0,
-        [EN_STRIP_ROW_ORDER] = plan->row_order ? 4 * m->n_rows : 0,
+        [EN_STRIP_COL_ORDER] = plan->col_order ? (m->n_cols + 1) / 2 : 0,
+        [EN_STRIP_ROW_ORDER] = plan->row_order ? (m->n_rows + 1) / 2 : 0,
         [EN_STRIP_CLASSES] =
             4 * (m->n_row_classes + m->n_col_classes) + n_classes * EN_STRIP_CLASS_BYTES,
         [EN_STRIP_INDEX] = 24 * ((uint64_t)m->n_chunks + 1),
@@ -129,10 +129,15 @@ static void store_floats(uint8_t *out, const float *x, uint64_t n, bool half)
         memcpy(out, x, 4 * n);
 }
 
-static void store_order(uint8_t *out, const uint32_t *order, uint64_t n)
+/* The class of each row or column, 4 bits: 'ends' counts 'unit' of them. */
+static void store_order(uint8_t *out, const uint32_t *order, uint64_t n, const uint32_t *ends,
+                        uint32_t unit)
 {
-    for (uint64_t i = 0; order != NULL && i < n; i++)
-        en_store32(out + 4 * i, order[i]);
+    unsigned class = 0;
+    for (uint64_t i = 0; order != NULL && i < n; i++) {
+        class += i >= (uint64_t)ends[class] * unit;
+        out[order[i] / 2] |= (uint8_t)(class << order[i] % 2 * 4);
+    }
 }
 
 static void store_classes(uint8_t *out, const en_strip_plan *plan)
@@ -178,8 +183,10 @@ entro_status en_strip_writer_begin(en_strip_writer *w, const en_strip_plan *plan
                  plan->half_grids);
     store_floats(w->front + parts[EN_STRIP_COL_SCALES].offset, plan->col_scales, plan->shape.n_cols,
                  true);
-    store_order(w->front + parts[EN_STRIP_COL_ORDER].offset, plan->col_order, plan->shape.n_cols);
-    store_order(w->front + parts[EN_STRIP_ROW_ORDER].offset, plan->row_order, plan->shape.n_rows);
+    store_order(w->front + parts[EN_STRIP_COL_ORDER].offset, plan->col_order, plan->shape.n_cols,
+                plan->shape.col_class_end, EN_UNIT_COLS);
+    store_order(w->front + parts[EN_STRIP_ROW_ORDER].offset, plan->row_order, plan->shape.n_rows,
+                plan->shape.row_class_end, EN_STRIP_ROWS);
     store_classes(w->front + parts[EN_STRIP_CLASSES].offset, plan);
     store_part_places(w->front, parts);
     w->plan = plan;

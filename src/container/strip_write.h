@@ -20,7 +20,8 @@ typedef struct en_strip_plan {
     const float *steps, *offsets; /* n_grids; offsets NULL: all 0 */
     bool half_grids;              /* stored as f16 (values of f16), else f32 */
     const float *col_scales;      /* n_cols values of f16 in stored order; NULL: all 1 */
-    const uint32_t *col_order, *row_order; /* NULL: as they are */
+    /* Rising within a class; NULL: as they are. */
+    const uint32_t *col_order, *row_order;
     double entropy, huffman_bits;
 } en_strip_plan;
 

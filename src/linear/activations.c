@@ -7,7 +7,7 @@
 #include "kernels/kernels.h"
 #include "tensor/half.h"
 
-static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t n_bytes)
+static bool same_bytes(const void *a, const void *b, size_t n_bytes)
 {
     return a == b || (a != NULL && b != NULL && memcmp(a, b, n_bytes) == 0);
 }
@@ -59,7 +59,7 @@ static void put_in_order(const en_strip_matrix *m, const float *x, float *out)
     if (m->col_order == NULL)
         memcpy(out, x, n * sizeof *x);
     for (size_t k = 0; m->col_order != NULL && k < n; k++)
-        out[k] = x[en_load32(m->col_order + 4 * k)];
+        out[k] = x[m->col_order[k]];
     for (size_t k = 0; m->col_scales != NULL && k < n; k += BLOCK) {
         size_t here = n - k < BLOCK ? n - k : BLOCK;
         en_kernels_get()->dequantize[EN_DTYPE_F16](m->col_scales + 2 * k, scales, here);

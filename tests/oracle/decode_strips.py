@@ -37,10 +37,15 @@ def ends(data, n, last):
     return values
 
 
-def permutation(data, n):
-    order = data.view("<u4").astype(np.int64) if len(data) else np.arange(n)
-    need(np.array_equal(np.sort(order), np.arange(n)), "no permutation")
-    return order
+def permutation(data, n, ends, unit):
+    if not len(data):
+        return np.arange(n)
+    need(len(data) == (n + 1) // 2, "order")
+    classes = np.stack([data & 15, data >> 4], axis=1).reshape(-1)
+    need(not classes[n:].any(), "order")
+    need(np.array_equal(np.bincount(classes[:n], minlength=len(ends)),
+                        np.diff([0, *(unit * end for end in ends[:-1]), n])), "sizes of classes")
+    return np.argsort(classes[:n], kind="stable")
 
 
 def raw_bits(vectors, mode, step):
@@ -87,12 +92,12 @@ class StripPayload:
         need(len(self.steps) == len(self.offsets) == self.n_grids in (1, self.n_rows), "number of grids")
         scales = self.part(2).view("<f2").astype(np.float32)
         self.scales = scales if len(scales) else np.ones(self.n_cols, np.float32)
-        self.col_order = permutation(self.part(3), self.n_cols)
-        self.row_order = permutation(self.part(4), self.n_rows)
         self.n_strips, self.n_units = -(-self.n_rows // 16), -(-self.n_cols // 32)
         classes = self.part(5)
         self.row_ends = ends(classes, n_row_classes, self.n_strips)
         self.col_ends = ends(classes[4 * n_row_classes:], n_col_classes, self.n_units)
+        self.col_order = permutation(self.part(3), self.n_cols, self.col_ends, 32)
+        self.row_order = permutation(self.part(4), self.n_rows, self.row_ends, 16)
         at = 4 * (n_row_classes + n_col_classes)
         need(len(classes) == at + 144 * n_row_classes * n_col_classes, "classes")
         self.classes = []

@@ -1,6 +1,8 @@
 /*
  * test_strip_payload.c - payloads of coding 2: what is written comes back, what is damaged is refused.
  */
+#include <stdlib.h>
+
 #include "test_support.h"
 
 #include "base/memory.h"
@@ -37,17 +39,31 @@ static int32_t small_integer(int spread)
     return random32() % 3000 == 0 ? (int32_t)(random32() % 2000001) - 1000000 : sum / 2;
 }
 
-static uint32_t *permutation(uint64_t n, bool wanted)
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Any order of 'n' that keeps the members of a class, ends[] times 'unit' of them, as they come. */
+static uint32_t *permutation(uint64_t n, bool wanted, const uint32_t *ends, uint32_t unit)
 {
     if (!wanted)
         return NULL;
     uint32_t *order = en_alloc(n, sizeof *order);
+    assert_non_null(order);
     for (uint32_t i = 0; i < n; i++)
         order[i] = i;
     for (uint32_t i = (uint32_t)n - 1; i > 0; i--) {
         uint32_t j = random32() % (i + 1), t = order[i];
         order[i] = order[j];
         order[j] = t;
+    }
+    for (uint64_t first = 0, class = 0; first < n; class ++) {
+        uint64_t end = (uint64_t)ends[class] * unit;
+        end = end < n ? end : n;
+        qsort(order + first, end - first, sizeof *order, by_number);
+        first = end;
     }
     return order;
 }
@@ -128,8 +144,10 @@ static fixture make(uint64_t n_rows, uint64_t n_cols, uint32_t n_row_classes,
     const en_quant_method *method = en_quant_method_find(per_row ? "u8-row" : "u8");
     en_strip_plan_init(&f.plan, method, n_rows, n_cols);
     set_classes(&f, n_row_classes, n_col_classes);
-    f.plan.row_order = f.row_order = permutation(n_rows, orders);
-    f.plan.col_order = f.col_order = permutation(n_cols, orders);
+    f.plan.row_order = f.row_order =
+        permutation(n_rows, orders, f.plan.shape.row_class_end, EN_STRIP_ROWS);
+    f.plan.col_order = f.col_order =
+        permutation(n_cols, orders, f.plan.shape.col_class_end, EN_UNIT_COLS);
     f.plan.n_grids = per_row ? n_rows : 1;
     f.plan.half_grids = per_row;
     f.plan.steps = f.steps = en_alloc(n_rows, sizeof *f.steps);

@@ -43,6 +43,7 @@ void en_matrix_encoder_close(en_matrix_encoder *e)
         en_free(e->chunks[i]);
     en_free(e->encoders);
     en_free(e->chunks);
+    en_free(e->codes);
     en_strip_writer_close(&e->writer);
     *e = (en_matrix_encoder){0};
 }
@@ -50,66 +51,102 @@ void en_matrix_encoder_close(en_matrix_encoder *e)
 /* ---- the sample -------------------------------------------------------------------------- */
 
 /*
- * Rows far apart, of a wide matrix a window each.  Pairs are neighbours within a row, so that rows
- * of a sampled strip need not be neighbours.  Columns repeat where there are less than a unit.
+ * Rows of a class far apart, of a wide run of columns a window each.  Pairs are neighbours within a row, so
+ * that rows of a sampled strip need not be neighbours.  Rows and columns repeat where there are less
+ * than a strip or a unit of them.
  */
 typedef struct sample {
-    int32_t *row; /* a whole one */
+    const en_matrix_encoder *e;
+    uint64_t first_row, n_all_rows;   /* of the class */
+    uint64_t first_col, n_class_cols; /* of the class; padding left out */
+    int32_t *row;                     /* a whole one */
     int32_t *z;
     size_t n_rows, n_cols;
 } sample;
 
-static entro_status fill_sample(const en_matrix_encoder *e, sample *s, entro_error *err)
+static entro_status fill_sample(sample *s, uint32_t thread, entro_error *err)
 {
-    const en_strip_matrix *m = &e->plan.shape;
-    const en_integer_rows *rows = e->rows;
-    size_t n_cols = (size_t)m->n_cols;
-    size_t n_windows = n_cols > s->n_cols ? n_cols / s->n_cols : 1;
+    const en_integer_rows *rows = s->e->rows;
+    size_t all_cols = (size_t)s->e->plan.shape.n_cols, n_class = (size_t)s->n_class_cols;
+    size_t n_windows = n_class > s->n_cols ? n_class / s->n_cols : 1;
     for (size_t i = 0; i < s->n_rows; i++) {
-        uint64_t row = i * m->n_rows / s->n_rows;
-        EN_TRY(rows->read(rows->context, row, 1, s->row, n_cols, false, 0, err));
-        size_t start = i % n_windows * s->n_cols;
-        size_t n = s->n_cols < n_cols ? s->n_cols : n_cols;
-        memcpy(s->z + i * s->n_cols, s->row + start, n * sizeof *s->z);
+        uint64_t row = s->first_row + i * s->n_all_rows / s->n_rows;
+        EN_TRY(rows->read(rows->context, row, 1, s->row, all_cols, false, thread, err));
+        const int32_t *from = s->row + s->first_col + i % n_windows * s->n_cols;
+        size_t n = s->n_cols < n_class ? s->n_cols : n_class;
+        memcpy(s->z + i * s->n_cols, from, n * sizeof *s->z);
         for (size_t k = n; k < s->n_cols; k++)
-            s->z[i * s->n_cols + k] = s->row[k % n_cols];
+            s->z[i * s->n_cols + k] = from[k % n_class];
     }
     return ENTRO_OK;
 }
 
-static entro_status choose_layout(en_matrix_encoder *e, sample *s, entro_error *err)
+/* How large the sample is. */
+static void size_sample(sample *s)
 {
-    const en_strip_matrix *m = &e->plan.shape;
-    size_t whole = (size_t)m->n_cols / EN_UNIT_COLS * EN_UNIT_COLS;
+    size_t whole = (size_t)s->n_class_cols / EN_UNIT_COLS * EN_UNIT_COLS;
     s->n_cols = whole == 0 ? EN_UNIT_COLS : whole < SAMPLE_COLS ? whole : SAMPLE_COLS;
-    uint64_t n_rows = SAMPLE_WEIGHTS / s->n_cols, all = (uint64_t)m->n_strips * EN_STRIP_ROWS;
+    uint64_t n_rows = SAMPLE_WEIGHTS / s->n_cols;
+    uint64_t all = (s->n_all_rows + EN_STRIP_ROWS - 1) / EN_STRIP_ROWS * EN_STRIP_ROWS;
     /* Of a small matrix a part will do as well. */
     uint64_t part = all / 4, least = MIN_SAMPLE_WEIGHTS / s->n_cols;
     part = part < least ? least : part;
     n_rows = n_rows < part ? n_rows : part;
     n_rows = n_rows < all ? n_rows : all;
-    s->n_rows = (size_t)(n_rows / EN_STRIP_ROWS * EN_STRIP_ROWS);
-    s->row = en_alloc((size_t)m->n_cols, sizeof *s->row);
-    s->z = en_alloc(s->n_rows * s->n_cols, sizeof *s->z);
-    if (!s->row || !s->z)
-        return en_fail_memory(err);
-    EN_TRY(fill_sample(e, s, err));
+    n_rows = n_rows / EN_STRIP_ROWS * EN_STRIP_ROWS;
+    s->n_rows = (size_t)(n_rows > 0 ? n_rows : EN_STRIP_ROWS);
+}
+
+static entro_status choose_pair(void *context, uint32_t pair, uint32_t thread, entro_error *err)
+{
+    en_matrix_encoder *e = context;
+    en_strip_matrix *m = &e->plan.shape;
+    uint32_t r = pair / m->n_col_classes, c = pair % m->n_col_classes;
+    sample s = {.e = e};
+    s.first_row = r > 0 ? (uint64_t)m->row_class_end[r - 1] * EN_STRIP_ROWS : 0;
+    s.first_col = c > 0 ? (uint64_t)m->col_class_end[c - 1] * EN_UNIT_COLS : 0;
+    uint64_t row_end = (uint64_t)m->row_class_end[r] * EN_STRIP_ROWS;
+    uint64_t col_end = (uint64_t)m->col_class_end[c] * EN_UNIT_COLS;
+    s.n_all_rows = (row_end < m->n_rows ? row_end : m->n_rows) - s.first_row;
+    s.n_class_cols = (col_end < m->n_cols ? col_end : m->n_cols) - s.first_col;
+    size_sample(&s);
+    s.row = en_alloc((size_t)m->n_cols, sizeof *s.row);
+    s.z = en_alloc(s.n_rows * s.n_cols, sizeof *s.z);
     double bits;
-    return en_strip_choose(&e->plan.shape.layouts[0], &e->code, s->z, s->n_cols,
-                           (uint32_t)(s->n_rows / EN_STRIP_ROWS), s->n_cols, &bits, err);
+    entro_status status = s.row && s.z ? fill_sample(&s, thread, err) : en_fail_memory(err);
+    if (status == ENTRO_OK)
+        status = en_strip_choose(&m->layouts[pair], &e->codes[pair], s.z, s.n_cols,
+                                 (uint32_t)(s.n_rows / EN_STRIP_ROWS), s.n_cols, &bits, err);
+    en_free(s.row);
+    en_free(s.z);
+    return status;
+}
+
+static void set_classes(en_strip_plan *plan, const en_strip_classes *classes)
+{
+    en_strip_matrix *m = &plan->shape;
+    m->n_row_classes = classes->n_row_classes;
+    m->n_col_classes = classes->n_col_classes;
+    memcpy(m->row_class_end, classes->row_class_end, sizeof m->row_class_end);
+    memcpy(m->col_class_end, classes->col_class_end, sizeof m->col_class_end);
+    plan->row_order = classes->row_order;
+    plan->col_order = classes->col_order;
+    en_strip_plan_count_chunks(plan);
 }
 
 entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
                                       const en_integer_rows *rows, entro_error *err)
 {
     en_strip_plan_init(&e->plan, method, en_tensor_n_rows(rows->tensor), rows->tensor->dims[0]);
-    e->plan.codes = &e->code;
+    if (rows->classes != NULL)
+        set_classes(&e->plan, rows->classes);
+    uint32_t n = e->plan.shape.n_row_classes * e->plan.shape.n_col_classes;
+    if (n > e->codes_cap &&
+        !en_grow((void **)&e->codes, &e->codes_cap, n, SIZE_MAX, sizeof *e->codes))
+        return en_fail_memory(err);
+    e->plan.codes = e->codes;
     e->rows = rows;
-    sample s = {0};
-    entro_status status = choose_layout(e, &s, err);
-    en_free(s.row);
-    en_free(s.z);
-    return status;
+    return en_job_run(e->job, choose_pair, e, 0, n, err);
 }
 
 /* ---- chunks ------------------------------------------------------------------------------ */

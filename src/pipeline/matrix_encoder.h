@@ -1,7 +1,7 @@
 /*
  * matrix_encoder.h - turns the integers of a matrix into its payload in coding 2 (strips).
  *
- *   choose: a sample of rows, spread over the matrix, gives layout and code
+ *   choose: a sample of rows, spread over each pair of classes, gives its layout and code
  *   run:    chunks are coded in batches by all threads, each by an encoder of its own, then added
  *           to the payload in order
  *
@@ -10,11 +10,12 @@
 #ifndef EN_PIPELINE_MATRIX_ENCODER_H
 #define EN_PIPELINE_MATRIX_ENCODER_H
 
+#include "base/job.h"
 #include "container/strip_write.h"
 #include "formats/source.h"
-#include "base/job.h"
+#include "pipeline/class_choice.h"
 
-/* Where integers come from. */
+/* Where integers come from.  Rows and columns are stored ones, in the order of 'classes'. */
 typedef struct en_integer_rows {
     /* Rows of n_cols integers, 'stride' apart; called by any thread, and for every row exactly once
      * with is_final. */
@@ -23,12 +24,14 @@ typedef struct en_integer_rows {
     void *context;
     const en_source *source; /* what is read, or NULL: its pages are let go now and then */
     const en_tensor *tensor;
+    const en_strip_classes *classes; /* NULL: one of all */
 } en_integer_rows;
 
 typedef struct en_matrix_encoder {
     en_job *job;
-    en_strip_plan plan; /* of the last matrix */
-    en_pair_code code;
+    en_strip_plan plan;  /* of the last matrix */
+    en_pair_code *codes; /* of its pairs of classes */
+    size_t codes_cap;
     en_strip_writer writer;      /* front, n_front: the payload after en_matrix_encoder_run() */
     en_strip_encoder **encoders; /* one a chunk of a batch */
     uint32_t n_encoders;
@@ -41,7 +44,7 @@ typedef struct en_matrix_encoder {
 entro_status en_matrix_encoder_open(en_matrix_encoder *e, en_job *job, entro_error *err);
 void en_matrix_encoder_close(en_matrix_encoder *e); /* a zeroed one is fine */
 
-/* Sets e->plan but for grids and entropy, which are the caller's to set. */
+/* Sets e->plan but for grids, scales and entropy, which are the caller's to set. */
 entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
                                       const en_integer_rows *rows, entro_error *err);
 /* Codes all chunks.  Moves the job's progress from 'done' by n_bytes. */

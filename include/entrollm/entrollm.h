@@ -331,10 +331,26 @@ ENTRO_API size_t entro_drafter_propose(const entro_drafter *drafter, entro_token
 
 /* ---- jobs ------------------------------------------------------------------------------ */
 
+/* What became of one coded tensor. */
+typedef struct entro_tensor_account {
+    const char *name, *method; /* borrowed for the call */
+    uint64_t n_params, n_bytes;
+    double bits;      /* 8 n_bytes / n_params */
+    double entropy;   /* of its integers, under tables of classes where it has classes; bits each */
+    double rms_error; /* rms(w - w') / rms(w) */
+    double loss; /* estimate of what the error adds to the loss, nats a token; NAN: not known */
+    double exceptions;                     /* share of the integers; NAN when not in strips */
+    uint32_t n_row_classes, n_col_classes; /* with tables of their own; 1, 1 when not in strips */
+    uint32_t pass;                         /* of the search for a size, from 0 */
+} entro_tensor_account;
+
+typedef void (*entro_account_fn)(void *user, const entro_tensor_account *account);
+
 typedef struct entro_compress_options {
     size_t struct_size;
-    const char *method; /* default for coded tensors: "u8", "u4", "u8-row", "u4-row", "rtn" */
-    const char *table;  /* "tensor": one code table a tensor; "model": one for all */
+    /* default for coded tensors: "u8", "u4", "u8-row", "u4-row", "rtn", "watersic", "u4-row-sparse" */
+    const char *method;
+    const char *table; /* "tensor": one code table a tensor; "model": one for all */
     /* Overrides by name, first match wins: "PATTERN=METHOD", METHOD also "rtn:BITS", "keep" (stored
      * as in the source), "f16" or "f32"; PATTERN is a shell pattern over names like blk.0.attn_q.weight. */
     const char *const *overrides;
@@ -347,6 +363,20 @@ typedef struct entro_compress_options {
      * they can be. */
     const char *coding;
     double bits; /* entropy that rtn aims at, 1 to 9 bits a weight; 0: 4 */
+    /* How large the file is to become, everything counted: met from below, within 0.5 %.  For "watersic"
+     * and "rtn".  Bits are a parameter's, of the whole file.  At most one of the two; 0: not asked. */
+    uint64_t file_bytes;
+    double bits_per_param;
+    /* Folder of what calibration has found about this model (docs/statistics.md): used when it is there,
+     * else made.  NULL: 'path' with ".calib" behind it. */
+    const char *statistics;
+    /* Text to calibrate on: plain files or JSON lines.  None: text that the model writes itself. */
+    const char *const *calib;
+    size_t n_calib;
+    uint64_t n_calib_tokens;  /* 0: 40960, or as many as there are */
+    uint64_t seed;            /* of the text the model writes, and of sampled labels */
+    entro_account_fn account; /* called for every coded tensor, in every pass; may be NULL */
+    void *account_user;
 } entro_compress_options;
 
 ENTRO_API void entro_compress_options_init(entro_compress_options *opt);
@@ -368,6 +398,10 @@ typedef struct entro_compress_report {
     uint32_t n_strip_tensors; /* of the coded ones, those in strips */
     uint64_t n_strip_params;
     uint64_t n_exceptions; /* integers in strips that stand on a list of their own */
+    double loss; /* estimate of what the errors add to the loss, nats a token; NAN when a coded
+                           tensor has none */
+    uint32_t n_passes;  /* that the search for a size took */
+    double rate_choice; /* what was searched: log2 of the slope of "watersic", bits of "rtn"; NAN */
 } entro_compress_report;
 
 /* Reads 'source' (GGUF file or Hugging Face folder) and writes the container 'path' under a

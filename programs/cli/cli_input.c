@@ -68,8 +68,7 @@ int cli_open_model(entro_model **out, const char *path, bool metadata_only)
     return open_model(out, path, &options);
 }
 
-/* "600MB", "1.5GiB", "800000000"; false when it is no size. */
-static bool parse_bytes(const char *text, uint64_t *n_bytes)
+bool cli_parse_bytes(const char *text, uint64_t *n_bytes)
 {
     static const struct {
         const char *unit;
@@ -104,7 +103,7 @@ int cli_open_to_run(entro_model **out, const cli_command *command, const char *p
         options.keep = ENTRO_KEEP_PACKED;
     else if (strcmp(ram, "auto") != 0) {
         options.keep = ENTRO_KEEP_WITHIN;
-        if (!parse_bytes(ram, &options.ram_bytes))
+        if (!cli_parse_bytes(ram, &options.ram_bytes))
             return cli_usage_error(
                 command, "--ram is '%s', expected auto, min, max or a size like 600MB", ram);
     }

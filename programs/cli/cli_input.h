@@ -16,6 +16,9 @@ typedef struct cli_buffer {
 /* All of a file, or of standard input for "-".  Says what is wrong and returns an exit code. */
 int cli_read_text(cli_buffer *out, const char *path);
 
+/* "600MB", "1.5GiB", "800000000"; false when it is no size. */
+bool cli_parse_bytes(const char *text, uint64_t *n_bytes);
+
 /* Opens the model with all weights as they are in the file; says what is wrong and returns an exit
  * code. */
 int cli_open_model(entro_model **out, const char *path, bool metadata_only);

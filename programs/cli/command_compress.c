@@ -1,6 +1,7 @@
 /*
  * command_compress.c - entrollm compress: a source model to one coded file, with the account.
  */
+#include "cli_account.h"
 #include "cli_commands.h"
 #include "cli_format.h"
 #include "cli_input.h"
@@ -12,10 +13,10 @@
 #include <string.h>
 
 typedef struct settings {
-    const char *source, *output, *method, *table, *coding;
-    double bits;
-    cli_list overrides;
-    int64_t threads;
+    const char *source, *output, *method, *table, *coding, *size, *statistics;
+    double bits, bpw;
+    cli_list overrides, calib;
+    int64_t threads, calib_tokens, seed;
     bool force, json, quiet;
 } settings;
 
@@ -31,10 +32,52 @@ static const cli_option options[] = {
      .offset = offsetof(settings, method),
      .value = "METHOD",
      .fallback = "u8",
-     .choices = "u8|u4|u8-row|u4-row|rtn",
-     .help =
-         "how weights become integers: 8 or 4 bits, one scale a tensor or a row; rtn: one scale "
-         "a row, as fine as --bits says"},
+     .choices = "watersic|rtn|u8|u4|u8-row|u4-row|u4-row-sparse",
+     .help = "how weights become integers.  watersic: calibrated, the best for its size; rtn: one "
+             "scale a row, as fine as --bits or the size says; u8, u4: 8 or 4 bits, one scale a "
+             "tensor (the EntroLLM paper's) or a row, the last one with outliers apart"},
+    {.name = "bpw",
+     .kind = CLI_REAL,
+     .offset = offsetof(settings, bpw),
+     .value = "B",
+     .help = "size of the whole file in bits a parameter, met from below (watersic, rtn); 4 "
+             "without it",
+     .min = 0.5,
+     .max = 16},
+    {.name = "size",
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, size),
+     .value = "SIZE",
+     .help = "the same as a size, like 600MB"},
+    {.name = "calib",
+     .kind = CLI_LIST,
+     .offset = offsetof(settings, calib),
+     .value = "FILE",
+     .help = "text to calibrate on, plain or JSON lines; may be repeated.  Without it the model "
+             "writes its own"},
+    {.name = "calib-tokens",
+     .kind = CLI_INT,
+     .offset = offsetof(settings, calib_tokens),
+     .value = "N",
+     .help = "tokens of it; more are better and slower",
+     .fallback = "40960",
+     .min = 512,
+     .max = 1 << 24},
+    {.name = "statistics",
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, statistics),
+     .value = "FOLDER",
+     .help = "what calibration has found out, to be used again for other sizes; without it "
+             "SOURCE's name with .calib, beside OUTPUT"},
+    {.name = "seed",
+     .letter = 's',
+     .kind = CLI_INT,
+     .offset = offsetof(settings, seed),
+     .value = "N",
+     .fallback = "1",
+     .help = "of the text the model writes and of what calibration samples",
+     .min = 0,
+     .max = 9e15},
     {.name = "bits",
      .kind = CLI_REAL,
      .offset = offsetof(settings, bits),
@@ -85,73 +128,6 @@ static const cli_positional positionals[] = {
      "the file to write; without it SOURCE's name with the method added"},
 };
 
-static void print_coding(const settings *s, const entro_compress_report *r)
-{
-    const char *other = strcmp(s->table, "tensor") == 0 ? "model" : "tensor";
-    if (r->n_strip_tensors > 0)
-        printf("  coding   strips for %u of %u tensors; %.3f %% of their integers are exceptions\n",
-               r->n_strip_tensors, r->n_coded_tensors,
-               100 * (double)r->n_exceptions / (double)r->n_strip_params);
-    else if (!isnan(r->bits_other_table))
-        printf("           one table a %s would take %s bits\n", other,
-               cli_figure(r->bits_other_table, 4).s);
-}
-
-static void print_account(const settings *s, const char *output, const entro_compress_report *r)
-{
-    double n = (double)r->n_params, coded = (double)r->n_coded_params;
-    printf("%s\n", output);
-    printf("  source   %s, %.2f bits a parameter\n", cli_bytes((double)r->n_source_bytes).s,
-           n > 0 ? 8 * (double)r->n_source_bytes / n : 0);
-    printf("  result   %s, %.2f bits a parameter (whole file), %.1f %% of 16 bits\n",
-           cli_bytes((double)r->n_file_bytes).s, r->bits_per_param, r->bits_per_param / 0.16);
-    printf("  coded    %s of %s parameters, %u of %u tensors: %s, one table a %s\n",
-           cli_count(coded).s, cli_count(n).s, r->n_coded_tensors, r->n_tensors, s->method,
-           s->table);
-    printf("  rate     %s bits a coded weight; entropy %s, one-symbol Huffman %s, tables %s\n",
-           cli_figure(r->bits_per_coded_param, 4).s, cli_figure(r->entropy, 4).s,
-           cli_figure(r->huffman_bits, 4).s, cli_bytes((double)r->n_table_bytes).s);
-    print_coding(s, r);
-    printf("  error    rms %s %% of the weights' rms, largest %s\n",
-           cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,
-           cli_figure(r->max_error, 5).s);
-    printf("  time     %.2f s, %s/s of source, %s weights/s; peak memory %s\n", r->seconds,
-           cli_bytes((double)r->n_source_bytes / r->seconds).s, cli_count(n / r->seconds).s,
-           cli_bytes((double)r->peak_resident).s);
-}
-
-static int print_json(const settings *s, const char *output, const entro_compress_report *r)
-{
-    json_t *o = json_object();
-    cli_json_text(o, "source", s->source);
-    cli_json_text(o, "output", output);
-    cli_json_text(o, "method", s->method);
-    cli_json_text(o, "table", s->table);
-    cli_json_text(o, "coding", s->coding);
-    cli_json_int(o, "n_params", r->n_params);
-    cli_json_int(o, "n_source_bytes", r->n_source_bytes);
-    cli_json_int(o, "n_file_bytes", r->n_file_bytes);
-    cli_json_int(o, "n_tensors", r->n_tensors);
-    cli_json_int(o, "n_coded_tensors", r->n_coded_tensors);
-    cli_json_int(o, "n_coded_params", r->n_coded_params);
-    cli_json_int(o, "n_coded_bytes", r->n_coded_bytes);
-    cli_json_int(o, "n_table_bytes", r->n_table_bytes);
-    cli_json_real(o, "bits_per_param", r->bits_per_param);
-    cli_json_real(o, "bits_per_coded_param", r->bits_per_coded_param);
-    cli_json_real(o, "entropy", r->entropy);
-    cli_json_real(o, "huffman_bits", r->huffman_bits);
-    cli_json_real(o, "bits_other_table", r->bits_other_table);
-    cli_json_int(o, "n_strip_tensors", r->n_strip_tensors);
-    cli_json_int(o, "n_strip_params", r->n_strip_params);
-    cli_json_int(o, "n_exceptions", r->n_exceptions);
-    cli_json_real(o, "max_error", r->max_error);
-    cli_json_real(o, "rms_error", r->rms_error);
-    cli_json_real(o, "rms_weight", r->rms_weight);
-    cli_json_real(o, "seconds", r->seconds);
-    cli_json_int(o, "peak_resident", r->peak_resident);
-    return cli_json_print(o);
-}
-
 static int check_overrides(const settings *s)
 {
     for (size_t i = 0; i < s->overrides.n; i++) {
@@ -164,12 +140,13 @@ static int check_overrides(const settings *s)
     return CLI_EXIT_OK;
 }
 
-static bool uses_rtn(const settings *s)
+/* Whether a method whose name begins so is in use. */
+static bool uses(const settings *s, const char *method)
 {
     for (size_t i = 0; i < s->overrides.n; i++)
-        if (strncmp(strrchr(s->overrides.items[i], '=') + 1, "rtn", 3) == 0)
+        if (strncmp(strrchr(s->overrides.items[i], '=') + 1, method, strlen(method)) == 0)
             return true;
-    return strcmp(s->method, "rtn") == 0;
+    return strcmp(s->method, method) == 0;
 }
 
 /* Options that do not go together. */
@@ -180,12 +157,39 @@ static int check_coding(const settings *s)
         return cli_usage_error(&cli_compress_command,
                                "--coding strips has a table for each tensor: leave out --table "
                                "model, or use --coding words");
-    if (uses_rtn(s) && (words || model))
-        return cli_usage_error(&cli_compress_command, "method rtn needs strips: leave out %s",
-                               words ? "--coding words" : "--table model");
-    if (s->bits != 0 && !uses_rtn(s))
+    static const char *const of_strips[] = {"rtn", "watersic", "u4-row-sparse"};
+    for (size_t i = 0; i < CLI_COUNT(of_strips); i++)
+        if (uses(s, of_strips[i]) && (words || model))
+            return cli_usage_error(&cli_compress_command, "method %s needs strips: leave out %s",
+                                   of_strips[i], words ? "--coding words" : "--table model");
+    if (s->bits != 0 && !uses(s, "rtn"))
         return cli_usage_error(&cli_compress_command,
-                               "--bits is for --method rtn; the others' bits are in their names");
+                               "--bits is for --method rtn; of watersic the whole file's size is "
+                               "chosen with --bpw or --size");
+    return CLI_EXIT_OK;
+}
+
+/* What there is to know for a file of a certain size. */
+static int check_size(const settings *s, uint64_t *n_bytes)
+{
+    bool sized = s->bpw != 0 || s->size != NULL;
+    *n_bytes = 0;
+    if (s->bpw != 0 && s->size != NULL)
+        return cli_usage_error(&cli_compress_command, "--bpw and --size say the same; use one");
+    if (sized && !uses(s, "watersic") && strcmp(s->method, "rtn") != 0)
+        return cli_usage_error(&cli_compress_command,
+                               "the size of a file can be chosen with --method watersic or rtn; "
+                               "the bits of %s are fixed",
+                               s->method);
+    if (sized && s->bits != 0)
+        return cli_usage_error(&cli_compress_command,
+                               "--bits says the entropy, %s the size of the file; use one",
+                               s->size ? "--size" : "--bpw");
+    if (s->size != NULL && (!cli_parse_bytes(s->size, n_bytes) || *n_bytes == 0))
+        return cli_usage_error(&cli_compress_command, "--size is '%s', expected a size like 600MB",
+                               s->size);
+    if ((s->calib.n > 0 || s->statistics) && !uses(s, "watersic"))
+        return cli_usage_error(&cli_compress_command, "only --method watersic is calibrated");
     return CLI_EXIT_OK;
 }
 
@@ -200,47 +204,92 @@ static char *name_output(const settings *s)
     return name;
 }
 
+/* SOURCE's name with .calib, beside the output: other sizes of the model find it there. */
+static char *name_statistics(const settings *s, const char *output)
+{
+    if (s->statistics)
+        return strdup(s->statistics);
+    char *stem = cli_stem(s->source), *name = NULL;
+    int n_folder = (int)(cli_base_name(output) - output);
+    if (stem && asprintf(&name, "%.*s%s.calib", n_folder, output, stem) < 0)
+        name = NULL;
+    free(stem);
+    return name;
+}
+
+static void fill_options(entro_compress_options *opt, const settings *s, cli_progress *progress,
+                         cli_account *account)
+{
+    entro_compress_options_init(opt);
+    opt->method = s->method;
+    opt->table = s->table;
+    opt->coding = s->coding;
+    opt->bits = s->bits;
+    opt->bits_per_param = s->bpw;
+    opt->overrides = s->overrides.items;
+    opt->n_overrides = s->overrides.n;
+    opt->calib = s->calib.items;
+    opt->n_calib = s->calib.n;
+    opt->n_calib_tokens = (uint64_t)s->calib_tokens;
+    opt->seed = (uint64_t)s->seed;
+    opt->n_threads = (uint32_t)s->threads;
+    opt->overwrite = s->force;
+    opt->progress = cli_progress_show;
+    opt->progress_user = progress;
+    opt->account = cli_account_add;
+    opt->account_user = account;
+}
+
+static int run_job(const settings *s, const char *output, const char *statistics,
+                   uint64_t file_bytes)
+{
+    cli_progress progress = {.quiet = s->quiet};
+    cli_account account = {.source = s->source,
+                           .output = output,
+                           .method = s->method,
+                           .table = s->table,
+                           .coding = s->coding};
+    entro_compress_options opt;
+    entro_error err = {.status = ENTRO_OK};
+    fill_options(&opt, s, &progress, &account);
+    opt.file_bytes = file_bytes;
+    opt.statistics = statistics;
+    cli_progress_begin(&progress);
+    entro_status status = entro_compress(s->source, output, &opt, &account.report, &err);
+    cli_progress_clear(&progress);
+    int code = CLI_EXIT_OK;
+    if (status != ENTRO_OK)
+        code = cli_fail(&err);
+    else if (account.out_of_memory)
+        code = cli_fail_text("out of memory");
+    else if (s->json)
+        code = cli_account_json(&account);
+    else if (!s->quiet)
+        cli_account_print(&account);
+    cli_account_release(&account);
+    return code;
+}
+
 static int compress(void *p)
 {
     const settings *s = p;
-    cli_progress progress = {.quiet = s->quiet};
-    entro_compress_options opt;
-    entro_compress_report report;
-    entro_error err = {.status = ENTRO_OK};
+    uint64_t file_bytes;
     int code = check_overrides(s);
     if (!code)
         code = check_coding(s);
+    if (!code)
+        code = check_size(s, &file_bytes);
     if (code)
         return code;
-    char *output = name_output(s);
-    if (!output)
-        return cli_fail_text("out of memory");
-    code = cli_check_output(output, s->source);
-    if (code) {
-        free(output);
-        return code;
-    }
-    entro_compress_options_init(&opt);
-    opt.method = s->method;
-    opt.table = s->table;
-    opt.coding = s->coding;
-    opt.bits = s->bits;
-    opt.overrides = s->overrides.items;
-    opt.n_overrides = s->overrides.n;
-    opt.n_threads = (uint32_t)s->threads;
-    opt.overwrite = s->force;
-    opt.progress = cli_progress_show;
-    opt.progress_user = &progress;
-    cli_progress_begin(&progress);
-    entro_status status = entro_compress(s->source, output, &opt, &report, &err);
-    cli_progress_clear(&progress);
-    if (status != ENTRO_OK)
-        code = cli_fail(&err);
-    else if (s->json)
-        code = print_json(s, output, &report);
-    else if (!s->quiet)
-        print_account(s, output, &report);
+    char *output = name_output(s), *statistics = output ? name_statistics(s, output) : NULL;
+    if (statistics)
+        code = cli_check_output(output, s->source);
+    else
+        code = cli_fail_text("out of memory");
+    if (!code)
+        code = run_job(s, output, statistics, file_bytes);
     free(output);
+    free(statistics);
     return code;
 }
 
@@ -251,12 +300,15 @@ const cli_command cli_compress_command = {
         "Reads a GGUF file or a Hugging Face folder and writes one GGUF file whose 2-D weights "
         "are quantized and entropy-coded; norms and biases stay as they are.  The file appears "
         "under its name only when it is complete.",
-    .examples = "  entrollm compress model.gguf model-u8.gguf\n"
-                "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
-                "  entrollm compress model.gguf model-4.5.gguf --method rtn --bits 4.5\n"
-                "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
-                "--keep output.weight\n"
-                "  entrollm compress model.gguf out.gguf --table model --json\n",
+    .examples =
+        "  entrollm compress model.gguf model-u8.gguf\n"
+        "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
+        "  entrollm compress model.gguf model-3.5.gguf --method watersic --bpw 3.5\n"
+        "  entrollm compress model.gguf small.gguf --method watersic --size 60MB --calib text.txt\n"
+        "  entrollm compress model.gguf model-4.5.gguf --method rtn --bits 4.5\n"
+        "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
+        "--keep output.weight\n"
+        "  entrollm compress model.gguf out.gguf --table model --json\n",
     .options = options,
     .n_options = CLI_COUNT(options),
     .positionals = positionals,

@@ -48,6 +48,12 @@ static entro_status write_head(en_gguf_output *out, entro_error *err)
     return status;
 }
 
+uint64_t en_gguf_output_bytes(const en_gguf_output *out)
+{
+    uint64_t n = en_output_pos(out->file);
+    return (n + out->alignment - 1) / out->alignment * out->alignment;
+}
+
 entro_status en_gguf_output_finish(en_gguf_output *out, uint64_t *n_file_bytes, entro_error *err)
 {
     entro_status status = pad(out, err);

@@ -28,6 +28,8 @@ entro_status en_gguf_output_start(en_gguf_output *out, uint32_t i, entro_error *
 /* More bytes of tensor i. */
 entro_status en_gguf_output_put(en_gguf_output *out, uint32_t i, const void *data, size_t n_bytes,
                                 entro_error *err);
+/* What the whole file will have, if no more is put. */
+uint64_t en_gguf_output_bytes(const en_gguf_output *out);
 /* Closes 'out' whatever it returns. */
 entro_status en_gguf_output_finish(en_gguf_output *out, uint64_t *n_file_bytes, entro_error *err);
 void en_gguf_output_abort(en_gguf_output *out); /* a zeroed or finished one is fine */

@@ -1,12 +1,15 @@
 /*
  * compress.c - source model to container, tensor by tensor.
  *
- *   plan:    what becomes of each tensor, and what will stand in the file (compress_plan.h)
- *   measure: with one table a model, every coded tensor is quantized once for its histogram
- *   encode:  quantize, code (words here, strips in compress_strips.h), write; plain tensors are
- *            copied or converted
+ *   plan:      what becomes of each tensor, and what will stand in the file (compress_plan.h)
+ *   calibrate: statistics of inputs and outputs, where a method wants them (calibration.h)
+ *   rates:     what a slope will cost, where a size is asked for (rate_search.h)
+ *   measure:   with one table a model, every coded tensor is quantized once for its histogram
+ *   encode:    quantize, code (words here, strips in compress_strips.h), write; plain tensors are
+ *              copied or converted
  *
- * The head is written last.  At most one tensor's codes and payload are in memory at a time.
+ * Measuring and encoding are repeated until the file has the size that was asked for.  The head is
+ * written last.  At most one tensor's codes and payload are in memory at a time.
  */
 #include "pipeline/pipeline.h"
 
@@ -15,27 +18,21 @@
 #include "base/cpu.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "pipeline/compress_plan.h"
-#include "pipeline/compress_strips.h"
-#include "pipeline/encoder.h"
 #include "container/gguf_output.h"
-#include "pipeline/table_choice.h"
 #include "container/weight_rows.h"
-
-/* Sums over coded tensors, for the report. */
-typedef struct totals {
-    uint64_t n_weights;
-    double entropy_bits, huffman_bits;
-    uint64_t n_table_bytes; /* of the tables in use */
-    double more_bits;       /* what one table a model takes more than one a tensor */
-    en_error_sums errors;
-} totals;
+#include "pipeline/calibration.h"
+#include "pipeline/compress_account.h"
+#include "pipeline/encoder.h"
+#include "pipeline/rate_search.h"
+#include "pipeline/table_choice.h"
 
 typedef struct compression {
     const entro_compress_options *opt;
     en_compress_plan plan;
 
     en_job job;
+    en_calibration calibration;
+    en_rate_search search;
     en_quantizer quantizer;
     en_encoder encoder;
     en_compress_strips strips;
@@ -48,9 +45,8 @@ typedef struct compression {
     en_gguf_output out;
     uint64_t done; /* source bytes of the stage */
 
-    bool half_grids; /* in use by a coded tensor */
-    totals totals;
-    entro_compress_report report;
+    en_compress_account account;
+    uint64_t n_file_bytes;
 } compression;
 
 /* ---- measure --------------------------------------------------------------------------- */
@@ -137,49 +133,27 @@ static entro_status put_tables(compression *c, uint32_t *stored, entro_error *er
         entro_status status = put_tensor(c, (*stored)++, bytes, n, err);
         en_free(bytes);
         EN_TRY(status);
-        c->totals.n_table_bytes += n;
-        c->report.n_coded_bytes += n;
+        c->account.n_table_bytes += n;
+        c->account.n_coded_bytes += n;
     }
     return ENTRO_OK;
-}
-
-/* One tensor's part in the report. */
-typedef struct account {
-    uint64_t n_weights;
-    double entropy, huffman_bits;
-    bool half_grids;
-    en_error_sums errors;
-    size_t n_bytes;
-} account;
-
-static void add_totals(compression *c, const account *a)
-{
-    totals *t = &c->totals;
-    double n = (double)a->n_weights;
-    c->half_grids |= a->half_grids;
-    t->n_weights += a->n_weights;
-    t->entropy_bits += a->entropy * n;
-    t->huffman_bits += a->huffman_bits * n;
-    en_error_sums_merge(&t->errors, &a->errors);
-    c->report.n_coded_bytes += a->n_bytes;
 }
 
 static entro_status put_words(compression *c, uint32_t i, uint32_t stored, entro_error *err)
 {
     uint64_t n_bytes = en_source_tensor(c->plan.source, i)->n_bytes, half = n_bytes / 2;
-    const en_payload *plan = &c->quantizer.plan;
     int slot = en_model_codes_slot(c->plan.choices[i].method->bits);
     en_code *own = NULL;
     if (!c->plan.recipe.model_table) {
         EN_TRY(build_own(c, &own, err));
-        c->totals.n_table_bytes += en_code_stored_bytes(own);
+        c->account.n_table_bytes += en_code_stored_bytes(own);
     }
     const en_code *code = own != NULL ? own : c->model.code[slot];
     entro_status status = en_encoder_run(&c->encoder, &c->quantizer, code, own == NULL,
                                          c->done + half, n_bytes - half, err);
     if (status == ENTRO_OK) {
-        add_totals(c, &(account){plan->n_rows * plan->n_cols, plan->entropy, plan->huffman_bits,
-                                 plan->half_grids, c->quantizer.errors, c->encoder.n_bytes});
+        en_compress_account_words(&c->account, en_source_tensor(c->plan.source, i), &c->quantizer,
+                                  c->encoder.n_bytes);
         status = put_tensor(c, stored, c->encoder.payload, c->encoder.n_bytes, err);
     }
     en_code_free(own);
@@ -187,16 +161,30 @@ static entro_status put_words(compression *c, uint32_t i, uint32_t stored, entro
 }
 
 /* The tensor that was just coded in strips. */
-static entro_status put_strips(compression *c, uint32_t stored, const en_error_sums *errors,
-                               entro_error *err)
+static entro_status put_strips(compression *c, uint32_t i, uint32_t stored,
+                               const en_error_sums *errors, double loss, entro_error *err)
 {
-    const en_strip_plan *plan = &c->strips.encoder.plan;
     const en_strip_writer *w = &c->strips.encoder.writer;
-    add_totals(c, &(account){plan->shape.n_rows * plan->shape.n_cols, plan->entropy,
-                             plan->huffman_bits, plan->half_grids, *errors, w->n_front});
-    c->totals.n_table_bytes += EN_PAIR_STORED_BYTES;
-    c->report.n_exceptions += w->n_listed;
+    en_compress_account_strips(&c->account, en_source_tensor(c->plan.source, i), &c->strips.encoder,
+                               errors, loss);
     return put_tensor(c, stored, w->front, w->n_front, err);
+}
+
+static entro_status put_pass(compression *c, uint32_t i, uint32_t stored, entro_error *err)
+{
+    const en_tensor *t = en_source_tensor(c->plan.source, i);
+    EN_TRY(en_compress_strips_pass(&c->strips, t, c->plan.choices[i].method, exp2(c->search.x),
+                                   c->done, t->n_bytes, err));
+    return put_strips(c, i, stored, &c->strips.pass.errors, c->strips.pass.result.loss, err);
+}
+
+static entro_status put_rtn(compression *c, uint32_t i, uint32_t stored, entro_error *err)
+{
+    const en_tensor *t = en_source_tensor(c->plan.source, i);
+    const en_store_choice *choice = &c->plan.choices[i];
+    double bits = choice->searched ? -c->search.x : choice->bits;
+    EN_TRY(en_compress_strips_rtn(&c->strips, t, choice->method, bits, c->done, t->n_bytes, err));
+    return put_strips(c, i, stored, &c->strips.rtn.errors, NAN, err);
 }
 
 static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro_error *err)
@@ -204,18 +192,17 @@ static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro
     const en_tensor *t = en_source_tensor(c->plan.source, i);
     const en_store_choice *choice = &c->plan.choices[i];
     uint64_t n_bytes = t->n_bytes, half = n_bytes / 2;
-    if (choice->method->bits == 0) {
-        EN_TRY(en_compress_strips_rtn(&c->strips, t, choice->method, choice->bits, c->done, n_bytes,
-                                      err));
-        return put_strips(c, stored, &c->strips.rtn.errors, err);
-    }
+    if (choice->method->pass != NULL)
+        return put_pass(c, i, stored, err);
+    if (choice->method->bits == 0)
+        return put_rtn(c, i, stored, err);
     EN_TRY(quantize(c, i, half, err));
     en_source_forget(c->plan.source, t);
     if (!choice->strips)
         return put_words(c, i, stored, err);
     EN_TRY(
         en_compress_strips_codes(&c->strips, &c->quantizer, c->done + half, n_bytes - half, err));
-    return put_strips(c, stored, &c->quantizer.errors, err);
+    return put_strips(c, i, stored, &c->quantizer.errors, NAN, err);
 }
 
 static entro_status convert_plain(compression *c, const en_tensor *t, uint32_t dtype, uint8_t *out,
@@ -275,53 +262,98 @@ static entro_status encode(compression *c, entro_error *err)
     return ENTRO_OK;
 }
 
-/* ---- report ---------------------------------------------------------------------------- */
-
 static entro_status compare_tables(compression *c, entro_error *err)
 {
     if (c->plan.n_strip_tensors > 0) /* they have no choice */
         return ENTRO_OK;
     if (!c->plan.recipe.model_table) /* else the model's codes are there already */
         EN_TRY(en_table_choice_build(&c->tables, &c->model, err));
-    return en_table_choice_compare(&c->tables, &c->model, &c->totals.more_bits, err);
+    return en_table_choice_compare(&c->tables, &c->model, &c->account.more_bits, err);
 }
 
-static void make_report(compression *c, uint64_t n_file_bytes)
+/* ---- the size of the file ---------------------------------------------------------------- */
+
+/* What tensors that are not searched will take, about. */
+static double guess_bytes(const compression *c, uint32_t i)
 {
-    entro_compress_report *r = &c->report;
-    const totals *t = &c->totals;
-    double n = t->n_weights > 0 ? (double)t->n_weights : NAN;
-    r->n_coded_tensors = c->plan.n_coded_tensors;
-    r->n_coded_params = c->plan.n_coded_params;
-    r->n_params = c->plan.n_params;
-    r->n_source_bytes = en_source_file_bytes(c->plan.source);
-    r->n_file_bytes = n_file_bytes;
-    r->n_table_bytes = t->n_table_bytes;
-    r->n_tensors = c->plan.n_source;
-    r->entropy = t->entropy_bits / n;
-    r->huffman_bits = c->plan.n_unlimited_tensors > 0 ? NAN : t->huffman_bits / n;
-    r->bits_per_coded_param = 8.0 * (double)r->n_coded_bytes / n;
-    r->bits_per_param = 8.0 * (double)n_file_bytes / (double)c->plan.n_params;
-    double other = c->plan.recipe.model_table ? -t->more_bits : t->more_bits;
-    r->bits_other_table = c->plan.n_strip_tensors > 0 ? NAN : r->bits_per_coded_param + other / n;
-    r->n_strip_tensors = c->plan.n_strip_tensors;
-    r->n_strip_params = c->plan.n_strip_params;
-    r->max_error = t->errors.max_error;
-    r->rms_error = sqrt(t->errors.error / n);
-    r->rms_weight = sqrt(t->errors.weight / n);
+    const en_tensor *t = en_source_tensor(c->plan.source, i);
+    const en_store_choice *choice = &c->plan.choices[i];
+    double n = (double)en_tensor_n_elems(t);
+    switch (choice->kind) {
+    case EN_STORE_KEEP: return (double)t->n_bytes;
+    case EN_STORE_F32: return 4 * n;
+    case EN_STORE_F16: return 2 * n;
+    case EN_STORE_CODED: break;
+    }
+    return n / 8 * (choice->method->bits > 0 ? choice->method->bits : choice->bits);
+}
+
+static entro_status add_to_search(compression *c, uint32_t i, entro_error *err)
+{
+    const en_tensor *t = en_source_tensor(c->plan.source, i);
+    const en_quant_method *method = c->plan.choices[i].method;
+    size_t n_cols = (size_t)t->dims[0];
+    float *spreads = NULL;
+    if (method->pass != NULL) {
+        spreads = en_alloc(n_cols, sizeof *spreads);
+        if (spreads == NULL)
+            return en_fail_memory(err);
+        entro_status status = en_matrix_pass_spreads(&c->strips.pass, t, method, spreads, err);
+        if (status != ENTRO_OK) {
+            en_free(spreads);
+            return status;
+        }
+    }
+    return en_rate_search_add(&c->search, en_tensor_n_rows(t), n_cols, spreads, err);
+}
+
+/* Everything that the search for a size wants to know. */
+static entro_status prepare_search(compression *c, entro_error *err)
+{
+    const en_recipe *recipe = &c->plan.recipe;
+    uint64_t target = recipe->file_bytes;
+    if (recipe->bits_per_param > 0)
+        target = (uint64_t)(recipe->bits_per_param / 8 * (double)c->plan.n_params);
+    en_rate_search_init(&c->search, target);
+    if (target == 0)
+        return ENTRO_OK;
+    en_job_stage(&c->job, "rates", c->plan.n_coded_bytes);
+    c->done = 0;
+    for (uint32_t i = 0; i < c->plan.n_source; i++) {
+        const en_tensor *t = en_source_tensor(c->plan.source, i);
+        if (!c->plan.choices[i].searched) {
+            c->search.other_bytes += guess_bytes(c, i);
+            continue;
+        }
+        entro_status status = add_to_search(c, i, err);
+        c->done += t->n_bytes;
+        if (status == ENTRO_OK)
+            status = en_job_reach(&c->job, t->name, c->done, err);
+        if (status != ENTRO_OK)
+            return fail_at_tensor(c, i, status, err);
+    }
+    return ENTRO_OK;
 }
 
 /* ---- the job --------------------------------------------------------------------------- */
 
-static void close_all(compression *c)
+static void close_tables(compression *c)
 {
-    en_gguf_output_abort(&c->out);
     en_table_choice_close(&c->tables);
     en_code_free(c->model.code[0]);
     en_code_free(c->model.code[1]);
+    c->model = (en_model_codes){0};
+}
+
+static void close_all(compression *c)
+{
+    en_gguf_output_abort(&c->out);
+    close_tables(c);
+    en_rate_search_free(&c->search);
     en_weight_rows_scratch_free(&c->scratch);
     en_encoder_close(&c->encoder);
     en_compress_strips_close(&c->strips);
+    en_calibration_close(&c->calibration);
     en_quantizer_close(&c->quantizer);
     en_job_close(&c->job);
     en_compress_plan_close(&c->plan);
@@ -330,34 +362,56 @@ static void close_all(compression *c)
 static entro_status open_parts(compression *c, entro_error *err)
 {
     const en_quantizer_need *need = &c->plan.need;
-    EN_TRY(en_job_open(&c->job, c->opt->n_threads, c->opt->progress, c->opt->progress_user, err));
-    EN_TRY(en_table_choice_open(&c->tables, c->plan.word_alphabets, err));
-    EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, &c->job, err));
+    EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, c->calibration.statistics, &c->job,
+                                   err));
     EN_TRY(en_quantizer_open(&c->quantizer, c->plan.source, &c->job, need, err));
     return en_encoder_open(&c->encoder, &c->job, err);
+}
+
+/* One file, complete but for its name. */
+static entro_status write_file(compression *c, const char *path, entro_error *err)
+{
+    close_tables(c);
+    en_compress_account_start(&c->account, c->opt, c->search.n_passes);
+    EN_TRY(en_table_choice_open(&c->tables, c->plan.word_alphabets, err));
+    EN_TRY(en_gguf_output_begin(&c->out, path, c->opt->overwrite, c->plan.meta, c->plan.stored,
+                                c->plan.n_stored, EN_PAYLOAD_ALIGN, err));
+    if (c->search.n_passes == 0) {
+        c->search.other_bytes += (double)c->out.n_head;
+        EN_TRY(en_rate_search_start(&c->search, err));
+    }
+    if (c->plan.recipe.model_table)
+        EN_TRY(measure(c, err));
+    EN_TRY(encode(c, err));
+    EN_TRY(en_compress_plan_features(&c->plan, c->account.half_grids, err));
+    return compare_tables(c, err);
 }
 
 static entro_status run(compression *c, const char *source, const char *path, entro_error *err)
 {
     EN_TRY(en_compress_plan_open(&c->plan, source, c->opt, err));
+    EN_TRY(en_job_open(&c->job, c->opt->n_threads, c->opt->progress, c->opt->progress_user, err));
+    if (c->plan.needs_statistics)
+        EN_TRY(en_calibration_open(&c->calibration, source, path, c->opt, &c->job, err));
     EN_TRY(open_parts(c, err));
-    entro_status status =
-        en_gguf_output_begin(&c->out, path, c->opt->overwrite, c->plan.meta, c->plan.stored,
-                             c->plan.n_stored, EN_PAYLOAD_ALIGN, err);
-    if (status == ENTRO_OK && c->plan.recipe.model_table)
-        status = measure(c, err);
-    if (status == ENTRO_OK)
-        status = encode(c, err);
-    if (status == ENTRO_OK)
-        status = en_compress_plan_features(&c->plan, c->half_grids, err);
-    if (status == ENTRO_OK)
-        status = compare_tables(c, err);
-    uint64_t n_file_bytes = 0;
-    if (status == ENTRO_OK)
-        status = en_gguf_output_finish(&c->out, &n_file_bytes, err);
-    if (status == ENTRO_OK)
-        make_report(c, n_file_bytes);
-    return status;
+    EN_TRY(prepare_search(c, err));
+    for (bool again = true; again;) {
+        EN_TRY(write_file(c, path, err));
+        EN_TRY(en_rate_search_next(&c->search, en_gguf_output_bytes(&c->out), &again, err));
+        if (again)
+            en_gguf_output_abort(&c->out);
+    }
+    return en_gguf_output_finish(&c->out, &c->n_file_bytes, err);
+}
+
+static void make_report(const compression *c, double start, entro_compress_report *r)
+{
+    *r = (entro_compress_report){0};
+    en_compress_account_report(&c->account, &c->plan, c->n_file_bytes, r);
+    r->n_passes = c->search.n_passes;
+    r->rate_choice = c->search.target == 0 ? NAN : c->search.x;
+    r->seconds = en_clock_seconds() - start;
+    r->peak_resident = en_memory_peak_resident();
 }
 
 entro_status en_compress(const char *source, const char *path, const entro_compress_options *opt,
@@ -367,11 +421,8 @@ entro_status en_compress(const char *source, const char *path, const entro_compr
     double start = en_clock_seconds();
     compression c = {.opt = opt != NULL ? opt : &defaults};
     entro_status status = run(&c, source, path, err);
-    if (status == ENTRO_OK && report != NULL) {
-        c.report.seconds = en_clock_seconds() - start;
-        c.report.peak_resident = en_memory_peak_resident();
-        *report = c.report;
-    }
+    if (status == ENTRO_OK && report != NULL)
+        make_report(&c, start, report);
     close_all(&c);
     return status;
 }

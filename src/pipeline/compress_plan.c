@@ -9,6 +9,7 @@
 #include "container/format_keys.h"
 #include "pipeline/encoder.h"
 #include "pipeline/file_meta.h"
+#include "quant/pass.h"
 
 /* ---- choose ---------------------------------------------------------------------------- */
 
@@ -39,7 +40,9 @@ static void add_coded(en_compress_plan *p, const en_tensor *t, const en_store_ch
     } else {
         p->word_alphabets[en_model_codes_slot(choice->method->bits)] = true;
     }
-    if (choice->method->bits == 0)
+    const en_pass *pass = choice->method->pass;
+    p->needs_statistics |= pass != NULL && pass->needs_statistics;
+    if (choice->method->bits == 0 || pass != NULL)
         p->n_unlimited_tensors++;
     else
         en_quantizer_need_add(&p->need, t, choice->method);

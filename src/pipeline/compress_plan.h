@@ -22,7 +22,9 @@ typedef struct en_compress_plan {
     en_store_choice *choices; /* of each source tensor */
     en_quantizer_need need;   /* of those with codes of 8 or 4 bits */
     bool word_alphabets[2];   /* of those in coding 1; by en_model_codes_slot() */
-    uint32_t n_coded_tensors, n_strip_tensors, n_unlimited_tensors; /* the last: e.g. rtn */
+    uint32_t n_coded_tensors, n_strip_tensors;
+    uint32_t n_unlimited_tensors; /* without a Huffman rate: integers of any size, passes */
+    bool needs_statistics;
     uint64_t n_params, n_coded_params, n_strip_params;
     uint64_t n_coded_bytes, n_all_bytes; /* of the source's tensors */
 

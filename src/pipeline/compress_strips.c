@@ -1,11 +1,12 @@
 /* compress_strips.c - see compress_strips.h. */
 #include "pipeline/compress_strips.h"
 
-entro_status en_compress_strips_open(en_compress_strips *s, const en_source *source, en_job *job,
-                                     entro_error *err)
+entro_status en_compress_strips_open(en_compress_strips *s, const en_source *source,
+                                     en_statistics *statistics, en_job *job, entro_error *err)
 {
     *s = (en_compress_strips){0};
     EN_TRY(en_matrix_encoder_open(&s->encoder, job, err));
+    EN_TRY(en_matrix_pass_open(&s->pass, source, statistics, job, err));
     return en_rtn_open(&s->rtn, source, job, err);
 }
 
@@ -13,6 +14,7 @@ void en_compress_strips_close(en_compress_strips *s)
 {
     en_matrix_encoder_close(&s->encoder);
     en_rtn_close(&s->rtn);
+    en_matrix_pass_close(&s->pass);
 }
 
 /* ---- codes ------------------------------------------------------------------------------- */
@@ -72,4 +74,13 @@ entro_status en_compress_strips_rtn(en_compress_strips *s, const en_tensor *tens
     en_rtn_gather(q);
     plan->entropy = q->entropy;
     return en_matrix_encoder_finish(&s->encoder, err);
+}
+
+/* ---- passes ------------------------------------------------------------------------------ */
+
+entro_status en_compress_strips_pass(en_compress_strips *s, const en_tensor *tensor,
+                                     const en_quant_method *method, double slope, uint64_t done,
+                                     uint64_t n_bytes, entro_error *err)
+{
+    return en_matrix_pass_run(&s->pass, tensor, method, slope, &s->encoder, done, n_bytes, err);
 }

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "container/payload.h"
 #include "container/strip_write.h"
+#include "quant/pass.h"
 
 /* Below this, header and padding outweigh what coding saves. */
 enum { MIN_CODED_ELEMS = 1024 };
@@ -78,8 +79,12 @@ static entro_status make_text(en_recipe *recipe, const entro_compress_options *o
                               entro_error *err)
 {
     size_t n = 96;
-    char bits[24] = "";
-    if (recipe->method->bits == 0)
+    char bits[40] = "";
+    if (recipe->file_bytes > 0)
+        snprintf(bits, sizeof bits, " size=%llu", (unsigned long long)recipe->file_bytes);
+    else if (recipe->bits_per_param > 0)
+        snprintf(bits, sizeof bits, " bpw=%g", recipe->bits_per_param);
+    else if (recipe->method->bits == 0)
         snprintf(bits, sizeof bits, ":%g", recipe->bits);
     for (size_t i = 0; i < opt->n_overrides; i++)
         n += strlen(opt->overrides[i]) + 1;
@@ -116,6 +121,43 @@ static entro_status init_coding(en_recipe *recipe, const entro_compress_options 
     return ENTRO_OK;
 }
 
+static bool has_slope(const en_quant_method *method)
+{
+    return method->pass != NULL && method->pass->spreads != NULL;
+}
+
+/* A size can be met when there is something to choose. */
+static entro_status check_target(en_recipe *recipe, const entro_compress_options *opt,
+                                 entro_error *err)
+{
+    bool searches = has_slope(recipe->method);
+    recipe->file_bytes = opt->file_bytes;
+    recipe->bits_per_param = opt->bits_per_param;
+    for (size_t i = 0; i < recipe->n_rules; i++)
+        searches |=
+            recipe->rules[i].choice.method != NULL && has_slope(recipe->rules[i].choice.method);
+    if (searches && !en_recipe_has_target(recipe))
+        recipe->bits_per_param = EN_QUANT_DEFAULT_ENTROPY;
+    if (!en_recipe_has_target(recipe))
+        return ENTRO_OK;
+    if (opt->file_bytes > 0 && opt->bits_per_param > 0)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "a size in bytes and one in bits a parameter are asked for; leave out one");
+    if (!searches && strcmp(recipe->method->name, "rtn") != 0)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "the size of a file cannot be chosen with method %s, whose bits are fixed; "
+                       "use watersic or rtn",
+                       recipe->method->name);
+    if (opt->bits > 0 && !searches)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "both bits of entropy and the size of the file are asked for; leave out "
+                       "one");
+    if (!(recipe->bits_per_param >= 0 && recipe->bits_per_param <= 32))
+        return en_fail(err, ENTRO_ERR_ARGUMENT, "bits a parameter are %g, expected 0.5 to 16",
+                       recipe->bits_per_param);
+    return ENTRO_OK;
+}
+
 /* Bits belong to methods with integers of any size, and those to strips. */
 static entro_status check_bits(const en_recipe *recipe, const entro_compress_options *opt,
                                entro_error *err)
@@ -124,6 +166,11 @@ static entro_status check_bits(const en_recipe *recipe, const entro_compress_opt
     for (size_t i = 0; i < recipe->n_rules && unlimited == NULL; i++)
         if (recipe->rules[i].choice.method != NULL && recipe->rules[i].choice.method->bits == 0)
             unlimited = recipe->rules[i].choice.method;
+    for (size_t i = 0; i < recipe->n_rules && unlimited == NULL; i++)
+        if (recipe->rules[i].choice.method != NULL && recipe->rules[i].choice.method->pass != NULL)
+            unlimited = recipe->rules[i].choice.method;
+    if (recipe->method->pass != NULL)
+        unlimited = recipe->method;
     if (unlimited != NULL && !recipe->strips)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
                        "method %s needs coding strips, which has one table a tensor; leave out "
@@ -155,6 +202,7 @@ static entro_status init_parts(en_recipe *recipe, const entro_compress_options *
     for (; recipe->n_rules < opt->n_overrides; recipe->n_rules++)
         EN_TRY(parse_rule(&recipe->rules[recipe->n_rules], opt->overrides[recipe->n_rules], err));
     EN_TRY(check_bits(recipe, opt, err));
+    EN_TRY(check_target(recipe, opt, err));
     return make_text(recipe, opt, err);
 }
 
@@ -204,6 +252,10 @@ en_store_choice en_recipe_choose(en_recipe *recipe, const en_tensor *tensor)
         return choice;
     uint64_t n_rows = en_tensor_n_rows(tensor), n_cols = tensor->dims[0];
     choice.strips = recipe->strips && en_strip_fits(n_rows, n_cols);
+    bool is_rtn = choice.method->bits == 0 && choice.method->pass == NULL;
+    choice.searched =
+        has_slope(choice.method) || (is_rtn && choice.method == recipe->method &&
+                                     choice.bits == 0 && en_recipe_has_target(recipe));
     choice.bits = choice.bits != 0 ? choice.bits : recipe->bits;
     bool large_enough = rule != NULL || en_tensor_n_elems(tensor) >= MIN_CODED_ELEMS;
     bool fits = choice.strips || (choice.method->bits != 0 && en_payload_fits(n_rows, n_cols));

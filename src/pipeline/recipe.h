@@ -27,7 +27,8 @@ typedef enum en_store_kind {
 typedef struct en_store_choice {
     en_store_kind kind;
     const en_quant_method *method; /* of a coded one */
-    double bits;                   /* entropy asked of a method with integers of any size */
+    double bits;                   /* entropy asked of "rtn" */
+    bool searched;                 /* how fine it is follows from the size of the file */
     bool strips;                   /* coding 2 */
 } en_store_choice;
 
@@ -40,6 +41,8 @@ typedef struct en_recipe_rule {
 typedef struct en_recipe {
     const en_quant_method *method;
     double bits;
+    double bits_per_param; /* asked of the file; 0: file_bytes are, or nothing is */
+    uint64_t file_bytes;
     bool model_table, strips;
     en_recipe_rule *rules;
     size_t n_rules;
@@ -50,6 +53,11 @@ entro_status en_recipe_init(en_recipe *recipe, const entro_compress_options *opt
 void en_recipe_free(en_recipe *recipe); /* a zeroed one is fine */
 
 en_store_choice en_recipe_choose(en_recipe *recipe, const en_tensor *tensor);
+/* Whether the file is to have a certain size. */
+static inline bool en_recipe_has_target(const en_recipe *recipe)
+{
+    return recipe->bits_per_param > 0 || recipe->file_bytes > 0;
+}
 /* ENTRO_ERR_NOT_FOUND when a pattern has matched no tensor: likely a slip of the pen. */
 entro_status en_recipe_check_used(const en_recipe *recipe, entro_error *err);
 

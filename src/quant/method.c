@@ -4,14 +4,18 @@
 #include <math.h>
 #include <string.h>
 
+#include "quant/pass.h"
 #include "tensor/half.h"
 
 static const en_quant_method methods[] = {
-    {"u8", "8-bit codes, one grid a tensor (the EntroLLM paper's)", 8, false},
-    {"u4", "4-bit codes, one grid a tensor (the EntroLLM paper's)", 4, false},
-    {"u8-row", "8-bit codes, one grid a row", 8, true},
-    {"u4-row", "4-bit codes, one grid a row", 4, true},
-    {"rtn", "integers of any size, one step a row; the entropy is asked for", 0, true},
+    {"u8", "8-bit codes, one grid a tensor (the EntroLLM paper's)", 8, false, NULL},
+    {"u4", "4-bit codes, one grid a tensor (the EntroLLM paper's)", 4, false, NULL},
+    {"u8-row", "8-bit codes, one grid a row", 8, true, NULL},
+    {"u4-row", "4-bit codes, one grid a row", 4, true, NULL},
+    {"rtn", "integers of any size, one step a row; the entropy is asked for", 0, true, NULL},
+    {"watersic", "calibrated: integers of any size, steps for rows and columns, errors fed back", 0,
+     true, &en_pass_watersic},
+    {"u4-row-sparse", "4-bit codes, one grid a row, outliers apart", 4, true, &en_pass_sparse4},
 };
 
 uint32_t en_quant_n_methods(void)

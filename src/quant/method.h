@@ -11,6 +11,8 @@
  * "rtn" (ours) has no grid of so many levels: w = step q with one step a row and integers q of any
  * size and sign; how fine the steps are is asked for in bits of entropy.
  *
+ * "watersic" and "u4-row-sparse" are passes over whole matrices: see pass.h.
+ *
  * Weights come back as q * step + offset with step = 1/s (negative for an all-negative tensor under
  * the unsigned rule).  Grids of rows are rounded outwards to f16 first, where that costs next to nothing.
  */
@@ -25,6 +27,8 @@ typedef struct en_quant_method {
     unsigned bits;       /* 8 or 4: codes are below 1 << bits; 0: integers of any size, which only
                             coding 2 (entropy/strips.h) can hold */
     bool per_row;        /* a grid for each row instead of one for the tensor */
+    const struct en_pass
+        *pass; /* it sees whole matrices (pass.h); NULL: rows, one after the other */
 } en_quant_method;
 
 /* Bits of entropy that can be asked of a method with integers of any size, and their bound. */

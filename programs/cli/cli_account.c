@@ -1,0 +1,151 @@
+/* cli_account.c - see cli_account.h. */
+#include "cli_account.h"
+#include "cli_format.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- collecting ---------------------------------------------------------------------------- */
+
+static void forget_tensors(cli_account *a)
+{
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        free((char *)a->tensors[i].name);
+        free((char *)a->tensors[i].method);
+    }
+    a->n_tensors = 0;
+}
+
+void cli_account_add(void *user, const entro_tensor_account *t)
+{
+    cli_account *a = user;
+    if (a->n_tensors > 0 && a->tensors[0].pass != t->pass)
+        forget_tensors(a);
+    if (a->n_tensors == a->cap) {
+        size_t cap = a->cap ? 2 * a->cap : 256;
+        entro_tensor_account *more = realloc(a->tensors, cap * sizeof(*more));
+        a->out_of_memory |= !more;
+        if (!more)
+            return;
+        a->tensors = more;
+        a->cap = cap;
+    }
+    entro_tensor_account *mine = &a->tensors[a->n_tensors++];
+    *mine = *t;
+    mine->name = strdup(t->name);
+    mine->method = strdup(t->method);
+    a->out_of_memory |= !mine->name || !mine->method;
+}
+
+void cli_account_release(cli_account *a)
+{
+    forget_tensors(a);
+    free(a->tensors);
+    a->tensors = NULL;
+    a->cap = 0;
+}
+
+/* ---- telling ------------------------------------------------------------------------------- */
+
+static void print_coding(const cli_account *a)
+{
+    const entro_compress_report *r = &a->report;
+    const char *other = strcmp(a->table, "tensor") == 0 ? "model" : "tensor";
+    if (r->n_strip_tensors > 0)
+        printf("  coding   strips for %u of %u tensors; %.3f %% of their integers are exceptions\n",
+               r->n_strip_tensors, r->n_coded_tensors,
+               100 * (double)r->n_exceptions / (double)r->n_strip_params);
+    else if (!isnan(r->bits_other_table))
+        printf("           one table a %s would take %s bits\n", other,
+               cli_figure(r->bits_other_table, 4).s);
+}
+
+void cli_account_print(const cli_account *a)
+{
+    const entro_compress_report *r = &a->report;
+    double n = (double)r->n_params, coded = (double)r->n_coded_params;
+    printf("%s\n", a->output);
+    printf("  source   %s, %.2f bits a parameter\n", cli_bytes((double)r->n_source_bytes).s,
+           n > 0 ? 8 * (double)r->n_source_bytes / n : 0);
+    printf("  result   %s, %.2f bits a parameter (whole file), %.1f %% of 16 bits\n",
+           cli_bytes((double)r->n_file_bytes).s, r->bits_per_param, r->bits_per_param / 0.16);
+    printf("  coded    %s of %s parameters, %u of %u tensors: %s, one table a %s\n",
+           cli_count(coded).s, cli_count(n).s, r->n_coded_tensors, r->n_tensors, a->method,
+           a->table);
+    printf("  rate     %s bits a coded weight; entropy %s, one-symbol Huffman %s, tables %s\n",
+           cli_figure(r->bits_per_coded_param, 4).s, cli_figure(r->entropy, 4).s,
+           cli_figure(r->huffman_bits, 4).s, cli_bytes((double)r->n_table_bytes).s);
+    print_coding(a);
+    if (!isnan(r->loss))
+        printf("  loss     %s nats a token expected from the error (calibration's estimate)\n",
+               cli_figure(r->loss, 4).s);
+    printf("  error    rms %s %% of the weights' rms, largest %s\n",
+           cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,
+           cli_figure(r->max_error, 5).s);
+    if (r->n_passes > 1)
+        printf("  size     met in %u passes\n", r->n_passes);
+    printf("  time     %.2f s, %s/s of source, %s weights/s; peak memory %s\n", r->seconds,
+           cli_bytes((double)r->n_source_bytes / r->seconds).s, cli_count(n / r->seconds).s,
+           cli_bytes((double)r->peak_resident).s);
+}
+
+static json_t *tensors_json(const cli_account *a)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const entro_tensor_account *t = &a->tensors[i];
+        json_t *o = json_object();
+        cli_json_text(o, "name", t->name);
+        cli_json_text(o, "method", t->method);
+        cli_json_int(o, "n_params", t->n_params);
+        cli_json_int(o, "n_bytes", t->n_bytes);
+        cli_json_real(o, "bits", t->bits);
+        cli_json_real(o, "entropy", t->entropy);
+        cli_json_real(o, "rms_error", t->rms_error);
+        cli_json_real(o, "loss", t->loss);
+        cli_json_real(o, "exceptions", t->exceptions);
+        cli_json_int(o, "n_row_classes", t->n_row_classes);
+        cli_json_int(o, "n_col_classes", t->n_col_classes);
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+int cli_account_json(const cli_account *a)
+{
+    const entro_compress_report *r = &a->report;
+    json_t *o = json_object();
+    cli_json_text(o, "source", a->source);
+    cli_json_text(o, "output", a->output);
+    cli_json_text(o, "method", a->method);
+    cli_json_text(o, "table", a->table);
+    cli_json_text(o, "coding", a->coding);
+    cli_json_int(o, "n_params", r->n_params);
+    cli_json_int(o, "n_source_bytes", r->n_source_bytes);
+    cli_json_int(o, "n_file_bytes", r->n_file_bytes);
+    cli_json_int(o, "n_tensors", r->n_tensors);
+    cli_json_int(o, "n_coded_tensors", r->n_coded_tensors);
+    cli_json_int(o, "n_coded_params", r->n_coded_params);
+    cli_json_int(o, "n_coded_bytes", r->n_coded_bytes);
+    cli_json_int(o, "n_table_bytes", r->n_table_bytes);
+    cli_json_real(o, "bits_per_param", r->bits_per_param);
+    cli_json_real(o, "bits_per_coded_param", r->bits_per_coded_param);
+    cli_json_real(o, "entropy", r->entropy);
+    cli_json_real(o, "huffman_bits", r->huffman_bits);
+    cli_json_real(o, "bits_other_table", r->bits_other_table);
+    cli_json_int(o, "n_strip_tensors", r->n_strip_tensors);
+    cli_json_int(o, "n_strip_params", r->n_strip_params);
+    cli_json_int(o, "n_exceptions", r->n_exceptions);
+    cli_json_real(o, "max_error", r->max_error);
+    cli_json_real(o, "rms_error", r->rms_error);
+    cli_json_real(o, "rms_weight", r->rms_weight);
+    cli_json_real(o, "seconds", r->seconds);
+    cli_json_int(o, "peak_resident", r->peak_resident);
+    cli_json_real(o, "loss", r->loss);
+    cli_json_int(o, "n_passes", r->n_passes);
+    cli_json_real(o, "rate_choice", r->rate_choice);
+    json_object_set_new(o, "tensors", tensors_json(a));
+    return cli_json_print(o);
+}

@@ -1,0 +1,89 @@
+/* calibration.c - see calibration.h. */
+#include "pipeline/calibration.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "calib/calib_text.h"
+#include "calib/calib_writer.h"
+#include "calib/collect.h"
+
+/* Owned: what was asked for, or the file's own name with ".calib". */
+static char *name_folder(const char *path, const entro_compress_options *opt)
+{
+    if (opt->statistics != NULL)
+        return en_strndup(opt->statistics, strlen(opt->statistics));
+    size_t n = strlen(path) + sizeof ".calib";
+    char *name = en_alloc(n, 1);
+    if (name != NULL)
+        snprintf(name, n, "%s.calib", path);
+    return name;
+}
+
+static uint64_t n_tokens_wanted(const entro_compress_options *opt)
+{
+    uint64_t n = opt->n_calib_tokens != 0 ? opt->n_calib_tokens : EN_COLLECT_TOKENS;
+    return n + EN_COLLECT_FISHER_TOKENS;
+}
+
+static entro_status make_text(const en_calibration *c, en_calib_text *text,
+                              const entro_compress_options *opt, en_job *job, entro_error *err)
+{
+    if (opt->n_calib == 0)
+        return en_calib_text_write(text, c->model->decoder, c->model->tokenizer, EN_CALIB_POSITIONS,
+                                   n_tokens_wanted(opt), opt->seed, job, err);
+    if (c->model->tokenizer == NULL)
+        return en_fail(err, ENTRO_ERR_NOT_FOUND,
+                       "the model has no tokenizer, so that no text can be read with it; leave out "
+                       "--calib, and it writes its own");
+    return en_calib_text_read(text, opt->calib, opt->n_calib, c->model->tokenizer,
+                              EN_CALIB_POSITIONS, n_tokens_wanted(opt), err);
+}
+
+static entro_status collect(const en_calibration *c, const char *folder,
+                            const entro_compress_options *opt, en_job *job, entro_error *err)
+{
+    en_calib_text text = {0};
+    EN_TRY(make_text(c, &text, opt, job, err));
+    en_collect_options how = {.n_tokens = opt->n_calib_tokens, .seed = opt->seed};
+    entro_status status = en_statistics_collect(folder, c->model->decoder, &text, &how, job, err);
+    en_calib_text_free(&text);
+    return status;
+}
+
+static entro_status open_statistics(en_calibration *c, const char *folder,
+                                    const entro_compress_options *opt, en_job *job,
+                                    entro_error *err)
+{
+    entro_error missing = {.status = ENTRO_OK};
+    entro_status status =
+        en_statistics_open(&c->statistics, folder, c->model->decoder, job->pool, &missing);
+    if (status == ENTRO_ERR_NOT_FOUND) {
+        EN_TRY(collect(c, folder, opt, job, err));
+        return en_statistics_open(&c->statistics, folder, c->model->decoder, job->pool, err);
+    }
+    if (status != ENTRO_OK && err != NULL)
+        *err = missing;
+    return status;
+}
+
+entro_status en_calibration_open(en_calibration *c, const char *source, const char *path,
+                                 const entro_compress_options *opt, en_job *job, entro_error *err)
+{
+    *c = (en_calibration){0};
+    EN_TRY(en_model_open(&c->model, source, NULL, err));
+    char *folder = name_folder(path, opt);
+    if (folder == NULL)
+        return en_fail_memory(err);
+    entro_status status = open_statistics(c, folder, opt, job, err);
+    en_free(folder);
+    return status;
+}
+
+void en_calibration_close(en_calibration *c)
+{
+    en_statistics_close(c->statistics);
+    en_model_close(c->model);
+    *c = (en_calibration){0};
+}

@@ -1,0 +1,91 @@
+/* compress_account.c - see compress_account.h. */
+#include "pipeline/compress_account.h"
+
+#include <math.h>
+
+void en_compress_account_start(en_compress_account *a, const entro_compress_options *opt,
+                               uint32_t pass)
+{
+    *a = (en_compress_account){.opt = opt, .pass = pass};
+}
+
+static void add(en_compress_account *a, entro_tensor_account *one, double huffman_bits,
+                const en_error_sums *errors)
+{
+    double n = (double)one->n_params;
+    a->n_weights += one->n_params;
+    a->n_coded_bytes += one->n_bytes;
+    a->entropy_bits += one->entropy * n;
+    a->huffman_bits += huffman_bits * n;
+    a->loss += one->loss;
+    en_error_sums_merge(&a->errors, errors);
+    one->bits = 8 * (double)one->n_bytes / n;
+    one->rms_error = errors->weight > 0 ? sqrt(errors->error / errors->weight) : 0.0;
+    one->pass = a->pass;
+    if (a->opt->account != NULL)
+        a->opt->account(a->opt->account_user, one);
+}
+
+void en_compress_account_words(en_compress_account *a, const en_tensor *t, const en_quantizer *q,
+                               size_t n_bytes)
+{
+    entro_tensor_account one = {.name = t->name,
+                                .method = q->plan.method->name,
+                                .n_params = q->plan.n_rows * q->plan.n_cols,
+                                .n_bytes = n_bytes,
+                                .entropy = q->plan.entropy,
+                                .loss = NAN,
+                                .exceptions = NAN,
+                                .n_row_classes = 1,
+                                .n_col_classes = 1};
+    a->half_grids |= q->plan.half_grids;
+    add(a, &one, q->plan.huffman_bits, &q->errors);
+}
+
+void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
+                                const en_matrix_encoder *e, const en_error_sums *errors,
+                                double loss)
+{
+    const en_strip_matrix *m = &e->plan.shape;
+    uint64_t n = m->n_rows * m->n_cols;
+    entro_tensor_account one = {.name = t->name,
+                                .method = e->plan.method->name,
+                                .n_params = n,
+                                .n_bytes = e->writer.n_front,
+                                .entropy = e->plan.entropy,
+                                .loss = loss,
+                                .exceptions = (double)e->writer.n_listed / (double)n,
+                                .n_row_classes = m->n_row_classes,
+                                .n_col_classes = m->n_col_classes};
+    a->half_grids |= e->plan.half_grids;
+    a->n_exceptions += e->writer.n_listed;
+    a->n_table_bytes += (uint64_t)EN_PAIR_STORED_BYTES * m->n_row_classes * m->n_col_classes;
+    add(a, &one, e->plan.huffman_bits, errors);
+}
+
+void en_compress_account_report(const en_compress_account *a, const en_compress_plan *plan,
+                                uint64_t n_file_bytes, entro_compress_report *r)
+{
+    double n = a->n_weights > 0 ? (double)a->n_weights : NAN;
+    r->n_coded_tensors = plan->n_coded_tensors;
+    r->n_coded_params = plan->n_coded_params;
+    r->n_coded_bytes = a->n_coded_bytes;
+    r->n_params = plan->n_params;
+    r->n_source_bytes = en_source_file_bytes(plan->source);
+    r->n_file_bytes = n_file_bytes;
+    r->n_table_bytes = a->n_table_bytes;
+    r->n_tensors = plan->n_source;
+    r->entropy = a->entropy_bits / n;
+    r->huffman_bits = plan->n_unlimited_tensors > 0 ? NAN : a->huffman_bits / n;
+    r->bits_per_coded_param = 8.0 * (double)r->n_coded_bytes / n;
+    r->bits_per_param = 8.0 * (double)n_file_bytes / (double)plan->n_params;
+    double other = plan->recipe.model_table ? -a->more_bits : a->more_bits;
+    r->bits_other_table = plan->n_strip_tensors > 0 ? NAN : r->bits_per_coded_param + other / n;
+    r->n_strip_tensors = plan->n_strip_tensors;
+    r->n_strip_params = plan->n_strip_params;
+    r->n_exceptions = a->n_exceptions;
+    r->max_error = a->errors.max_error;
+    r->rms_error = sqrt(a->errors.error / n);
+    r->rms_weight = sqrt(a->errors.weight / n);
+    r->loss = a->loss;
+}

@@ -1,0 +1,37 @@
+/*
+ * compress_account.h - sums over the coded tensors of a compression, for its report.
+ */
+#ifndef EN_PIPELINE_COMPRESS_ACCOUNT_H
+#define EN_PIPELINE_COMPRESS_ACCOUNT_H
+
+#include "pipeline/compress_plan.h"
+#include "pipeline/compress_strips.h"
+
+typedef struct en_compress_account {
+    uint64_t n_weights, n_coded_bytes, n_exceptions;
+    uint64_t n_table_bytes; /* of the tables in use */
+    double entropy_bits, huffman_bits;
+    double more_bits; /* what one table a model takes more than one a tensor */
+    double loss;      /* NAN once a tensor has none */
+    bool half_grids;  /* in use by a coded tensor */
+    en_error_sums errors;
+    uint32_t pass;
+    const entro_compress_options *opt; /* whose account function is told */
+} en_compress_account;
+
+/* Empties it for pass number 'pass'. */
+void en_compress_account_start(en_compress_account *a, const entro_compress_options *opt,
+                               uint32_t pass);
+/* The tensor that 'q' holds, coded in words of n_bytes. */
+void en_compress_account_words(en_compress_account *a, const en_tensor *t, const en_quantizer *q,
+                               size_t n_bytes);
+/* The tensor just coded in strips.  loss: NAN when it is not known. */
+void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
+                                const en_matrix_encoder *e, const en_error_sums *errors,
+                                double loss);
+
+/* Everything but time, memory and the search. */
+void en_compress_account_report(const en_compress_account *a, const en_compress_plan *plan,
+                                uint64_t n_file_bytes, entro_compress_report *report);
+
+#endif

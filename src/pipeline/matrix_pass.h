@@ -1,0 +1,69 @@
+/*
+ * matrix_pass.h - one matrix of a model through a pass (quant/pass.h) and into strips.
+ *
+ *   load      weights as f32, by all threads; NaN and infinity are refused
+ *   know      covariance -> factor, importance: from the statistics, where the pass needs them
+ *   run       integers, steps, scales
+ *   classes   rows and columns of like spread share a table
+ *   encode    the payload (matrix_encoder.h)
+ *
+ * Memory: weights, integers and what the pass takes, about 12 bytes a weight of the largest matrix, and
+ * the covariance.
+ */
+#ifndef EN_PIPELINE_MATRIX_PASS_H
+#define EN_PIPELINE_MATRIX_PASS_H
+
+#include "calib/statistics.h"
+#include "pipeline/class_counts.h"
+#include "pipeline/error_sums.h"
+#include "pipeline/matrix_encoder.h"
+#include "quant/pass.h"
+
+typedef struct en_matrix_pass_thread {
+    en_error_sums errors;
+    en_class_counts counts;
+    float *row; /* a row as it comes back */
+    size_t row_cap;
+} en_matrix_pass_thread;
+
+typedef struct en_matrix_pass {
+    const en_source *source;
+    en_statistics *statistics; /* NULL: there are none */
+    en_job *job;
+    en_matrix_pass_thread *threads;
+
+    /* The matrix at hand; arrays grow as they must. */
+    const en_tensor *tensor;
+    size_t n_rows, n_cols;
+    float *weights, *factor, *importance;
+    size_t weights_cap, factor_cap, importance_cap;
+    size_t factor_site; /* whose covariance 'factor' is of; SIZE_MAX: none */
+    int32_t *z;
+    size_t z_cap;
+    float *steps, *offsets, *scales; /* in the model's order ... */
+    size_t rows_cap, cols_cap;
+    float *stored_steps, *stored_offsets, *stored_scales; /* ... and in stored order */
+    en_pass_result result;
+    en_strip_classes classes;
+
+    /* After en_matrix_pass_run(): */
+    double entropy; /* bits an integer, under tables of classes */
+    en_error_sums errors;
+} en_matrix_pass;
+
+entro_status en_matrix_pass_open(en_matrix_pass *p, const en_source *source,
+                                 en_statistics *statistics, en_job *job, entro_error *err);
+void en_matrix_pass_close(en_matrix_pass *p); /* a zeroed one is fine */
+
+/* The spreads of a pass with a slope, n_cols of the tensor. */
+entro_status en_matrix_pass_spreads(en_matrix_pass *p, const en_tensor *tensor,
+                                    const en_quant_method *method, float *spread, entro_error *err);
+
+/* All of it: the encoder's plan and writer hold the payload.  Moves the job's progress from 'done' by
+ * n_bytes. */
+entro_status en_matrix_pass_run(en_matrix_pass *p, const en_tensor *tensor,
+                                const en_quant_method *method, double slope,
+                                en_matrix_encoder *encoder, uint64_t done, uint64_t n_bytes,
+                                entro_error *err);
+
+#endif

@@ -21,9 +21,9 @@ typedef struct en_collect_run {
     en_block block;
     en_block_tape tape;
     en_rope rope;
-    uint32_t n_batch;              /* sequences of the tape */
+    uint32_t n_batch;               /* sequences of the tape */
     double flops_done, flops_total; /* estimates, for the time left */
-    char item[32];                 /* what is shown: "blk.3" */
+    char item[32];                  /* what is shown: "blk.3" */
 } en_collect_run;
 
 /* Tokens of a batch: enough for matrix products to run at full speed. */
@@ -49,8 +49,8 @@ entro_status en_collect_load(en_collect_run *r, uint32_t layer, entro_error *err
 entro_status en_collect_read_matrix(en_collect_run *r, const en_linear *m, float *out,
                                     entro_error *err);
 /* Through r->block: x, a batch of at most n_batch sequences, to out, which may be x. */
-entro_status en_collect_forward(en_collect_run *r, uint32_t layer, const float *x,
-                                uint32_t n_sequences, float *out, entro_error *err);
+entro_status en_collect_forward(en_collect_run *r, const float *x, uint32_t n_sequences, float *out,
+                                entro_error *err);
 
 /* The importances of all layers and of the vocabulary, to fisher.gguf. */
 entro_status en_collect_fisher(en_collect_run *r, uint64_t seed, entro_error *err);

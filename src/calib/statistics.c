@@ -30,7 +30,7 @@ struct en_statistics {
     bool is_tied;
     entry *entries;
     size_t n_entries;
-    float *layer_rows;             /* importances of all layers, one behind the other */
+    float *layer_rows;               /* importances of all layers, one behind the other */
     float *output_rows, *token_rows; /* n_vocab each */
     bool is_weighed;
     en_tied_weights tied;
@@ -140,10 +140,11 @@ static entro_status check_identity(en_statistics *s, const en_statistics_identit
     if (kind == EN_STATISTICS_FISHER)
         s->id = *found;
     else if (!en_statistics_same_text(found, &s->id))
-        return en_fail(err, ENTRO_ERR_NOT_FOUND,
-                       "is of another text (%s) or other settings than fisher.gguf (%s): collecting "
-                       "was not finished; collect again",
-                       found->text, s->id.text);
+        return en_fail(
+            err, ENTRO_ERR_NOT_FOUND,
+            "is of another text (%s) or other settings than fisher.gguf (%s): collecting "
+            "was not finished; collect again",
+            found->text, s->id.text);
     return ENTRO_OK;
 }
 

@@ -239,7 +239,8 @@ static entro_status check_kind(const en_meta *meta, en_statistics_kind kind, uin
                        "is a GGUF file, but not one of statistics (no " PREFIX "version)");
     if (version != EN_STATISTICS_VERSION)
         return en_fail(err, ENTRO_ERR_VERSION,
-                       "statistics of version %" PRIu32 ", this program knows %d; collect them again",
+                       "statistics of version %" PRIu32
+                       ", this program knows %d; collect them again",
                        version, EN_STATISTICS_VERSION);
     get_string(meta, PREFIX "kind", found, sizeof found);
     if (strcmp(found, kind_names[kind]) != 0 || en_meta_u32(meta, PREFIX "layer", 0) != layer)
@@ -311,10 +312,9 @@ static entro_status find(const en_statistics_file *f, const char *name, const ch
     if (i == f->gguf.n_tensors)
         status = en_fail(err, ENTRO_ERR_FORMAT, "there is no such tensor in the statistics");
     else if (t->dtype != dtype || t->n_dims != 1 || t->dims[0] != n)
-        status = en_fail(err, ENTRO_ERR_FORMAT,
-                         "expected %zu numbers of type %s, found %" PRIu64 " of type %s", n,
-                         en_dtype_get(dtype)->name, en_tensor_n_elems(t),
-                         en_dtype_get(t->dtype)->name);
+        status = en_fail(
+            err, ENTRO_ERR_FORMAT, "expected %zu numbers of type %s, found %" PRIu64 " of type %s",
+            n, en_dtype_get(dtype)->name, en_tensor_n_elems(t), en_dtype_get(t->dtype)->name);
     if (status != ENTRO_OK)
         en_error_place(err, "%s", full);
     *index = i;

@@ -47,7 +47,8 @@ typedef struct en_layer_group {
 } en_layer_group;
 en_layer_group en_layer_group_of(const en_hparams *hp, uint32_t group);
 /* "blk.3.qkv.importance"; returns out. */
-const char *en_importance_name(char *out, size_t n_out, const en_layer_group *group, uint32_t layer);
+const char *en_importance_name(char *out, size_t n_out, const en_layer_group *group,
+                               uint32_t layer);
 
 /* What fisher.gguf and output.gguf hold beside. */
 #define EN_OUTPUT_IMPORTANCE "output.importance"

@@ -119,7 +119,8 @@ void en_tied_covariance(const en_tied_weights *w, const en_tied_use uses[2], siz
         h[i] = (float)(w->covariance[0] * (double)a[i] + w->covariance[1] * (double)b[i]);
 }
 
-void en_tied_importance(const en_tied_weights *w, const en_tied_use uses[2], size_t n_rows, float *f)
+void en_tied_importance(const en_tied_weights *w, const en_tied_use uses[2], size_t n_rows,
+                        float *f)
 {
     const float *a = uses[0].importance, *b = uses[1].importance;
     for (size_t v = 0; v < n_rows; v++)

@@ -37,6 +37,7 @@ entro_status en_tied_weigh(en_tied_weights *w, const en_tied_use uses[2], size_t
                            float *work, entro_error *err);
 /* h may be one of the uses' covariances, likewise f. */
 void en_tied_covariance(const en_tied_weights *w, const en_tied_use uses[2], size_t n, float *h);
-void en_tied_importance(const en_tied_weights *w, const en_tied_use uses[2], size_t n_rows, float *f);
+void en_tied_importance(const en_tied_weights *w, const en_tied_use uses[2], size_t n_rows,
+                        float *f);
 
 #endif

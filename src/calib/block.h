@@ -1,8 +1,9 @@
 /*
  * block.h - one layer of a model in f32, forward and backward, for calibration.
  *
- * Whole sequences at once, no KV cache; the products are BLAS's.  The same layer as model/decoder.h
- * (norm, q k v, rope, attention, +; norm, gate up, silu, down, +) for every architecture there.
+ * Whole sequences at once, no KV cache; the products are BLAS's (products.h).  The same layer as
+ * model/decoder.h (norm, q k v, rope, attention, +; norm, gate up, silu, down, +) for every
+ * architecture there.
  *
  * Tokens of n_sequences texts of n_positions each lie one behind the other; all matrices are row-major
  * with a row a token.
@@ -12,6 +13,9 @@
 
 #include "base/pool.h"
 #include "model/rope.h"
+
+/* Any matrix of a model as f32, n_rows x n_cols (by all threads of the pool). */
+entro_status en_matrix_load(const en_linear *matrix, float *out, en_pool *pool, entro_error *err);
 
 /* A layer's matrices as f32 (rows x cols as in the file); fused ones stay fused, three of q, k, v
  * lie one behind the other, likewise gate and up.  Vectors are borrowed from the decoder. */
@@ -46,8 +50,11 @@ entro_status en_block_tape_new(en_block_tape *tape, const en_hparams *hp, uint32
                                uint32_t n_positions, entro_error *err);
 void en_block_tape_free(en_block_tape *tape); /* a zeroed one is fine */
 
-/* tape->x to out (tokens x n_embd; must not be tape->x).  'rope' is filled for n_positions.  Uses at
- * most n_sequences of the tape (the first ones). */
+/*
+ * tape->x to out (tokens x n_embd; must not be tape->x).  'rope' is filled for n_positions.  Uses at
+ * most n_sequences of the tape (the first ones).  'out' NULL: only the tape is filled, a tenth to a
+ * third of the work less (before en_block_backward()).
+ */
 entro_status en_block_forward(const en_block *block, const en_rope *rope, en_block_tape *tape,
                               uint32_t n_sequences, float *out, en_pool *pool, entro_error *err);
 
@@ -61,20 +68,24 @@ typedef struct en_block_fisher {
 
 /*
  * After en_block_forward() with the same tape: dx (tokens x n_embd) comes in as the gradient at the
- * layer's output and leaves as the one at its input.
+ * layer's output and leaves as the one at its input.  'fisher' may be NULL.  Of the tape x and middle
+ * stay; everything else is overwritten by the gradient at it (qkv: before rotation).
  */
 entro_status en_block_backward(const en_block *block, const en_rope *rope, en_block_tape *tape,
                                uint32_t n_sequences, float *dx, const en_block_fisher *fisher,
                                en_pool *pool, entro_error *err);
 
 /*
- * The model's end: norm, output matrix (f32, n_vocab x n_embd), softmax and cross-entropy with the given labels,
- * or, where labels is NULL, with labels sampled from the softmax itself (the Fisher information).
+ * The model's end: norm, output matrix (f32, n_vocab x n_embd), softmax and cross-entropy with the
+ * given labels, or, where labels is NULL, with labels sampled from the softmax itself (the Fisher
+ * information).
  *   x          tokens x n_embd in; the gradient at it out (sum over tokens, not mean)
  *   head_in    tokens x n_embd: the norm's output, out
+ *   labels     below n_vocab; a negative one: no loss at this token, and no gradient
+ *   seed       of the labels sampled: token t's depends on its softmax, the seed and t only
  *   fisher     n_vocab sums of squared gradients at the logits, added to; may be NULL
- * Returns the summed cross-entropy in *loss.  Works through the tokens in slices, so that logits of
- * all tokens are never in memory.
+ * Returns the summed cross-entropy in *loss (NaN when the model makes none but that).  Works through the
+ * tokens in slices, so that logits of all tokens are never in memory.
  */
 typedef struct en_head {
     const en_hparams *hp;

@@ -5,33 +5,40 @@
  *            from the model's own softmax
  *   inputs:  forward layer by layer for all tokens; of each layer the covariances of its four inputs
  *
- * Memory: the residual stream of all tokens, one layer's weights in f32, one layer's covariances.  A
- * layer whose file is there already is not collected again, so a killed run goes on where it stopped.
+ * Memory: the residual stream of all tokens, one layer's weights in f32, one layer's covariances; while
+ * importances are made, up to EN_COLLECT_KEPT_BYTES of layers' inputs and the output matrix in f32.
+ *
+ * A file that is there already, of the same model, text and settings, is not made again, so a killed
+ * run goes on where it stopped (layers before are run again, forward only).  Files of another text are
+ * overwritten, those of another model are refused.
  */
 #ifndef EN_CALIB_COLLECT_H
 #define EN_CALIB_COLLECT_H
 
 #include "base/job.h"
-#include "calib/statistics.h"
+#include "calib/calib_text.h"
+#include "model/decoder.h"
 
 typedef struct en_collect_options {
-    uint32_t n_positions;     /* tokens a sequence; 0: 512 */
     uint64_t n_tokens;        /* for covariances; 0: EN_COLLECT_TOKENS, or as many as there are */
     uint64_t n_fisher_tokens; /* 0: EN_COLLECT_FISHER_TOKENS */
-    uint64_t seed;
+    uint64_t seed;            /* of the labels */
 } en_collect_options;
 
 enum { EN_COLLECT_TOKENS = 40960, EN_COLLECT_FISHER_TOKENS = 8192 };
+#define EN_COLLECT_KEPT_BYTES ((size_t)1 << 30)
 
 /*
- * 'tokens': the text as ids of the model, cut into sequences of n_positions (each begins with BOS where
- * the model wants one).  The first n_tokens of it serve covariances, the rest (or, when there is too
- * little, the same again) importances.  'text' names it for the record.  ENTRO_ERR_ARGUMENT when
- * there is less than one sequence.
+ * The first n_tokens of the text, in whole sequences, serve covariances, those behind them (or, when
+ * there is too little, the last ones of the same) importances.  'opt' may be NULL.  The folder is made when it
+ * is not there.  The decoder's weights must not be coded.  BLAS takes as many threads as the job.
+ *
+ * ENTRO_ERR_ARGUMENT for less than one sequence, for a folder of another model; ENTRO_ERR_FORMAT
+ * for NaN or infinity in weights (named) or activations; ENTRO_ERR_CANCELLED between batches: what is
+ * finished stays.
  */
-entro_status en_statistics_collect(const char *folder, const en_source *source,
-                                   const en_decoder *decoder, const int32_t *tokens,
-                                   uint64_t n_tokens, const char *text, bool add_bos, int32_t bos,
-                                   const en_collect_options *opt, en_job *job, entro_error *err);
+entro_status en_statistics_collect(const char *folder, const en_decoder *decoder,
+                                   const en_calib_text *text, const en_collect_options *opt,
+                                   en_job *job, entro_error *err);
 
 #endif

@@ -7,31 +7,33 @@
  * so that 1/2 sum_i F_i dw_i H dw_i^T estimates what an error dW adds to the loss of a token (KLD).
  *
  * The embedding is read by row: its H is the mean of g g^T over tokens, g the gradient at the
- * embedding's output, and F_i the share of token i in the text.  Tied with the output matrix,
- * it gets the sum of both: H = f H_in + h H_out with weights so that trace and rows add up (see
- * en_statistics_of()).
+ * embedding's output, and F_i the share of token i in the text (more where its gradients are larger).
+ * Tied with the output matrix, both uses are added up: one H for both and importances by row, see
+ * statistics_tied.h.
  *
- * A folder, as collecting takes minutes and must survive a kill: one GGUF file a layer and one for
- * the rest (docs/statistics.md), each written under a temporary name.  A file knows the model and the
- * text it was made from.  Covariances lie there as the lower triangle of correlations in f16 and the diagonal in f32.
+ * A folder, as collecting takes minutes and must survive a kill: one GGUF file a layer and two for
+ * the rest (statistics_file.h, docs/statistics.md), each written under a temporary name.  A file knows the
+ * model and the text it was made from.
  */
 #ifndef EN_CALIB_STATISTICS_H
 #define EN_CALIB_STATISTICS_H
 
-#include "formats/source.h"
+#include "base/pool.h"
 #include "model/decoder.h"
 
 typedef struct en_statistics en_statistics;
 
 /* ENTRO_ERR_NOT_FOUND when the folder holds none or not all, ENTRO_ERR_ARGUMENT when they are of
- * another model than 'source' (says which).  'decoder' is of the same source; both must outlive it. */
-entro_status en_statistics_open(en_statistics **out, const char *folder, const en_source *source,
-                                const en_decoder *decoder, entro_error *err);
+ * another model than the decoder's (says which), or its weights are coded.  'pool' reads covariances (NULL: the calling thread
+ * alone).  Both must outlive it. */
+entro_status en_statistics_open(en_statistics **out, const char *folder, const en_decoder *decoder,
+                                en_pool *pool, entro_error *err);
 void en_statistics_close(en_statistics *s); /* NULL is fine */
 
 typedef struct en_statistics_info {
     uint64_t n_tokens;        /* behind each covariance */
     uint64_t n_fisher_tokens; /* behind the importances */
+    uint32_t n_positions;     /* tokens a sequence */
     char text[160];           /* "wiki.train.txt + c4.jsonl", or "written by the model" */
 } en_statistics_info;
 void en_statistics_get_info(const en_statistics *s, en_statistics_info *info);
@@ -40,9 +42,10 @@ void en_statistics_get_info(const en_statistics *s, en_statistics_info *info);
 bool en_statistics_has(const en_statistics *s, const char *tensor);
 
 /*
- * covariance: n_cols x n_cols floats, filled symmetrically; importance: n_rows floats.  *n_tokens: behind the covariance.
- * Asking again for a matrix of the same site is cheap (the last one is remembered by its caller, see
- * en_statistics_site()).
+ * covariance: n_cols x n_cols floats, filled symmetrically; importance: n_rows floats.  *n_tokens: behind
+ * the covariance.  Each call reads the covariance from its file; callers that go through matrices of
+ * one site (en_statistics_site()) read it once, with covariance NULL for the others: then only the importance is
+ * filled in.
  */
 entro_status en_statistics_of(en_statistics *s, const char *tensor, float *covariance,
                               float *importance, uint64_t *n_tokens, entro_error *err);

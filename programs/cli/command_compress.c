@@ -211,7 +211,7 @@ static char *name_statistics(const settings *s, const char *output)
         return strdup(s->statistics);
     char *stem = cli_stem(s->source), *name = NULL;
     int n_folder = (int)(cli_base_name(output) - output);
-    if (stem && asprintf(&name, "%.*s%s.calib", n_folder, output, stem) < 0)
+    if (stem && asprintf(&name, "%.*s%s.calib", n_folder, output, cli_base_name(stem)) < 0)
         name = NULL;
     free(stem);
     return name;

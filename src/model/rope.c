@@ -81,33 +81,48 @@ void en_rope_fill(en_rope *rope, uint32_t first, uint32_t n)
     }
 }
 
-static void rotate_adjacent(float *x, const float *cosines, const float *sines, uint32_t half)
+/* 'sign': of the sines, -1 turns back. */
+static void rotate_adjacent(float *x, const float *cosines, const float *sines, float sign,
+                            uint32_t half)
 {
     for (uint32_t i = 0; i < half; i++) {
-        float a = x[2 * i], b = x[2 * i + 1];
-        x[2 * i] = a * cosines[i] - b * sines[i];
-        x[2 * i + 1] = a * sines[i] + b * cosines[i];
+        float a = x[2 * i], b = x[2 * i + 1], sine = sign * sines[i];
+        x[2 * i] = a * cosines[i] - b * sine;
+        x[2 * i + 1] = a * sine + b * cosines[i];
     }
 }
 
-static void rotate_half_split(float *x, const float *cosines, const float *sines, uint32_t half)
+static void rotate_half_split(float *x, const float *cosines, const float *sines, float sign,
+                              uint32_t half)
 {
     for (uint32_t i = 0; i < half; i++) {
-        float a = x[i], b = x[i + half];
-        x[i] = a * cosines[i] - b * sines[i];
-        x[i + half] = a * sines[i] + b * cosines[i];
+        float a = x[i], b = x[i + half], sine = sign * sines[i];
+        x[i] = a * cosines[i] - b * sine;
+        x[i + half] = a * sine + b * cosines[i];
     }
 }
 
-void en_rope_apply(const en_rope *rope, uint32_t row, float *x, uint32_t n_heads,
+static void rotate(const en_rope *rope, uint32_t row, float sign, float *x, uint32_t n_heads,
                    uint32_t n_head_dim)
 {
     uint32_t half = rope->n_rot / 2;
     const float *cosines = rope->table + (size_t)row * rope->n_rot, *sines = cosines + half;
     for (uint32_t h = 0; h < n_heads; h++, x += n_head_dim) {
         if (rope->style == EN_ROPE_ADJACENT)
-            rotate_adjacent(x, cosines, sines, half);
+            rotate_adjacent(x, cosines, sines, sign, half);
         else
-            rotate_half_split(x, cosines, sines, half);
+            rotate_half_split(x, cosines, sines, sign, half);
     }
+}
+
+void en_rope_apply(const en_rope *rope, uint32_t row, float *x, uint32_t n_heads,
+                   uint32_t n_head_dim)
+{
+    rotate(rope, row, 1.0f, x, n_heads, n_head_dim);
+}
+
+void en_rope_apply_transposed(const en_rope *rope, uint32_t row, float *x, uint32_t n_heads,
+                              uint32_t n_head_dim)
+{
+    rotate(rope, row, -1.0f, x, n_heads, n_head_dim);
 }

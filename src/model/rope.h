@@ -33,5 +33,8 @@ void en_rope_fill(en_rope *rope, uint32_t first, uint32_t n);
  * Scaled by 'magnitude'. */
 void en_rope_apply(const en_rope *rope, uint32_t row, float *x, uint32_t n_heads,
                    uint32_t n_head_dim);
+/* The transposed matrix of it, for gradients: turns back, scaled by 'magnitude' again. */
+void en_rope_apply_transposed(const en_rope *rope, uint32_t row, float *x, uint32_t n_heads,
+                              uint32_t n_head_dim);
 
 #endif

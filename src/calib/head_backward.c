@@ -1,0 +1,204 @@
+/*
+ * head_backward.c - the model's end of block.h.
+ *
+ *   a slice:  tokens --norm--> head_in --output--> logits --softmax--> p - label --output^T, norm--> x
+ *
+ * A slice is as many tokens as have logits of SLICE_FLOATS: output matrices are large, and each slice
+ * reads them twice.
+ */
+#include <assert.h>
+#include <math.h>
+
+#include "base/memory.h"
+#include "calib/block.h"
+#include "calib/block_parts.h"
+#include "calib/products.h"
+#include "kernels/kernels.h"
+
+#define SLICE_FLOATS ((size_t)1 << 26) /* 256 MiB */
+
+typedef struct slice {
+    const en_head *head;
+    const en_kernels *kernels;
+    en_pool *pool;
+    const int32_t *labels; /* NULL: sampled */
+    uint64_t seed;
+    float *x, *head_in; /* of all tokens */
+    size_t first, n;    /* the slice's */
+    float *logits;      /* of the slice: n x n_vocab, then their gradients */
+    float *d_in;        /* n x n_embd: gradients at head_in */
+    double *losses;     /* n */
+} slice;
+
+/* ---- labels ------------------------------------------------------------------------------ */
+
+static uint64_t mix(uint64_t x) /* the end of SplitMix64 (Steele, Lea, Flood 2014) */
+{
+    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+    return x ^ x >> 31;
+}
+
+/* In [0, 1), by seed and token. */
+static double unit_of(uint64_t seed, uint64_t token)
+{
+    const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
+    return (double)(mix(mix(seed + step) + token * step) >> 11) * 0x1p-53;
+}
+
+/* The first at which the sum of probabilities exceeds 'unit'; the last possible one when rounding
+ * leaves the sum below. */
+static size_t sample(const float *p, size_t n, double unit)
+{
+    double sum = 0;
+    size_t label = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!(p[i] > 0.0f))
+            continue;
+        label = i;
+        sum += (double)p[i];
+        if (sum > unit)
+            break;
+    }
+    return label;
+}
+
+/* ---- per token --------------------------------------------------------------------------- */
+
+static void token_norm(void *context, uint32_t t, uint32_t thread)
+{
+    (void)thread;
+    const slice *s = context;
+    size_t n = s->head->hp->n_embd;
+    s->kernels->rms_norm(s->x + t * n, s->head->norm, s->head->hp->norm_epsilon, s->head_in + t * n,
+                         n);
+}
+
+/* Logits become probabilities; returns the logarithm of the sum of their exponentials. */
+static double soften(const slice *s, float *logits, size_t n)
+{
+    float lo, hi, highest = 0;
+    bool is_finite = s->kernels->min_max(logits, n, &lo, &hi);
+    s->kernels->softmax(logits, n);
+    if (!is_finite || !s->kernels->min_max(logits, n, &lo, &highest))
+        return NAN;
+    return (double)hi - log((double)highest); /* of the highest: 1 / sum of exp(logit - hi) */
+}
+
+static void token_loss(void *context, uint32_t index, uint32_t thread)
+{
+    (void)thread;
+    slice *s = context;
+    size_t n = s->head->hp->n_vocab, token = s->first + index, label;
+    float *p = s->logits + index * n;
+    if (s->labels != NULL && s->labels[token] < 0) {
+        for (size_t i = 0; i < n; i++)
+            p[i] = 0.0f;
+        s->losses[index] = 0;
+        return;
+    }
+    if (s->labels != NULL) {
+        label = (size_t)s->labels[token];
+        assert(label < n);
+        double logit = (double)p[label];
+        s->losses[index] = soften(s, p, n) - logit;
+    } else {
+        double all = soften(s, p, n);
+        label = sample(p, n, unit_of(s->seed, token));
+        s->losses[index] = isnan(all) ? all : -log((double)p[label]);
+    }
+    p[label] -= 1.0f;
+}
+
+static void token_norm_back(void *context, uint32_t index, uint32_t thread)
+{
+    (void)thread;
+    const slice *s = context;
+    const en_head *head = s->head;
+    size_t n = head->hp->n_embd;
+    float *restrict x = s->x + (s->first + index) * n;
+    const float *restrict dy = s->d_in + index * n, *restrict gain = head->norm;
+    const en_norm_back back = en_norm_back_of(x, gain, head->hp->norm_epsilon, dy, n);
+    for (size_t i = 0; i < n; i++)
+        x[i] = back.scale * gain[i] * dy[i] - back.slope * x[i];
+}
+
+/* ---- slices ------------------------------------------------------------------------------ */
+
+static double run_slice(slice *s, double *fisher)
+{
+    const en_hparams *hp = s->head->hp;
+    en_product forward = {.x = s->head_in + s->first * hp->n_embd,
+                          .w = s->head->output,
+                          .y = s->logits,
+                          .n_tokens = s->n,
+                          .n_in = hp->n_embd,
+                          .n_out = hp->n_vocab,
+                          .is_transposed = true};
+    en_product backward = {.x = s->logits,
+                           .w = s->head->output,
+                           .y = s->d_in,
+                           .n_tokens = s->n,
+                           .n_in = hp->n_vocab,
+                           .n_out = hp->n_embd};
+    double loss = 0;
+    en_product_run(&forward, s->pool);
+    en_pool_run(s->pool, token_loss, s, (uint32_t)s->n);
+    if (fisher != NULL)
+        en_sum_squares(s->logits, s->n, hp->n_vocab, fisher, s->pool);
+    en_product_run(&backward, s->pool);
+    en_pool_run(s->pool, token_norm_back, s, (uint32_t)s->n);
+    for (size_t i = 0; i < s->n; i++)
+        loss += s->losses[i];
+    return loss;
+}
+
+static size_t slice_tokens(const en_hparams *hp, size_t n_tokens)
+{
+    size_t n = SLICE_FLOATS / hp->n_vocab;
+    n = n > 0 ? n : 1;
+    return n < n_tokens ? n : n_tokens;
+}
+
+static entro_status allocate(slice *s, size_t n, entro_error *err)
+{
+    const en_hparams *hp = s->head->hp;
+    s->logits = en_alloc_huge(n, hp->n_vocab * sizeof *s->logits);
+    s->d_in = en_alloc_huge(n, hp->n_embd * sizeof *s->d_in);
+    s->losses = en_alloc(n, sizeof *s->losses);
+    return s->logits && s->d_in && s->losses ? ENTRO_OK : en_fail_memory(err);
+}
+
+static double run(slice *s, size_t n_tokens, size_t most, double *fisher)
+{
+    double loss = 0;
+    int blas = en_blas_take();
+    en_pool_run(s->pool, token_norm, s, (uint32_t)n_tokens);
+    for (s->first = 0; s->first < n_tokens; s->first += s->n) {
+        s->n = n_tokens - s->first < most ? n_tokens - s->first : most;
+        loss += run_slice(s, fisher);
+    }
+    en_blas_give_back(blas);
+    return loss;
+}
+
+entro_status en_head_backward(const en_head *head, uint32_t n_tokens, float *x, float *head_in,
+                              const int32_t *labels, uint64_t seed, double *fisher, double *loss,
+                              en_pool *pool, entro_error *err)
+{
+    slice s = {.head = head,
+               .kernels = en_kernels_get(),
+               .pool = pool,
+               .labels = labels,
+               .seed = seed,
+               .x = x,
+               .head_in = head_in};
+    size_t most = slice_tokens(head->hp, n_tokens);
+    entro_status status = allocate(&s, most, err);
+    if (status == ENTRO_OK)
+        *loss = run(&s, n_tokens, most, fisher);
+    en_free(s.logits);
+    en_free(s.d_in);
+    en_free(s.losses);
+    return status;
+}

@@ -1,0 +1,42 @@
+/*
+ * products.h - products of f32 matrices on BLAS, cut into tiles for the threads of a pool; sums of
+ * squares.
+ *
+ * Who has the cores: BLAS computes on the thread that calls it, and the pool's threads call it, each for
+ * a tile of its own.  Between products the same threads run the loops that are no product.  (OpenBLAS
+ * has threads of its own, but they keep spinning for 20 ms after a product, in the way of the pool's,
+ * and their number is not the user's.)  Tiles do not depend on the number of threads, so results do not
+ * either.
+ */
+#ifndef EN_CALIB_PRODUCTS_H
+#define EN_CALIB_PRODUCTS_H
+
+#include <stdbool.h>
+
+#include "base/pool.h"
+
+/*
+ * BLAS on the calling thread from here on, for the whole process; returns what en_blas_give_back()
+ * wants.  Between the two nobody else may rely on BLAS's own threads.
+ */
+int en_blas_take(void);
+void en_blas_give_back(int n_threads);
+
+/*
+ * y = x W + beta y with x: n_tokens x n_in, y: n_tokens x n_out, W: n_in x n_out; or, transposed,
+ * x W^T with W: n_out x n_in, as weights are stored.
+ */
+typedef struct en_product {
+    const float *x, *w;
+    float *y;
+    size_t n_tokens, n_in, n_out;
+    bool is_transposed;
+    float beta;
+} en_product;
+
+void en_product_run(const en_product *product, en_pool *pool);
+
+/* sums[j] += sum over i of x[i][j]^2; x: n_tokens x n_cols */
+void en_sum_squares(const float *x, size_t n_tokens, size_t n_cols, double *sums, en_pool *pool);
+
+#endif

@@ -7,12 +7,9 @@
  */
 #include "calib/collect.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/hash.h"
 #include "base/memory.h"
@@ -256,15 +253,6 @@ static entro_status plan_text(en_collect_run *r, const en_collect_options *opt, 
     return ENTRO_OK;
 }
 
-static entro_status make_folder(const char *folder, entro_error *err)
-{
-    if (mkdir(folder, 0777) == 0 || (errno == EEXIST && en_path_is_folder(folder)))
-        return ENTRO_OK;
-    en_fail_errno(err, errno, "cannot make a folder for statistics");
-    en_error_place(err, "%s", folder);
-    return err != NULL ? err->status : ENTRO_ERR_IO;
-}
-
 static entro_status prepare_run(en_collect_run *r, entro_error *err)
 {
     const en_decoder *d = r->decoder;
@@ -296,7 +284,7 @@ static entro_status collect(en_collect_run *r, const en_collect_options *opt, en
 {
     EN_TRY(plan_text(r, opt, err));
     EN_TRY(en_statistics_identify(&r->id, r->decoder, err));
-    EN_TRY(make_folder(r->folder, err));
+    EN_TRY(en_statistics_make_folder(r->folder, err));
     inputs in = {.run = r};
     in.is_there = en_alloc_zero(r->decoder->hp.n_layers, sizeof *in.is_there);
     entro_status status =

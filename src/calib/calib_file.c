@@ -183,8 +183,10 @@ static entro_status read_plain(en_calib_string *out, en_span all, size_t n_wante
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-static entro_status read_form(en_calib_string *out, en_span all, size_t n_wanted, entro_error *err)
+entro_status en_calib_file_parse(en_calib_string *out, const char *bytes, size_t n_bytes,
+                                 size_t n_wanted, entro_error *err)
 {
+    en_span all = {bytes, n_bytes};
     size_t first = 0;
     bool is_json = false;
     if (memchr(all.p, '\0', all.n) != NULL)
@@ -211,7 +213,7 @@ entro_status en_calib_file_read(en_calib_string *out, const char *path, size_t n
         status = en_fail(err, ENTRO_ERR_ARGUMENT, "has %zu bytes, expected at most %zu",
                          map.n_bytes, MAX_FILE_BYTES);
     else if (map.n_bytes > 0)
-        status = read_form(out, (en_span){(const char *)map.data, map.n_bytes}, n_wanted, err);
+        status = en_calib_file_parse(out, (const char *)map.data, map.n_bytes, n_wanted, err);
     if (status != ENTRO_OK)
         en_error_place(err, "%s", path);
     en_map_close(&map);

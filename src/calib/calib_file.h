@@ -22,4 +22,8 @@ bool en_calib_string_add(en_calib_string *out, const char *s, size_t n);
 entro_status en_calib_file_read(en_calib_string *out, const char *path, size_t n_wanted,
                                 entro_error *err);
 
+/* The same from bytes. */
+entro_status en_calib_file_parse(en_calib_string *out, const char *bytes, size_t n_bytes,
+                                 size_t n_wanted, entro_error *err);
+
 #endif

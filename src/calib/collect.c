@@ -3,21 +3,19 @@
  *
  *   x (all tokens) -> blk.0 -> x -> blk.1 -> x ...      a batch of sequences at a time, in place;
  *                       |             |
- *                  layer-000.gguf  layer-001.gguf       sums of x x^T of four inputs, by ssyrk in f32
+ *                  layer-000.gguf  layer-001.gguf       sums of x x^T of four inputs, in f32
  */
 #include "calib/collect.h"
 
-#include <cblas.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/hash.h"
 #include "base/memory.h"
 #include "calib/collect_run.h"
+#include "calib/gram.h"
+#include "calib/products.h"
 #include "kernels/kernels.h"
 
 typedef struct inputs {
@@ -99,12 +97,6 @@ static void plan_progress(inputs *in)
 
 /* ---- covariances --------------------------------------------------------------------------- */
 
-static void add_to(float *sums, const float *x, size_t n_tokens, size_t n, bool is_first)
-{
-    cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, (int)n, (int)n_tokens, 1, x, (int)n,
-                is_first ? 0 : 1, sums, (int)n);
-}
-
 static entro_status collect_batch(inputs *in, uint64_t first, uint32_t n, bool with_sums,
                                   entro_error *err)
 {
@@ -116,7 +108,8 @@ static entro_status collect_batch(inputs *in, uint64_t first, uint32_t n, bool w
     const float *sites[EN_LAYER_GROUPS] = {r->tape.attn_in, r->tape.attn_out, r->tape.ffn_in,
                                            r->tape.ffn_out};
     for (uint32_t g = 0; g < EN_LAYER_GROUPS && with_sums; g++)
-        add_to(in->sums[g], sites[g], n_tokens, en_layer_group_of(hp, g).n_inputs, first == 0);
+        en_gram(sites[g], n_tokens, en_layer_group_of(hp, g).n_inputs, first > 0, in->sums[g],
+                r->job->pool);
     double flops = en_collect_forward_flops(hp);
     if (with_sums)
         flops += en_collect_covariance_flops(hp);
@@ -183,8 +176,8 @@ static entro_status collect_output(inputs *in, entro_error *err)
     norming norm = {r->decoder, in->x};
     en_pool_run(r->job->pool, norm_token, &norm, (uint32_t)r->id.n_tokens);
     for (size_t t = 0; t < r->id.n_tokens; t += step)
-        add_to(in->sums[0], in->x + t * n, r->id.n_tokens - t < step ? r->id.n_tokens - t : step, n,
-               t == 0);
+        en_gram(in->x + t * n, r->id.n_tokens - t < step ? r->id.n_tokens - t : step, n, t > 0,
+                in->sums[0], r->job->pool);
     en_statistics_item item = {EN_OUTPUT_COVARIANCE, n, NULL, in->sums[0],
                                1.0 / (double)r->id.n_tokens};
     return write_file(in, EN_STATISTICS_OUTPUT, 0, &item, 1, err);
@@ -260,15 +253,6 @@ static entro_status plan_text(en_collect_run *r, const en_collect_options *opt, 
     return ENTRO_OK;
 }
 
-static entro_status make_folder(const char *folder, entro_error *err)
-{
-    if (mkdir(folder, 0777) == 0 || (errno == EEXIST && en_path_is_folder(folder)))
-        return ENTRO_OK;
-    en_fail_errno(err, errno, "cannot make a folder for statistics");
-    en_error_place(err, "%s", folder);
-    return err != NULL ? err->status : ENTRO_ERR_IO;
-}
-
 static entro_status prepare_run(en_collect_run *r, entro_error *err)
 {
     const en_decoder *d = r->decoder;
@@ -300,7 +284,7 @@ static entro_status collect(en_collect_run *r, const en_collect_options *opt, en
 {
     EN_TRY(plan_text(r, opt, err));
     EN_TRY(en_statistics_identify(&r->id, r->decoder, err));
-    EN_TRY(make_folder(r->folder, err));
+    EN_TRY(en_statistics_make_folder(r->folder, err));
     inputs in = {.run = r};
     in.is_there = en_alloc_zero(r->decoder->hp.n_layers, sizeof *in.is_there);
     entro_status status =
@@ -322,10 +306,9 @@ entro_status en_statistics_collect(const char *folder, const en_decoder *decoder
     static const en_collect_options usual;
     en_collect_run r = {.decoder = decoder, .folder = folder, .text = text, .job = job};
     const char *unit = job->state.unit;
-    int n_blas_threads = openblas_get_num_threads();
-    openblas_set_num_threads((int)job->n_threads);
+    int n_blas_threads = en_blas_take();
     entro_status status = collect(&r, opt != NULL ? opt : &usual, err);
-    openblas_set_num_threads(n_blas_threads);
+    en_blas_give_back(n_blas_threads);
     job->state.unit = unit;
     return status;
 }

@@ -31,7 +31,8 @@ enum { EN_COLLECT_TOKENS = 40960, EN_COLLECT_FISHER_TOKENS = 8192 };
 /*
  * The first n_tokens of the text, in whole sequences, serve covariances, those behind them (or, when
  * there is too little, the last ones of the same) importances.  'opt' may be NULL.  The folder is made when it
- * is not there.  The decoder's weights must not be coded.  BLAS takes as many threads as the job.
+ * is not there.  The decoder's weights must not be coded.  BLAS computes on
+ * the job's threads meanwhile (products.h).
  *
  * ENTRO_ERR_ARGUMENT for less than one sequence, for a folder of another model; ENTRO_ERR_FORMAT
  * for NaN or infinity in weights (named) or activations; ENTRO_ERR_CANCELLED between batches: what is

@@ -10,13 +10,13 @@
  * With labels drawn from the softmax of each token on its own, gradients of different tokens' losses are not
  * correlated; so one pass with the sum of losses gives the expected squares.
  */
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "calib/collect.h"
 #include "calib/collect_run.h"
+#include "calib/gram.h"
 
 /* Tokens seen this often have half of their own gradient's size, half of all tokens' mean. */
 static const double prior_tokens = 4;
@@ -210,8 +210,7 @@ static void add_gradients(fisher *f, uint64_t first, uint64_t n)
         f->energy[ids[t]] += sum;
         f->counts[ids[t]]++;
     }
-    cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, (int)n_embd, (int)n_tokens, 1, f->dx,
-                (int)n_embd, 1, f->gradients, (int)n_embd);
+    en_gram(f->dx, n_tokens, n_embd, true, f->gradients, r->job->pool);
 }
 
 static entro_status run_group(fisher *f, uint64_t first, uint64_t n, uint64_t seed,

@@ -1,9 +1,11 @@
 /* statistics_file.c - see statistics_file.h. */
 #include "calib/statistics_file.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/hash.h"
 #include "base/memory.h"
@@ -16,7 +18,7 @@
 
 enum { ALIGNMENT = 64, MAX_ITEM_NAME = 80 };
 
-static const char *const kind_names[] = {"fisher", "layer", "output"};
+static const char *const kind_names[] = {"fisher", "layer", "output", "text"};
 
 char *en_statistics_path(const char *folder, en_statistics_kind kind, uint32_t layer)
 {
@@ -26,6 +28,15 @@ char *en_statistics_path(const char *folder, en_statistics_kind kind, uint32_t l
     else
         snprintf(name, sizeof name, "%s.gguf", kind_names[kind]);
     return en_path_join(folder, name);
+}
+
+entro_status en_statistics_make_folder(const char *folder, entro_error *err)
+{
+    if (mkdir(folder, 0777) == 0 || (errno == EEXIST && en_path_is_folder(folder)))
+        return ENTRO_OK;
+    entro_status status = en_fail_errno(err, errno, "cannot make a folder for statistics");
+    en_error_place(err, "%s", folder);
+    return status;
 }
 
 en_layer_group en_layer_group_of(const en_hparams *hp, uint32_t group)

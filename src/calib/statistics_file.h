@@ -5,6 +5,7 @@
  *                    covariance of gradients at the embedding
  *   layer-003.gguf   covariances of the four inputs of a layer
  *   output.gguf      covariance of the output matrix's input
+ *   text.gguf        ids of a text that the model wrote itself (calib_writer.h)
  *
  * A covariance NAME is two tensors, NAME.correlation and NAME.diagonal (correlation.h).  Each file says
  * what model, text and settings it is from, and has a checksum of each tensor.
@@ -59,11 +60,15 @@ const char *en_importance_name(char *out, size_t n_out, const en_layer_group *gr
 typedef enum en_statistics_kind {
     EN_STATISTICS_FISHER,
     EN_STATISTICS_LAYER,
-    EN_STATISTICS_OUTPUT
+    EN_STATISTICS_OUTPUT,
+    EN_STATISTICS_TEXT_IDS
 } en_statistics_kind;
 
 /* "FOLDER/layer-003.gguf"; NULL when out of memory, else freed with en_free(). */
 char *en_statistics_path(const char *folder, en_statistics_kind kind, uint32_t layer);
+
+/* Makes it when it is not there. */
+entro_status en_statistics_make_folder(const char *folder, entro_error *err);
 
 /* What is written: a vector or a covariance. */
 typedef struct en_statistics_item {

@@ -1,0 +1,464 @@
+/* calib_writer.c - see calib_writer.h. */
+#include "calib/calib_writer.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "calib/statistics_file.h"
+#include "kernels/kernels.h"
+#include "model/attention.h"
+#include "sampling/pcg32.h"
+
+static const char text_name[] = "written by the model";
+
+/* How every other text begins: prose, talk, code, tables, other languages. */
+static const char *const beginnings[] = {
+    "The ",
+    "In the ",
+    "Question: ",
+    "def ",
+    "#include <",
+    "import ",
+    "1. ",
+    "Once upon a ",
+    "How to ",
+    "public class ",
+    "{\n  \"",
+    "Abstract\n\n",
+    "I think ",
+    "# ",
+    "Dear ",
+    "According to ",
+    "SELECT ",
+    "Let x be ",
+    "function ",
+    "News: ",
+    "He said, \"",
+    "El ",
+    "Die ",
+    "Le ",
+    "<!DOCTYPE html>",
+    "User: ",
+    "Chapter 1\n\n",
+    "This paper ",
+    "int main(",
+    "Theorem. ",
+    "| ",
+    "The best ",
+};
+
+enum { N_BEGINNINGS = sizeof beginnings / sizeof beginnings[0], MAX_BEGINNING = 16 };
+
+typedef struct writer {
+    const en_decoder *decoder;
+    const en_kernels *kernels;
+    en_job *job;
+    en_decoder_state *state; /* activations of n_batch tokens, threads */
+    uint32_t n_batch;        /* texts at once */
+    uint32_t n_steps;        /* tokens of a text, the first included */
+    en_kv_cache *caches;     /* n_batch */
+    en_pool **alone;         /* of one thread, for each thread: a text's attention */
+    en_pcg32 *random;        /* n_batch */
+    float *logits;           /* n_batch x n_vocab */
+    int32_t *tokens;         /* n_batch x n_steps */
+    int32_t first;           /* what every text begins with */
+    int32_t words[N_BEGINNINGS][MAX_BEGINNING];
+    size_t n_words[N_BEGINNINGS];
+    _Atomic bool not_finite;
+    /* The step: */
+    const en_layer *layer;
+    uint32_t layer_index, n, position;
+    uint64_t first_text;
+    const float *gain;
+} writer;
+
+/* ---- a layer, text by text ------------------------------------------------------------------- */
+
+static const en_hparams *hp_of(const writer *w)
+{
+    return &w->decoder->hp;
+}
+
+static size_t q_floats(const writer *w)
+{
+    return (size_t)hp_of(w)->n_heads * hp_of(w)->n_head_dim;
+}
+
+static size_t kv_floats(const writer *w)
+{
+    return (size_t)hp_of(w)->n_kv_heads * hp_of(w)->n_head_dim;
+}
+
+static void text_norm(void *context, uint32_t i, uint32_t thread)
+{
+    (void)thread;
+    const writer *w = context;
+    size_t n = hp_of(w)->n_embd;
+    w->kernels->rms_norm(w->state->x + i * n, w->gain, hp_of(w)->norm_epsilon, w->state->h + i * n,
+                         n);
+}
+
+static void text_attention(void *context, uint32_t i, uint32_t thread)
+{
+    const writer *w = context;
+    const en_hparams *hp = hp_of(w);
+    en_kv_cache *cache = &w->caches[i];
+    size_t stride = q_floats(w) + 2 * kv_floats(w), d = hp->n_head_dim;
+    float *q = w->state->qkv + i * stride, *k = q + q_floats(w), *v = k + kv_floats(w);
+    if (w->layer->qkv_bias != NULL)
+        w->kernels->add(w->layer->qkv_bias, q, stride);
+    en_rope_apply(&w->state->rope, 0, q, hp->n_heads, hp->n_head_dim);
+    en_rope_apply(&w->state->rope, 0, k, hp->n_kv_heads, hp->n_head_dim);
+    for (uint32_t head = 0; head < hp->n_kv_heads; head++) {
+        size_t at = en_kv_cache_at(cache, w->layer_index, head, w->position);
+        w->kernels->f32_to_f16(k + head * d, cache->keys + at, d);
+        w->kernels->f32_to_f16(v + head * d, cache->values + at, d);
+    }
+    en_attention a = {.cache = cache,
+                      .layer = w->layer_index,
+                      .n_heads = hp->n_heads,
+                      .window = hp->sliding_window,
+                      .n_past = w->position,
+                      .n_tokens = 1,
+                      .q = q,
+                      .k = k,
+                      .v = v,
+                      .stride = stride,
+                      .out = w->state->heads + i * q_floats(w),
+                      .out_stride = q_floats(w),
+                      .scratch =
+                          w->state->attention_scratch + thread * en_attention_scratch_floats(hp)};
+    en_attention_run(&a, w->alone[thread]);
+}
+
+static void text_silu(void *context, uint32_t i, uint32_t thread)
+{
+    (void)thread;
+    const writer *w = context;
+    size_t n = hp_of(w)->n_ff;
+    float *gate = w->state->gate_up + i * 2 * n;
+    if (w->layer->gate_up_bias != NULL)
+        w->kernels->add(w->layer->gate_up_bias, gate, 2 * n);
+    w->kernels->silu_mul(gate, gate + n, gate, n);
+}
+
+/* x += h, and a bias. */
+static void add_results(const writer *w, const float *bias)
+{
+    size_t n = hp_of(w)->n_embd;
+    for (uint32_t i = 0; i < w->n; i++) {
+        if (bias != NULL)
+            w->kernels->add(bias, w->state->x + i * n, n);
+        w->kernels->add(w->state->h + i * n, w->state->x + i * n, n);
+    }
+}
+
+static entro_status multiply(const writer *w, const en_linear *matrices, uint32_t n_matrices,
+                             const float *x, size_t x_stride, float *y, size_t y_stride,
+                             entro_error *err)
+{
+    en_linear_product products[3];
+    for (uint32_t i = 0; i < n_matrices; i++) {
+        products[i] = (en_linear_product){.matrix = &matrices[i], .y = y, .y_stride = y_stride};
+        y += matrices[i].n_rows;
+    }
+    return en_linear_apply(products, n_matrices, x, x_stride, w->n, w->state->pool,
+                           w->state->scratch, err);
+}
+
+static entro_status run_layer(writer *w, entro_error *err)
+{
+    en_decoder_state *s = w->state;
+    const en_hparams *hp = hp_of(w);
+    const en_layer *l = w->layer;
+    size_t n = hp->n_embd, n_qkv = q_floats(w) + 2 * kv_floats(w), n_ff = 2 * (size_t)hp->n_ff;
+    w->gain = l->attn_norm;
+    en_pool_run(s->pool, text_norm, w, w->n);
+    EN_TRY(multiply(w, l->qkv, en_arch_n_qkv(hp->arch), s->h, n, s->qkv, n_qkv, err));
+    en_pool_run(s->pool, text_attention, w, w->n);
+    EN_TRY(multiply(w, &l->attn_output, 1, s->heads, q_floats(w), s->h, n, err));
+    add_results(w, l->attn_output_bias);
+    w->gain = l->ffn_norm;
+    en_pool_run(s->pool, text_norm, w, w->n);
+    EN_TRY(multiply(w, l->gate_up, en_arch_n_gate_up(hp->arch), s->h, n, s->gate_up, n_ff, err));
+    en_pool_run(s->pool, text_silu, w, w->n);
+    EN_TRY(multiply(w, &l->ffn_down, 1, s->gate_up, n_ff, s->h, n, err));
+    add_results(w, l->ffn_down_bias);
+    return ENTRO_OK;
+}
+
+/* ---- a step ---------------------------------------------------------------------------------- */
+
+static int32_t draw(const float *p, uint32_t n, double unit)
+{
+    double sum = 0;
+    int32_t token = 0;
+    for (uint32_t i = 0; i < n && sum <= unit; i++) {
+        if (p[i] > 0.0f) {
+            token = (int32_t)i;
+            sum += (double)p[i];
+        }
+    }
+    return token;
+}
+
+/* The next token: of the beginning, or drawn. */
+static void text_choose(void *context, uint32_t i, uint32_t thread)
+{
+    (void)thread;
+    writer *w = context;
+    uint64_t text = w->first_text + i, list = text / 2 % N_BEGINNINGS;
+    int32_t *next = w->tokens + (size_t)i * w->n_steps + w->position + 1;
+    float *logits = w->logits + (size_t)i * hp_of(w)->n_vocab, lo, hi;
+    double unit = en_pcg32_unit(&w->random[i]);
+    if (text % 2 == 1 && w->position < w->n_words[list]) {
+        *next = w->words[list][w->position];
+        return;
+    }
+    if (!w->kernels->min_max(logits, hp_of(w)->n_vocab, &lo, &hi))
+        w->not_finite = true;
+    w->kernels->softmax(logits, hp_of(w)->n_vocab);
+    *next = draw(logits, hp_of(w)->n_vocab, unit);
+}
+
+static entro_status step(writer *w, entro_error *err)
+{
+    en_decoder_state *s = w->state;
+    const en_weights *weights = &w->decoder->weights;
+    size_t n = hp_of(w)->n_embd;
+    for (uint32_t i = 0; i < w->n; i++)
+        EN_TRY(en_linear_read_row(&weights->token_embd,
+                                  (uint64_t)w->tokens[(size_t)i * w->n_steps + w->position],
+                                  s->x + i * n, s->scratch, err));
+    en_rope_fill(&s->rope, w->position, 1);
+    for (w->layer_index = 0; w->layer_index < hp_of(w)->n_layers; w->layer_index++) {
+        w->layer = &weights->layers[w->layer_index];
+        EN_TRY(run_layer(w, err));
+    }
+    w->gain = weights->output_norm;
+    en_pool_run(s->pool, text_norm, w, w->n);
+    EN_TRY(multiply(w, &weights->output, 1, s->h, n, w->logits, hp_of(w)->n_vocab, err));
+    en_pool_run(s->pool, text_choose, w, w->n);
+    if (w->not_finite)
+        return en_fail(err, ENTRO_ERR_FORMAT,
+                       "a logit of the model is NaN or infinite, expected finite numbers (damaged "
+                       "weights?)");
+    return ENTRO_OK;
+}
+
+/* Texts first .. first + n - 1. */
+static entro_status write_batch(writer *w, uint64_t first, uint32_t n, uint64_t seed,
+                                entro_error *err)
+{
+    w->first_text = first;
+    w->n = n;
+    for (uint32_t i = 0; i < n; i++) {
+        w->tokens[(size_t)i * w->n_steps] = w->first;
+        w->random[i] = en_pcg32_seed((seed << 32) + first + i);
+    }
+    for (w->position = 0; w->position + 1 < w->n_steps; w->position++) {
+        uint64_t done = first * w->n_steps + (uint64_t)n * w->position;
+        EN_TRY(en_job_reach(w->job, NULL, done < w->job->state.total ? done : w->job->state.total,
+                            err));
+        EN_TRY(step(w, err));
+    }
+    return ENTRO_OK;
+}
+
+/* ---- making ready -------------------------------------------------------------------------- */
+
+static entro_status encode_beginnings(writer *w, const en_tokenizer *tokenizer, entro_error *err)
+{
+    for (size_t i = 0; i < N_BEGINNINGS; i++) {
+        size_t n;
+        const char *s = beginnings[i];
+        EN_TRY(en_tokenizer_encode(tokenizer, s, strlen(s), false, false, w->words[i],
+                                   MAX_BEGINNING, &n, err));
+        while (w->n_words[i] < n && w->n_words[i] < MAX_BEGINNING &&
+               (uint32_t)w->words[i][w->n_words[i]] < hp_of(w)->n_vocab)
+            w->n_words[i]++;
+    }
+    return ENTRO_OK;
+}
+
+static entro_status make_caches(writer *w, entro_error *err)
+{
+    uint32_t n_threads = en_pool_n_threads(w->state->pool);
+    w->caches = en_alloc_zero(w->n_batch, sizeof *w->caches);
+    w->alone = en_alloc_zero(n_threads, sizeof *w->alone);
+    if (w->caches == NULL || w->alone == NULL)
+        return en_fail_memory(err);
+    for (uint32_t i = 0; i < w->n_batch; i++)
+        EN_TRY(en_kv_cache_new(&w->caches[i], hp_of(w), w->n_steps, err));
+    for (uint32_t i = 0; i < n_threads; i++)
+        EN_TRY(en_pool_new(&w->alone[i], 1, err));
+    return ENTRO_OK;
+}
+
+static entro_status prepare(writer *w, const en_tokenizer *tokenizer, entro_error *err)
+{
+    size_t n_vocab = hp_of(w)->n_vocab;
+    EN_TRY(encode_beginnings(w, tokenizer, err));
+    EN_TRY(en_decoder_state_new(&w->state, w->decoder, w->n_steps, w->n_batch, w->job->n_threads,
+                                err));
+    EN_TRY(make_caches(w, err));
+    w->random = en_alloc(w->n_batch, sizeof *w->random);
+    w->logits = en_alloc(w->n_batch, n_vocab * sizeof *w->logits);
+    w->tokens = en_alloc(w->n_batch, w->n_steps * sizeof *w->tokens);
+    return w->random && w->logits && w->tokens ? ENTRO_OK : en_fail_memory(err);
+}
+
+static void writer_free(writer *w)
+{
+    uint32_t n_threads = w->state != NULL ? en_pool_n_threads(w->state->pool) : 0;
+    for (uint32_t i = 0; w->caches != NULL && i < w->n_batch; i++)
+        en_kv_cache_free(&w->caches[i]);
+    for (uint32_t i = 0; w->alone != NULL && i < n_threads; i++)
+        en_pool_free(w->alone[i]);
+    en_free(w->caches);
+    en_free(w->alone);
+    en_free(w->random);
+    en_free(w->logits);
+    en_free(w->tokens);
+    en_decoder_state_free(w->state);
+}
+
+/* As many as there is memory for, in batches of equal size. */
+static uint32_t choose_batch(const en_decoder *decoder, uint32_t n_steps, uint64_t n_sequences)
+{
+    const en_hparams *hp = &decoder->hp;
+    size_t bytes = (size_t)hp->n_layers * hp->n_kv_heads * n_steps * hp->n_head_dim * 4;
+    uint64_t most = EN_CALIB_CACHE_BYTES / bytes;
+    most = most > 0 ? most : 1;
+    uint64_t n_batches = (n_sequences + most - 1) / most;
+    return (uint32_t)((n_sequences + n_batches - 1) / n_batches);
+}
+
+static entro_status write_all(writer *w, en_calib_text *text, uint64_t seed, entro_error *err)
+{
+    uint32_t skip = w->n_steps - text->n_positions; /* the first token, where texts have none */
+    for (uint64_t s = 0, n; s < text->n_sequences; s += n) {
+        n = text->n_sequences - s < w->n_batch ? text->n_sequences - s : w->n_batch;
+        EN_TRY(write_batch(w, s, (uint32_t)n, seed, err));
+        for (uint64_t i = 0; i < n; i++)
+            memcpy(text->tokens + (s + i) * text->n_positions, w->tokens + i * w->n_steps + skip,
+                   text->n_positions * sizeof *text->tokens);
+    }
+    return en_job_reach(w->job, NULL, w->job->state.total, err);
+}
+
+static entro_status write_text(en_calib_text *text, const en_decoder *decoder,
+                               const en_tokenizer *tokenizer, uint64_t seed, en_job *job,
+                               entro_error *err)
+{
+    writer w = {.decoder = decoder, .kernels = en_kernels_get(), .job = job};
+    w.n_steps = text->n_positions + (en_tokenizer_adds_bos(tokenizer) ? 0 : 1);
+    w.n_batch = choose_batch(decoder, w.n_steps, text->n_sequences);
+    w.first = en_tokenizer_bos(tokenizer);
+    w.first = w.first >= 0 ? w.first : en_tokenizer_eos(tokenizer);
+    w.first = w.first >= 0 ? w.first : 0;
+    if ((uint32_t)w.first >= decoder->hp.n_vocab)
+        return en_fail(err, ENTRO_ERR_FORMAT,
+                       "the tokenizer's BOS or EOS is %" PRId32 ", the model has %" PRIu32
+                       " tokens",
+                       w.first, decoder->hp.n_vocab);
+    entro_status status = prepare(&w, tokenizer, err);
+    if (status == ENTRO_OK)
+        status = write_all(&w, text, seed, err);
+    writer_free(&w);
+    return status;
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+/* Ids as f32, which holds those of the largest vocabulary. */
+static entro_status store(const char *path, const en_statistics_identity *id,
+                          const en_calib_text *text, entro_error *err)
+{
+    size_t n = (size_t)(text->n_sequences * text->n_positions);
+    float *ids = en_alloc(n, sizeof *ids);
+    if (ids == NULL)
+        return en_fail_memory(err);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (float)text->tokens[i];
+    en_statistics_item item = {.name = "tokens", .n = n, .vector = ids};
+    entro_status status =
+        en_statistics_file_write(path, id, EN_STATISTICS_TEXT_IDS, 0, &item, 1, NULL, err);
+    en_free(ids);
+    return status;
+}
+
+static bool load_ids(const en_statistics_file *f, uint32_t n_vocab, en_calib_text *text)
+{
+    size_t n = (size_t)(text->n_sequences * text->n_positions);
+    float *ids = en_alloc(n, sizeof *ids);
+    bool is_good = ids != NULL && en_statistics_file_vector(f, "tokens", n, ids, NULL) == ENTRO_OK;
+    for (size_t i = 0; i < n && is_good; i++) {
+        is_good = ids[i] < (float)n_vocab;
+        text->tokens[i] = (int32_t)ids[i];
+    }
+    en_free(ids);
+    return is_good;
+}
+
+/* Whether the file holds just this text; a damaged one does not. */
+static bool load(const char *path, const en_statistics_identity *id, uint32_t n_vocab,
+                 en_calib_text *text)
+{
+    en_statistics_file f;
+    if (en_statistics_file_open(&f, path, EN_STATISTICS_TEXT_IDS, 0, NULL) != ENTRO_OK)
+        return false;
+    bool is_there = en_statistics_same_model(&f.id, id) && en_statistics_same_text(&f.id, id) &&
+                    load_ids(&f, n_vocab, text);
+    en_statistics_file_close(&f);
+    return is_there;
+}
+
+static entro_status load_or_write(en_calib_text *text, const char *path, const en_decoder *decoder,
+                                  const en_tokenizer *tokenizer, uint64_t seed, en_job *job,
+                                  entro_error *err)
+{
+    uint64_t n_tokens = text->n_sequences * text->n_positions;
+    en_statistics_identity id = {.n_positions = text->n_positions,
+                                 .n_tokens = n_tokens,
+                                 .n_fisher_tokens = n_tokens,
+                                 .seed = seed};
+    memcpy(id.text, text_name, sizeof text_name);
+    EN_TRY(en_statistics_identify(&id, decoder, err));
+    if (load(path, &id, decoder->hp.n_vocab, text))
+        return ENTRO_OK;
+    const char *unit = job->state.unit;
+    job->state.unit = "tok";
+    en_job_stage(job, "text", n_tokens);
+    entro_status status = write_text(text, decoder, tokenizer, seed, job, err);
+    job->state.unit = unit;
+    return status == ENTRO_OK ? store(path, &id, text, err) : status;
+}
+
+entro_status en_calib_text_write(en_calib_text *text, const char *folder, const en_decoder *decoder,
+                                 const en_tokenizer *tokenizer, uint32_t n_positions,
+                                 uint64_t n_tokens, uint64_t seed, en_job *job, entro_error *err)
+{
+    *text = (en_calib_text){.n_positions = n_positions};
+    if (n_positions < 2 || n_positions > (1 << 20) || n_tokens == 0)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "%" PRIu64 " tokens in sequences of %" PRIu32 ", expected 1 or more in "
+                       "sequences of 2 to %d",
+                       n_tokens, n_positions, 1 << 20);
+    EN_TRY(en_statistics_make_folder(folder, err));
+    text->n_sequences = (n_tokens + n_positions - 1) / n_positions;
+    memcpy(text->name, text_name, sizeof text_name);
+    text->tokens = en_alloc((size_t)text->n_sequences, n_positions * sizeof *text->tokens);
+    char *path = en_statistics_path(folder, EN_STATISTICS_TEXT_IDS, 0);
+    entro_status status = text->tokens != NULL && path != NULL
+                              ? load_or_write(text, path, decoder, tokenizer, seed, job, err)
+                              : en_fail_memory(err);
+    en_free(path);
+    if (status != ENTRO_OK)
+        en_calib_text_free(text);
+    return status;
+}

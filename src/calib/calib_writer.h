@@ -1,0 +1,32 @@
+/*
+ * calib_writer.h - calibration text that the model writes itself: nothing need be fetched, and it is what
+ * the model is going to see when it generates.
+ *
+ * Many texts at once, one token of each per step, so that each step reads the weights once:
+ *
+ *   step p:  token p of all texts -> embedding -> layers (matrices: all texts together; attention: each
+ *            text with its own keys and values) -> logits -> a draw at temperature 1 for each text
+ *
+ * A text begins with BOS (or, where the model has none, EOS, which ends the text before); every other one
+ * also with a few words of a list, for variety.  The end of a text is a token like others: the next one
+ * follows in the same sequence.
+ */
+#ifndef EN_CALIB_CALIB_WRITER_H
+#define EN_CALIB_CALIB_WRITER_H
+
+#include "base/job.h"
+#include "calib/calib_text.h"
+#include "model/decoder.h"
+
+/*
+ * Texts of n_tokens in all (in whole sequences of n_positions), the same for the same model, seed and kind
+ * of processor.  Written to FOLDER/text.gguf, from which they are read when they are there already;
+ * the folder is made when it is not.  Memory: keys and values in f16, up to EN_CALIB_CACHE_BYTES of them.
+ * ENTRO_ERR_CANCELLED between steps; ENTRO_ERR_FORMAT when the model's logits are not finite.
+ */
+#define EN_CALIB_CACHE_BYTES ((size_t)2 << 30)
+entro_status en_calib_text_write(en_calib_text *text, const char *folder, const en_decoder *decoder,
+                                 const en_tokenizer *tokenizer, uint32_t n_positions,
+                                 uint64_t n_tokens, uint64_t seed, en_job *job, entro_error *err);
+
+#endif

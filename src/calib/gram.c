@@ -1,0 +1,49 @@
+/* gram.c - see gram.h. */
+#include "calib/gram.h"
+
+#include <cblas.h>
+
+/* Inputs of a tile: products are at full speed, and a small matrix still makes enough tiles for all threads. */
+enum { MAX_TILE = 640, MIN_TILES = 4, TILE_STEP = 16 };
+
+typedef struct gram {
+    const float *x;
+    size_t n_tokens, n, tile, n_tiles;
+    float beta;
+    float *sums;
+} gram;
+
+static size_t tile_of(size_t n)
+{
+    size_t n_tiles = (n + MAX_TILE - 1) / MAX_TILE;
+    n_tiles = n_tiles > MIN_TILES ? n_tiles : MIN_TILES;
+    size_t tile = (n + n_tiles - 1) / n_tiles;
+    return (tile + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
+}
+
+static void run_tile(void *context, uint32_t item, uint32_t thread)
+{
+    (void)thread;
+    const gram *g = context;
+    size_t row = 0, col = item;
+    while (col > row) /* item = row (row + 1) / 2 + col */
+        col -= ++row;
+    size_t first = row * g->tile, second = col * g->tile;
+    int n = (int)g->n, n_tokens = (int)g->n_tokens;
+    int n_rows = (int)(g->n - first < g->tile ? g->n - first : g->tile);
+    float *out = g->sums + first * g->n + second;
+    if (row == col)
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, n_rows, n_tokens, 1, g->x + first, n,
+                    g->beta, out, n);
+    else
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n_rows, (int)g->tile, n_tokens, 1,
+                    g->x + first, n, g->x + second, n, g->beta, out, n);
+}
+
+void en_gram(const float *x, size_t n_tokens, size_t n, bool add, float *sums, en_pool *pool)
+{
+    gram g = {.x = x, .n_tokens = n_tokens, .n = n, .tile = tile_of(n), .sums = sums};
+    g.beta = add ? 1.0f : 0.0f;
+    g.n_tiles = (n + g.tile - 1) / g.tile;
+    en_pool_run(pool, run_tile, &g, (uint32_t)(g.n_tiles * (g.n_tiles + 1) / 2));
+}

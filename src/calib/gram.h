@@ -1,0 +1,21 @@
+/*
+ * gram.h - sums of x x^T over tokens, the work of a covariance, on BLAS by the threads of a pool.
+ *
+ *   tiles:   | 0,0 |                 each by one product of all tokens; those on the diagonal by ssyrk.
+ *            | 1,0 | 1,1 |           They do not depend on the number of threads, nor do results.
+ *            | 2,0 | 2,1 | 2,2 |
+ */
+#ifndef EN_CALIB_GRAM_H
+#define EN_CALIB_GRAM_H
+
+#include <stddef.h>
+
+#include "base/pool.h"
+
+/*
+ * x: n_tokens x n, row-major.  The lower triangle of sums (n x n) is set, or added to when 'add' is
+ * true.  BLAS must be en_blas_take()n (products.h).
+ */
+void en_gram(const float *x, size_t n_tokens, size_t n, bool add, float *sums, en_pool *pool);
+
+#endif

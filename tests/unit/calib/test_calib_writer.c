@@ -1,0 +1,228 @@
+/*
+ * test_calib_writer.c - what a model writes is drawn from its own distribution, the same each time, and
+ * kept.
+ */
+#include "calib/calib_writer.h"
+
+#include <math.h>
+
+#include "tokenizer_support.h"
+
+#include "engine/engine.h"
+#include "gguf_support.h"
+
+enum { VOCAB = 96, POSITIONS = 24 };
+
+/* Some bytes and BOS, as many tokens as the fixtures' models have. */
+static en_tokenizer *make_tokenizer(en_meta **meta, bool add_bos)
+{
+    static char texts[VOCAB][8];
+    const char *pointers[VOCAB];
+    int32_t types[VOCAB];
+    float scores[VOCAB] = {0};
+    for (int i = 0; i < VOCAB; i++) {
+        snprintf(texts[i], sizeof texts[i], i < VOCAB - 1 ? "<0x%02X>" : "<s>", (unsigned)i + 32);
+        pointers[i] = texts[i];
+        types[i] = i < VOCAB - 1 ? 6 : 3;
+    }
+    *meta = new_test_meta("llama", NULL);
+    set_strings(*meta, "tokenizer.ggml.tokens", pointers, VOCAB);
+    set_numbers(*meta, "tokenizer.ggml.token_type", EN_META_I32, types, VOCAB);
+    set_numbers(*meta, "tokenizer.ggml.scores", EN_META_F32, scores, VOCAB);
+    en_meta_set_u32(*meta, "tokenizer.ggml.bos_token_id", VOCAB - 1, NULL);
+    en_meta_set_u32(*meta, "tokenizer.ggml.unknown_token_id", 0, NULL);
+    en_meta_set_bool(*meta, "tokenizer.ggml.add_bos_token", add_bos, NULL);
+    en_meta_set_bool(*meta, "tokenizer.ggml.add_space_prefix", false, NULL);
+    en_tokenizer *t;
+    assert_int_equal(en_tokenizer_new(&t, *meta, NULL), ENTRO_OK);
+    return t;
+}
+
+static entro_model *open_model(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, TEST_FIXTURES "/models/%s", name);
+    entro_model *model = NULL;
+    assert_int_equal(en_model_open(&model, path, NULL, NULL), ENTRO_OK);
+    return model;
+}
+
+typedef struct calls {
+    int n, n_until; /* -1: never stop */
+} calls;
+
+static bool count_call(void *user, const entro_progress *p)
+{
+    calls *c = user;
+    assert_string_equal(p->stage, "text");
+    assert_string_equal(p->unit, "tok");
+    assert_true(p->done <= p->total);
+    return c->n++ != c->n_until;
+}
+
+static entro_status write_with(en_calib_text *text, const entro_model *model, const en_tokenizer *t,
+                               uint64_t n_tokens, uint64_t seed, uint32_t n_threads, calls *c)
+{
+    en_job job;
+    entro_error err = {0};
+    assert_int_equal(en_job_open(&job, n_threads, count_call, c, NULL), ENTRO_OK);
+    entro_status status = en_calib_text_write(text, test_path("calib"), model->decoder, t,
+                                              POSITIONS, n_tokens, seed, &job, &err);
+    if (status != ENTRO_OK && status != ENTRO_ERR_CANCELLED)
+        fail_msg("%s: %s", err.where, err.message);
+    en_job_close(&job);
+    return status;
+}
+
+static en_calib_text write_well(const entro_model *model, const en_tokenizer *t, uint64_t n_tokens,
+                                uint64_t seed, uint32_t n_threads, int *n_calls)
+{
+    en_calib_text text;
+    calls c = {.n_until = -1};
+    assert_int_equal(write_with(&text, model, t, n_tokens, seed, n_threads, &c), ENTRO_OK);
+    if (n_calls != NULL)
+        *n_calls = c.n;
+    return text;
+}
+
+static void forget_text(void)
+{
+    unlink(test_path("calib/text.gguf"));
+    rmdir(test_path("calib"));
+}
+
+/* Of a sequence by itself: surprise at each token less what is expected, and the variance of that. */
+static void add_surprise(const entro_model *model, entro_session *session, const int32_t *tokens,
+                         double *sum, double *variance)
+{
+    static float logits[POSITIONS * VOCAB];
+    (void)model;
+    en_session_truncate(session, 0);
+    assert_int_equal(en_session_decode_all(session, tokens, POSITIONS, logits, NULL), ENTRO_OK);
+    for (int t = 4; t + 1 < POSITIONS; t++) { /* behind words of the list */
+        double all = 0, mean = 0, square = 0;
+        for (int v = 0; v < VOCAB; v++)
+            all += exp((double)logits[t * VOCAB + v]);
+        for (int v = 0; v < VOCAB; v++) {
+            double surprise = log(all) - (double)logits[t * VOCAB + v];
+            mean += exp(-surprise) * surprise;
+            square += exp(-surprise) * surprise * surprise;
+        }
+        *sum += log(all) - (double)logits[t * VOCAB + tokens[t + 1]] - mean;
+        *variance += square - mean * mean;
+    }
+}
+
+static void texts_are_drawn_from_the_model(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama",         "llama-bias",     "llama3-rope", "qwen2",
+                                        "phi3-longrope", "mistral-window", "phi3"};
+    en_meta *meta;
+    en_tokenizer *t = make_tokenizer(&meta, true);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        entro_model *model = open_model(names[i]);
+        en_calib_text text = write_well(model, t, 60 * POSITIONS, 1, 2, NULL);
+        entro_session_options opt = {
+            .struct_size = sizeof opt, .n_ctx = POSITIONS, .n_threads = 1, .n_batch = POSITIONS};
+        entro_session *session;
+        double sum = 0, variance = 0;
+        assert_int_equal(en_session_open(&session, model, &opt, NULL), ENTRO_OK);
+        assert_int_equal(text.n_sequences, 60);
+        for (uint64_t s = 0; s < 60; s += 2) { /* the others begin with words */
+            assert_int_equal(en_calib_text_sequence(&text, s)[0], VOCAB - 1);
+            add_surprise(model, session, en_calib_text_sequence(&text, s), &sum, &variance);
+        }
+        double sigmas = sum / sqrt(variance);
+        if (!(fabs(sigmas) < 3.5))
+            fail_msg("%s: %g standard deviations from what is expected", names[i], sigmas);
+        en_session_close(session);
+        en_calib_text_free(&text);
+        en_model_close(model);
+        forget_text();
+    }
+    en_tokenizer_free(t);
+    en_meta_free(meta);
+}
+
+static void a_seed_gives_one_text(void **state)
+{
+    (void)state;
+    en_meta *meta;
+    en_tokenizer *t = make_tokenizer(&meta, false); /* no BOS in front of what comes out */
+    entro_model *model = open_model("llama");
+    en_calib_text texts[3];
+    for (int i = 0; i < 3; i++) {
+        texts[i] = write_well(model, t, 7 * POSITIONS - 5, i < 2 ? 1 : 2, (uint32_t)i + 1, NULL);
+        assert_int_equal(texts[i].n_sequences, 7);
+        assert_string_equal(texts[i].name, "written by the model");
+        forget_text();
+    }
+    size_t n_bytes = 7 * POSITIONS * sizeof(int32_t);
+    assert_memory_equal(texts[0].tokens, texts[1].tokens, n_bytes);
+    assert_memory_not_equal(texts[0].tokens, texts[2].tokens, n_bytes);
+    assert_memory_not_equal(texts[0].tokens, texts[0].tokens + 2 * POSITIONS,
+                            POSITIONS * sizeof(int32_t));
+    for (int i = 0; i < 3; i++)
+        en_calib_text_free(&texts[i]);
+    en_model_close(model);
+    en_tokenizer_free(t);
+    en_meta_free(meta);
+}
+
+static void the_text_is_kept(void **state)
+{
+    (void)state;
+    en_meta *meta;
+    en_tokenizer *t = make_tokenizer(&meta, true);
+    entro_model *model = open_model("llama"), *other = open_model("qwen2");
+    int n_calls;
+    en_calib_text first = write_well(model, t, 100, 1, 1, &n_calls);
+    assert_true(n_calls > 0);
+    en_calib_text again = write_well(model, t, 100, 1, 1, &n_calls);
+    assert_int_equal(n_calls, 0);
+    size_t n_bytes = first.n_sequences * POSITIONS * sizeof(int32_t);
+    assert_memory_equal(first.tokens, again.tokens, n_bytes);
+    en_calib_text_free(&again);
+    test_file_write(test_path("calib/text.gguf"), (const uint8_t *)"GGUF", 4); /* damaged */
+    again = write_well(model, t, 100, 1, 1, &n_calls);
+    assert_true(n_calls > 0);
+    assert_memory_equal(first.tokens, again.tokens, n_bytes);
+    en_calib_text_free(&again);
+    again = write_well(other, t, 100, 1, 1, &n_calls); /* of another model */
+    assert_true(n_calls > 0);
+    en_calib_text_free(&again);
+    en_calib_text_free(&first);
+    forget_text();
+    en_model_close(model);
+    en_model_close(other);
+    en_tokenizer_free(t);
+    en_meta_free(meta);
+}
+
+static void a_stopped_one_leaves_nothing(void **state)
+{
+    (void)state;
+    en_meta *meta;
+    en_tokenizer *t = make_tokenizer(&meta, true);
+    entro_model *model = open_model("llama");
+    en_calib_text text;
+    calls c = {.n_until = 0};
+    assert_int_equal(write_with(&text, model, t, 100, 1, 1, &c), ENTRO_ERR_CANCELLED);
+    assert_null(text.tokens);
+    assert_int_equal(rmdir(test_path("calib")), 0); /* it is empty */
+    en_model_close(model);
+    en_tokenizer_free(t);
+    en_meta_free(meta);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_are_drawn_from_the_model),
+        cmocka_unit_test(a_seed_gives_one_text),
+        cmocka_unit_test(the_text_is_kept),
+        cmocka_unit_test(a_stopped_one_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
+}

@@ -27,12 +27,12 @@ static uint64_t n_tokens_wanted(const entro_compress_options *opt)
     return n + EN_COLLECT_FISHER_TOKENS;
 }
 
-static entro_status make_text(const en_calibration *c, en_calib_text *text,
+static entro_status make_text(const en_calibration *c, en_calib_text *text, const char *folder,
                               const entro_compress_options *opt, en_job *job, entro_error *err)
 {
     if (opt->n_calib == 0)
-        return en_calib_text_write(text, c->model->decoder, c->model->tokenizer, EN_CALIB_POSITIONS,
-                                   n_tokens_wanted(opt), opt->seed, job, err);
+        return en_calib_text_write(text, folder, c->model->decoder, c->model->tokenizer,
+                                   EN_CALIB_POSITIONS, n_tokens_wanted(opt), opt->seed, job, err);
     if (c->model->tokenizer == NULL)
         return en_fail(err, ENTRO_ERR_NOT_FOUND,
                        "the model has no tokenizer, so that no text can be read with it; leave out "
@@ -45,7 +45,7 @@ static entro_status collect(const en_calibration *c, const char *folder,
                             const entro_compress_options *opt, en_job *job, entro_error *err)
 {
     en_calib_text text = {0};
-    EN_TRY(make_text(c, &text, opt, job, err));
+    EN_TRY(make_text(c, &text, folder, opt, job, err));
     en_collect_options how = {.n_tokens = opt->n_calib_tokens, .seed = opt->seed};
     entro_status status = en_statistics_collect(folder, c->model->decoder, &text, &how, job, err);
     en_calib_text_free(&text);

@@ -12,6 +12,7 @@
 #define EN_CALIB_BLOCK_H
 
 #include "base/pool.h"
+#include "calib/gradients.h"
 #include "model/rope.h"
 
 /* Any matrix of a model as f32, n_rows x n_cols (by all threads of the pool). */
@@ -60,10 +61,12 @@ entro_status en_block_forward(const en_block *block, const en_rope *rope, en_blo
 
 /*
  * Sums over tokens of squared gradients at the outputs of each matrix (of q, k, v before rotation),
- * added to: q, k, v rows one behind the other, likewise gate, up.  NULL: not wanted.
+ * added to: q, k, v rows one behind the other, likewise gate, up; and the covariances of these gradients
+ * in blocks of rows, of groups in the order of gradients.h.  NULL: not wanted.
  */
 typedef struct en_block_fisher {
     double *qkv, *attn_output, *gate_up, *ffn_down;
+    float *gradients[EN_GRADIENT_GROUPS];
 } en_block_fisher;
 
 /*
@@ -83,7 +86,8 @@ entro_status en_block_backward(const en_block *block, const en_rope *rope, en_bl
  *   head_in    tokens x n_embd: the norm's output, out
  *   labels     below n_vocab; a negative one: no loss at this token, and no gradient
  *   seed       of the labels sampled: token t's depends on its softmax, the seed and t only
- *   fisher     n_vocab sums of squared gradients at the logits, added to; may be NULL
+ *   fisher     n_vocab sums of squared gradients at the logits, added to; with sampled labels their
+ *              expectation p (1 - p), which knows of tokens that were never drawn.  May be NULL
  * Returns the summed cross-entropy in *loss (NaN when the model makes none but that).  Works through the
  * tokens in slices, so that logits of all tokens are never in memory.
  */

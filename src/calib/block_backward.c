@@ -23,6 +23,7 @@ typedef struct pass {
     uint32_t n_tokens;
     float *dx;
     const float *x, *gain, *dy; /* of the norm at hand */
+    const en_block_fisher *fisher;
 } pass;
 
 /* ---- per token ----------------------------------------------------------------------------- */
@@ -77,30 +78,34 @@ static void through_norm(pass *p, const float *x, const float *gain, const float
 
 /* From a matrix's outputs (n_rows) to its inputs (n_cols). */
 static void through_matrix(const pass *p, const float *dy, size_t n_rows, const float *w, float *dx,
-                           size_t n_cols, double *fisher)
+                           size_t n_cols, double *fisher, uint32_t group)
 {
     en_product product = {
         .x = dy, .w = w, .y = dx, .n_tokens = p->n_tokens, .n_in = n_rows, .n_out = n_cols};
     if (fisher != NULL)
         en_sum_squares(dy, p->n_tokens, n_rows, fisher, p->pool);
+    if (p->fisher->gradients[group] != NULL)
+        en_gradient_add(p->hp, group, dy, p->n_tokens, p->fisher->gradients[group], p->pool);
     en_product_run(&product, p->pool);
 }
 
-static void run(pass *p, en_block_attention *attention, const en_block_fisher *fisher)
+static void run(pass *p, en_block_attention *attention)
 {
+    const en_block_fisher *fisher = p->fisher;
     const en_block *b = p->block;
     en_block_tape *tape = p->tape;
     size_t n_embd = p->hp->n_embd, n_ff = p->hp->n_ff, q = en_block_q_floats(p->hp);
-    through_matrix(p, p->dx, n_embd, b->ffn_down, tape->ffn_out, n_ff, fisher->ffn_down);
+    through_matrix(p, p->dx, n_embd, b->ffn_down, tape->ffn_out, n_ff, fisher->ffn_down, 3);
     en_pool_run(p->pool, token_silu, p, p->n_tokens);
-    through_matrix(p, tape->gate_up, 2 * n_ff, b->gate_up, tape->ffn_in, n_embd, fisher->gate_up);
+    through_matrix(p, tape->gate_up, 2 * n_ff, b->gate_up, tape->ffn_in, n_embd, fisher->gate_up,
+                   2);
     through_norm(p, tape->middle, b->layer->ffn_norm, tape->ffn_in);
 
-    through_matrix(p, p->dx, n_embd, b->attn_output, tape->attn_out, q, fisher->attn_output);
+    through_matrix(p, p->dx, n_embd, b->attn_output, tape->attn_out, q, fisher->attn_output, 1);
     en_block_attention_backward(attention, p->pool);
     en_pool_run(p->pool, token_qkv, p, p->n_tokens);
     through_matrix(p, tape->qkv, en_block_qkv_floats(p->hp), b->qkv, tape->attn_in, n_embd,
-                   fisher->qkv);
+                   fisher->qkv, 0);
     through_norm(p, tape->x, b->layer->attn_norm, tape->attn_in);
 }
 
@@ -129,7 +134,8 @@ entro_status en_block_backward(const en_block *block, const en_rope *rope, en_bl
     if (attention.scratch == NULL)
         return en_fail_memory(err);
     int blas = en_blas_take();
-    run(&p, &attention, fisher != NULL ? fisher : &nothing);
+    p.fisher = fisher != NULL ? fisher : &nothing;
+    run(&p, &attention);
     en_blas_give_back(blas);
     en_free(attention.scratch);
     return ENTRO_OK;

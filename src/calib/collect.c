@@ -63,8 +63,12 @@ static entro_status look_at_all(inputs *in, entro_error *err)
 {
     en_collect_run *r = in->run;
     EN_TRY(look(r, EN_STATISTICS_FISHER, 0, &in->fisher_is_there, err));
-    for (uint32_t i = 0; i < r->decoder->hp.n_layers; i++)
+    for (uint32_t i = 0; i < r->decoder->hp.n_layers; i++) {
+        bool has_gradients;
         EN_TRY(look(r, EN_STATISTICS_LAYER, i, &in->is_there[i], err));
+        EN_TRY(look(r, EN_STATISTICS_GRADIENTS, i, &has_gradients, err));
+        in->fisher_is_there &= has_gradients;
+    }
     return look(r, EN_STATISTICS_OUTPUT, 0, &in->output_is_there, err);
 }
 
@@ -97,6 +101,12 @@ static void plan_progress(inputs *in)
 
 /* ---- covariances --------------------------------------------------------------------------- */
 
+static void add_covariance(inputs *in, const float *x, size_t n_tokens, uint32_t group, bool add)
+{
+    size_t n = en_layer_group_of(&in->run->decoder->hp, group).n_inputs;
+    en_gram(x, n, n_tokens, n, add, in->sums[group], in->run->job->pool);
+}
+
 static entro_status collect_batch(inputs *in, uint64_t first, uint32_t n, bool with_sums,
                                   entro_error *err)
 {
@@ -108,8 +118,7 @@ static entro_status collect_batch(inputs *in, uint64_t first, uint32_t n, bool w
     const float *sites[EN_LAYER_GROUPS] = {r->tape.attn_in, r->tape.attn_out, r->tape.ffn_in,
                                            r->tape.ffn_out};
     for (uint32_t g = 0; g < EN_LAYER_GROUPS && with_sums; g++)
-        en_gram(sites[g], n_tokens, en_layer_group_of(hp, g).n_inputs, first > 0, in->sums[g],
-                r->job->pool);
+        add_covariance(in, sites[g], n_tokens, g, first > 0);
     double flops = en_collect_forward_flops(hp);
     if (with_sums)
         flops += en_collect_covariance_flops(hp);
@@ -176,7 +185,7 @@ static entro_status collect_output(inputs *in, entro_error *err)
     norming norm = {r->decoder, in->x};
     en_pool_run(r->job->pool, norm_token, &norm, (uint32_t)r->id.n_tokens);
     for (size_t t = 0; t < r->id.n_tokens; t += step)
-        en_gram(in->x + t * n, r->id.n_tokens - t < step ? r->id.n_tokens - t : step, n, t > 0,
+        en_gram(in->x + t * n, n, r->id.n_tokens - t < step ? r->id.n_tokens - t : step, n, t > 0,
                 in->sums[0], r->job->pool);
     en_statistics_item item = {EN_OUTPUT_COVARIANCE, n, NULL, in->sums[0],
                                1.0 / (double)r->id.n_tokens};

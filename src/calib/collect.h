@@ -26,7 +26,7 @@ typedef struct en_collect_options {
 } en_collect_options;
 
 enum { EN_COLLECT_TOKENS = 40960, EN_COLLECT_FISHER_TOKENS = 8192 };
-#define EN_COLLECT_KEPT_BYTES ((size_t)1 << 30)
+#define EN_COLLECT_KEPT_BYTES ((size_t)3 << 29)
 
 /*
  * The first n_tokens of the text, in whole sequences, serve covariances, those behind them (or, when

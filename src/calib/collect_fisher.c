@@ -17,6 +17,7 @@
 #include "calib/collect.h"
 #include "calib/collect_run.h"
 #include "calib/gram.h"
+#include "quant/row_blocks.h"
 
 /* Tokens seen this often have half of their own gradient's size, half of all tokens' mean. */
 static const double prior_tokens = 4;
@@ -30,7 +31,10 @@ typedef struct fisher {
     double *output;    /* n_vocab */
     double *energy;    /* n_vocab: sums of |g|^2 at the embedding of each token */
     uint64_t *counts;  /* n_vocab: tokens behind that */
-    float *gradients;  /* n_embd x n_embd: sums of g g^T */
+    uint32_t *places;  /* n_vocab, zeros: of join_tokens() */
+    int32_t *ids;      /* of a sequence */
+    float *gradients;  /* n_embd x n_embd: sums of g g^T at the embedding */
+    float *blocks;     /* of the layer at hand: the same at its outputs (gradients.h) */
     float *out_matrix; /* n_vocab x n_embd, while the head is at work */
     float *written;    /* everything above as f32 */
 } fisher;
@@ -71,10 +75,13 @@ static entro_status prepare(fisher *f, entro_error *err)
     f->output = en_alloc_zero(n_vocab, sizeof *f->output);
     f->energy = en_alloc_zero(n_vocab, sizeof *f->energy);
     f->counts = en_alloc_zero(n_vocab, sizeof *f->counts);
+    f->places = en_alloc_zero(n_vocab, sizeof *f->places);
+    f->ids = en_alloc(f->run->text->n_positions, sizeof *f->ids);
     f->gradients = en_alloc_zero((size_t)hp->n_embd * hp->n_embd, sizeof *f->gradients);
+    f->blocks = en_alloc_huge(en_gradient_layer_floats(hp), sizeof *f->blocks);
     f->written = en_alloc(n_rows + 2 * n_vocab, sizeof *f->written);
-    return f->kept && f->dx && f->rows && f->output && f->energy && f->counts && f->gradients &&
-                   f->written
+    return f->kept && f->dx && f->rows && f->output && f->energy && f->counts && f->places &&
+                   f->ids && f->gradients && f->blocks && f->written
                ? ENTRO_OK
                : en_fail_memory(err);
 }
@@ -87,7 +94,10 @@ static void fisher_free(fisher *f)
     en_free(f->output);
     en_free(f->energy);
     en_free(f->counts);
+    en_free(f->places);
+    en_free(f->ids);
     en_free(f->gradients);
+    en_free(f->blocks);
     en_free(f->out_matrix);
     en_free(f->written);
 }
@@ -175,14 +185,76 @@ static en_block_fisher layer_sums(const fisher *f, uint32_t layer)
         groups[g] = at;
         at += en_layer_group_of(hp, g).n_outputs;
     }
-    return (en_block_fisher){groups[0], groups[1], groups[2], groups[3]};
+    return (en_block_fisher){groups[0], groups[1], groups[2], groups[3], {NULL}};
 }
 
-static entro_status backward(fisher *f, uint64_t n, entro_error *err)
+static void start_blocks(fisher *f, en_block_fisher *sums)
+{
+    const en_hparams *hp = &f->run->decoder->hp;
+    float *at = f->blocks;
+    memset(at, 0, en_gradient_layer_floats(hp) * sizeof *at);
+    for (uint32_t g = 0; g < EN_GRADIENT_GROUPS; g++) {
+        sums->gradients[g] = at;
+        at += en_gradient_floats(hp, g);
+    }
+}
+
+static entro_status write_items_of_blocks(fisher *f, uint32_t layer, en_statistics_item *items,
+                                          char (*names)[48], uint64_t n_tokens, entro_error *err)
+{
+    const en_hparams *hp = &f->run->decoder->hp;
+    float tokens = (float)n_tokens, *at = f->blocks;
+    size_t n_items = 0;
+    items[n_items++] = (en_statistics_item){EN_GRADIENT_TOKENS, 1, &tokens, NULL, 0};
+    for (uint32_t g = 0; g < EN_GRADIENT_GROUPS; g++) {
+        en_layer_group group = en_layer_group_of(hp, g);
+        en_gradient_group matrices = en_gradient_group_of(hp, g);
+        for (uint32_t m = 0; m < matrices.n_matrices; m++)
+            for (size_t b = 0; b < en_row_blocks(matrices.n_rows[m]); b++, n_items++) {
+                size_t first = en_row_block_first(matrices.n_rows[m], b);
+                size_t n = en_row_block_first(matrices.n_rows[m], b + 1) - first;
+                items[n_items] = (en_statistics_item){
+                    en_gradient_name(names[n_items], sizeof names[n_items], &group, m, b), n, NULL,
+                    at, 1 / (double)n_tokens};
+                at += n * n;
+            }
+    }
+    char *path = en_statistics_path(f->run->folder, EN_STATISTICS_GRADIENTS, layer);
+    if (path == NULL)
+        return en_fail_memory(err);
+    entro_status status = en_statistics_file_write(path, &f->run->id, EN_STATISTICS_GRADIENTS,
+                                                   layer, items, n_items, f->run->job->pool, err);
+    en_free(path);
+    return status;
+}
+
+static entro_status write_blocks(fisher *f, uint32_t layer, uint64_t n_tokens, entro_error *err)
+{
+    const en_hparams *hp = &f->run->decoder->hp;
+    size_t n = 1;
+    for (uint32_t g = 0; g < EN_GRADIENT_GROUPS; g++) {
+        en_gradient_group matrices = en_gradient_group_of(hp, g);
+        for (uint32_t m = 0; m < matrices.n_matrices; m++)
+            n += en_row_blocks(matrices.n_rows[m]);
+    }
+    en_statistics_item *items = en_alloc(n, sizeof *items);
+    char(*names)[48] = en_alloc(n, sizeof *names);
+    entro_status status = items != NULL && names != NULL
+                              ? write_items_of_blocks(f, layer, items, names, n_tokens, err)
+                              : en_fail_memory(err);
+    en_free(items);
+    en_free(names);
+    return status;
+}
+
+/* Covariances of gradients are those of the first group: one layer's at a time are in memory. */
+static entro_status backward(fisher *f, uint64_t n, bool with_blocks, entro_error *err)
 {
     en_collect_run *r = f->run;
     for (uint32_t i = r->decoder->hp.n_layers; i-- > 0;) {
         en_block_fisher sums = layer_sums(f, i);
+        if (with_blocks)
+            start_blocks(f, &sums);
         EN_TRY(en_collect_load(r, i, err));
         for (uint64_t s = 0, b; s < n; s += b) {
             b = batch_at(f, s, n);
@@ -192,25 +264,56 @@ static entro_status backward(fisher *f, uint64_t n, entro_error *err)
                                      err));
             EN_TRY(en_collect_reach(r, 2 * batch_flops(f, (uint32_t)b), err));
         }
+        if (with_blocks)
+            EN_TRY(write_blocks(f, i, n * r->text->n_positions, err));
     }
     return ENTRO_OK;
+}
+
+/*
+ * Gradients at all places of one token in a sequence become one, at the first place: they are of the same
+ * row, whose error is the same everywhere, and later losses see all of them at once.  Returns how many
+ * different tokens there are; their gradients lie at the front of 'g', their ids in 'ids'.
+ */
+static size_t join_tokens(fisher *f, float *g, int32_t *ids, size_t n)
+{
+    size_t n_embd = f->run->decoder->hp.n_embd, n_joined = 0;
+    for (size_t t = 0; t < n; t++) {
+        uint32_t *place = &f->places[ids[t]]; /* + 1; 0: not there yet */
+        f->counts[ids[t]]++;
+        if (*place != 0) {
+            float *first = g + (size_t)(*place - 1) * n_embd;
+            for (size_t i = 0; i < n_embd; i++)
+                first[i] += g[t * n_embd + i];
+            continue;
+        }
+        if (n_joined < t)
+            memcpy(g + n_joined * n_embd, g + t * n_embd, n_embd * sizeof *g);
+        ids[n_joined++] = ids[t];
+        *place = (uint32_t)n_joined;
+    }
+    for (size_t k = 0; k < n_joined; k++)
+        f->places[ids[k]] = 0;
+    return n_joined;
 }
 
 /* What the gradient at the embedding says about its rows. */
 static void add_gradients(fisher *f, uint64_t first, uint64_t n)
 {
     const en_collect_run *r = f->run;
-    size_t n_embd = r->decoder->hp.n_embd, n_tokens = (size_t)n * r->text->n_positions;
-    const int32_t *ids = en_calib_text_sequence(r->text, first);
-    for (size_t t = 0; t < n_tokens; t++) {
-        const float *g = f->dx + t * n_embd;
-        double sum = 0;
-        for (size_t i = 0; i < n_embd; i++)
-            sum += (double)g[i] * (double)g[i];
-        f->energy[ids[t]] += sum;
-        f->counts[ids[t]]++;
+    size_t n_embd = r->decoder->hp.n_embd, n_positions = r->text->n_positions;
+    for (uint64_t s = 0; s < n; s++) {
+        float *g = f->dx + s * en_collect_sequence_floats(r);
+        memcpy(f->ids, en_calib_text_sequence(r->text, first + s), n_positions * sizeof *f->ids);
+        size_t n_joined = join_tokens(f, g, f->ids, n_positions);
+        for (size_t t = 0; t < n_joined; t++) {
+            double sum = 0;
+            for (size_t i = 0; i < n_embd; i++)
+                sum += (double)g[t * n_embd + i] * (double)g[t * n_embd + i];
+            f->energy[f->ids[t]] += sum;
+        }
+        en_gram(g, n_embd, n_joined, n_embd, true, f->gradients, r->job->pool);
     }
-    en_gram(f->dx, n_tokens, n_embd, true, f->gradients, r->job->pool);
 }
 
 static entro_status run_group(fisher *f, uint64_t first, uint64_t n, uint64_t seed,
@@ -219,15 +322,18 @@ static entro_status run_group(fisher *f, uint64_t first, uint64_t n, uint64_t se
     EN_TRY(en_collect_embed(f->run, first, n, f->kept, err));
     EN_TRY(forward(f, n, err));
     EN_TRY(head(f, n, seed, err));
-    EN_TRY(backward(f, n, err));
+    EN_TRY(backward(f, n, first == f->run->first_fisher, err));
     add_gradients(f, first, n);
     return ENTRO_OK;
 }
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-/* Share of each token in all of the text, times how its gradients' size compares with the mean; what
- * was seen seldom is drawn towards 1. */
+/*
+ * Share of each token, times how its gradients' size compares with the mean; what was seen seldom is drawn
+ * towards 1.  A share is the mean of the text's own and of the probability that the model gives the
+ * token on it: most tokens of a vocabulary do not occur in a text of this length, but will in others.
+ */
 static void token_importances(const fisher *f, float *out)
 {
     const en_collect_run *r = f->run;
@@ -246,7 +352,8 @@ static void token_importances(const fisher *f, float *out)
         double size = mean > 0 ? (f->energy[v] + prior_tokens * mean) /
                                      (((double)f->counts[v] + prior_tokens) * mean)
                                : 1;
-        out[v] = (float)((double)out[v] / (double)n_all * size);
+        double share = ((double)out[v] / (double)n_all + f->output[v] / (double)n_fisher) / 2;
+        out[v] = (float)(share * size);
     }
 }
 

@@ -8,7 +8,7 @@ enum { MAX_TILE = 640, MIN_TILES = 4, TILE_STEP = 16 };
 
 typedef struct gram {
     const float *x;
-    size_t n_tokens, n, tile, n_tiles;
+    size_t stride, n_tokens, n, tile, n_tiles;
     float beta;
     float *sums;
 } gram;
@@ -29,20 +29,22 @@ static void run_tile(void *context, uint32_t item, uint32_t thread)
     while (col > row) /* item = row (row + 1) / 2 + col */
         col -= ++row;
     size_t first = row * g->tile, second = col * g->tile;
-    int n = (int)g->n, n_tokens = (int)g->n_tokens;
+    int n = (int)g->n, n_tokens = (int)g->n_tokens, stride = (int)g->stride;
     int n_rows = (int)(g->n - first < g->tile ? g->n - first : g->tile);
     float *out = g->sums + first * g->n + second;
     if (row == col)
-        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, n_rows, n_tokens, 1, g->x + first, n,
-                    g->beta, out, n);
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, n_rows, n_tokens, 1, g->x + first,
+                    stride, g->beta, out, n);
     else
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n_rows, (int)g->tile, n_tokens, 1,
-                    g->x + first, n, g->x + second, n, g->beta, out, n);
+                    g->x + first, stride, g->x + second, stride, g->beta, out, n);
 }
 
-void en_gram(const float *x, size_t n_tokens, size_t n, bool add, float *sums, en_pool *pool)
+void en_gram(const float *x, size_t stride, size_t n_tokens, size_t n, bool add, float *sums,
+             en_pool *pool)
 {
-    gram g = {.x = x, .n_tokens = n_tokens, .n = n, .tile = tile_of(n), .sums = sums};
+    gram g = {
+        .x = x, .stride = stride, .n_tokens = n_tokens, .n = n, .tile = tile_of(n), .sums = sums};
     g.beta = add ? 1.0f : 0.0f;
     g.n_tiles = (n + g.tile - 1) / g.tile;
     en_pool_run(pool, run_tile, &g, (uint32_t)(g.n_tiles * (g.n_tiles + 1) / 2));

@@ -13,9 +13,10 @@
 #include "base/pool.h"
 
 /*
- * x: n_tokens x n, row-major.  The lower triangle of sums (n x n) is set, or added to when 'add' is
+ * x: n_tokens rows of n, 'stride' apart.  The lower triangle of sums (n x n) is set, or added to when 'add' is
  * true.  BLAS must be en_blas_take()n (products.h).
  */
-void en_gram(const float *x, size_t n_tokens, size_t n, bool add, float *sums, en_pool *pool);
+void en_gram(const float *x, size_t stride, size_t n_tokens, size_t n, bool add, float *sums,
+             en_pool *pool);
 
 #endif

@@ -16,6 +16,7 @@
 #include "kernels/kernels.h"
 
 #define SLICE_FLOATS ((size_t)1 << 26) /* 256 MiB */
+enum { COLUMNS = 128 /* of the vocabulary, summed by one item */ };
 
 typedef struct slice {
     const en_head *head;
@@ -123,6 +124,34 @@ static void token_norm_back(void *context, uint32_t index, uint32_t thread)
         x[i] = back.scale * gain[i] * dy[i] - back.slope * x[i];
 }
 
+typedef struct variances {
+    const slice *s;
+    double *sums;
+} variances;
+
+/* sums += p (1 - p), of probabilities of which one a token had 1 subtracted. */
+static void sum_columns(void *context, uint32_t item, uint32_t thread)
+{
+    (void)thread;
+    const variances *v = context;
+    size_t n_vocab = v->s->head->hp->n_vocab, first = (size_t)item * COLUMNS;
+    size_t n = n_vocab - first < COLUMNS ? n_vocab - first : COLUMNS;
+    double *restrict sums = v->sums + first;
+    for (size_t t = 0; t < v->s->n; t++) {
+        const float *restrict g = v->s->logits + t * n_vocab + first;
+        for (size_t i = 0; i < n; i++) {
+            double p = g[i] < 0 ? 1 + (double)g[i] : (double)g[i];
+            sums[i] += p * (1 - p);
+        }
+    }
+}
+
+static void sum_variances(const slice *s, double *fisher)
+{
+    variances v = {s, fisher};
+    en_pool_run(s->pool, sum_columns, &v, (s->head->hp->n_vocab + COLUMNS - 1) / COLUMNS);
+}
+
 /* ---- slices ------------------------------------------------------------------------------ */
 
 static double run_slice(slice *s, double *fisher)
@@ -144,7 +173,9 @@ static double run_slice(slice *s, double *fisher)
     double loss = 0;
     en_product_run(&forward, s->pool);
     en_pool_run(s->pool, token_loss, s, (uint32_t)s->n);
-    if (fisher != NULL)
+    if (fisher != NULL && s->labels == NULL)
+        sum_variances(s, fisher);
+    else if (fisher != NULL)
         en_sum_squares(s->logits, s->n, hp->n_vocab, fisher, s->pool);
     en_product_run(&backward, s->pool);
     en_pool_run(s->pool, token_norm_back, s, (uint32_t)s->n);

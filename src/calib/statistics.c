@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "calib/gradients.h"
 #include "calib/statistics_file.h"
 #include "calib/statistics_tied.h"
+#include "quant/row_blocks.h"
 
 /* What is known about a matrix, and where. */
 typedef struct entry {
@@ -20,6 +22,7 @@ typedef struct entry {
     size_t site; /* EN_LAYER_GROUPS a layer, then output, then embedding */
     size_t n_rows, n_cols;
     const float *importance; /* NULL: the sum of two uses */
+    uint32_t matrix;         /* its number in the group */
 } entry;
 
 struct en_statistics {
@@ -52,7 +55,8 @@ static void add_entries(en_statistics *s, const en_linear *matrices, uint32_t n_
                                              .site = site,
                                              .n_rows = (size_t)m->n_rows,
                                              .n_cols = (size_t)m->n_cols,
-                                             .importance = importance};
+                                             .importance = importance,
+                                             .matrix = i};
         importance += m->n_rows;
     }
 }
@@ -113,11 +117,32 @@ static entro_status read_fisher(en_statistics *s, const en_statistics_file *f, e
     return en_statistics_file_check(f, EN_TOKENS_COVARIANCE, false, s->hp->n_embd, err);
 }
 
+static entro_status check_gradients(const en_statistics *s, const en_statistics_file *f,
+                                    entro_error *err)
+{
+    char name[64];
+    EN_TRY(en_statistics_file_check(f, EN_GRADIENT_TOKENS, true, 1, err));
+    for (uint32_t g = 0; g < EN_GRADIENT_GROUPS; g++) {
+        en_layer_group group = en_layer_group_of(s->hp, g);
+        en_gradient_group matrices = en_gradient_group_of(s->hp, g);
+        for (uint32_t m = 0; m < matrices.n_matrices; m++)
+            for (size_t b = 0; b < en_row_blocks(matrices.n_rows[m]); b++) {
+                size_t n = en_row_block_first(matrices.n_rows[m], b + 1) -
+                           en_row_block_first(matrices.n_rows[m], b);
+                en_gradient_name(name, sizeof name, &group, m, b);
+                EN_TRY(en_statistics_file_check(f, name, false, n, err));
+            }
+    }
+    return ENTRO_OK;
+}
+
 static entro_status check_items(en_statistics *s, const en_statistics_file *f,
                                 en_statistics_kind kind, entro_error *err)
 {
     if (kind == EN_STATISTICS_FISHER)
         return read_fisher(s, f, err);
+    if (kind == EN_STATISTICS_GRADIENTS)
+        return check_gradients(s, f, err);
     if (kind == EN_STATISTICS_OUTPUT)
         return en_statistics_file_check(f, EN_OUTPUT_COVARIANCE, false, s->hp->n_embd, err);
     for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++) {
@@ -186,8 +211,10 @@ static entro_status open_new(en_statistics *s, const char *folder, const en_deco
     EN_TRY(en_statistics_identify(&s->id, decoder, err));
     EN_TRY(list_matrices(s, decoder, err));
     EN_TRY(check_file(s, EN_STATISTICS_FISHER, 0, err));
-    for (uint32_t i = 0; i < s->hp->n_layers; i++)
+    for (uint32_t i = 0; i < s->hp->n_layers; i++) {
+        EN_TRY(check_file(s, EN_STATISTICS_GRADIENTS, i, err));
         EN_TRY(check_file(s, EN_STATISTICS_LAYER, i, err));
+    }
     return check_file(s, EN_STATISTICS_OUTPUT, 0, err);
 }
 
@@ -326,4 +353,56 @@ entro_status en_statistics_of(en_statistics *s, const char *tensor, float *covar
     memcpy(importance, e->importance, e->n_rows * sizeof *importance);
     *n_tokens = e->site > output_site(s) ? s->id.n_fisher_tokens : s->id.n_tokens;
     return ENTRO_OK;
+}
+
+bool en_statistics_is_embedding(const en_statistics *s, const char *tensor)
+{
+    const entry *e = find(s, tensor);
+    return e != NULL && (e->site > output_site(s) || e->importance == NULL);
+}
+
+/* ---- gradients ------------------------------------------------------------------------------- */
+
+bool en_statistics_has_gradients(const en_statistics *s, const char *tensor)
+{
+    const entry *e = find(s, tensor);
+    return e != NULL && e->site < output_site(s);
+}
+
+static entro_status read_blocks(const en_statistics *s, const entry *e, en_statistics_file *f,
+                                float *blocks, uint64_t *n_tokens, entro_error *err)
+{
+    char name[64];
+    float tokens;
+    en_layer_group group = en_layer_group_of(s->hp, (uint32_t)(e->site % EN_LAYER_GROUPS));
+    if (!en_statistics_same_model(&f->id, &s->id) || !en_statistics_same_text(&f->id, &s->id))
+        return en_fail(err, ENTRO_ERR_ARGUMENT, "was replaced while it was in use");
+    EN_TRY(en_statistics_file_vector(f, EN_GRADIENT_TOKENS, 1, &tokens, err));
+    *n_tokens = tokens < 0x1p60f ? (uint64_t)tokens : 0;
+    for (size_t b = 0; b < en_row_blocks(e->n_rows); b++) {
+        size_t n = en_row_block_first(e->n_rows, b + 1) - en_row_block_first(e->n_rows, b);
+        en_gradient_name(name, sizeof name, &group, e->matrix, b);
+        EN_TRY(en_statistics_file_covariance(f, name, n, blocks, s->pool, err));
+        blocks += n * n;
+    }
+    return ENTRO_OK;
+}
+
+entro_status en_statistics_gradients(const en_statistics *s, const char *tensor, float *blocks,
+                                     uint64_t *n_tokens, entro_error *err)
+{
+    const entry *e = find(s, tensor);
+    if (e == NULL || e->site >= output_site(s))
+        return en_fail(err, ENTRO_ERR_NOT_FOUND, "there are no gradients of a tensor %s", tensor);
+    uint32_t layer = (uint32_t)(e->site / EN_LAYER_GROUPS);
+    en_statistics_file f;
+    EN_TRY(open_file(s, &f, EN_STATISTICS_GRADIENTS, layer, err));
+    entro_status status = read_blocks(s, e, &f, blocks, n_tokens, err);
+    en_statistics_file_close(&f);
+    char *path =
+        status != ENTRO_OK ? en_statistics_path(s->folder, EN_STATISTICS_GRADIENTS, layer) : NULL;
+    if (path != NULL)
+        en_error_place(err, "%s", path);
+    en_free(path);
+    return status;
 }

@@ -52,4 +52,14 @@ entro_status en_statistics_of(en_statistics *s, const char *tensor, float *covar
 /* Matrices over the same input have the same number; SIZE_MAX: unknown tensor. */
 size_t en_statistics_site(const en_statistics *s, const char *tensor);
 
+/* Whether the matrix is (also) read by row: the embedding. */
+bool en_statistics_is_embedding(const en_statistics *s, const char *tensor);
+
+/* Whether the covariance of gradients at the matrix's outputs is known: of all in layers. */
+bool en_statistics_has_gradients(const en_statistics *s, const char *tensor);
+/* It, in blocks of rows (quant/row_blocks.h), one behind the other, each filled symmetrically; *n_tokens:
+ * behind it. */
+entro_status en_statistics_gradients(const en_statistics *s, const char *tensor, float *blocks,
+                                     uint64_t *n_tokens, entro_error *err);
+
 #endif

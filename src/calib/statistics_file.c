@@ -18,13 +18,13 @@
 
 enum { ALIGNMENT = 64, MAX_ITEM_NAME = 80 };
 
-static const char *const kind_names[] = {"fisher", "layer", "output", "text"};
+static const char *const kind_names[] = {"fisher", "gradients", "layer", "output", "text"};
 
 char *en_statistics_path(const char *folder, en_statistics_kind kind, uint32_t layer)
 {
     char name[32];
-    if (kind == EN_STATISTICS_LAYER)
-        snprintf(name, sizeof name, "layer-%03" PRIu32 ".gguf", layer);
+    if (kind == EN_STATISTICS_LAYER || kind == EN_STATISTICS_GRADIENTS)
+        snprintf(name, sizeof name, "%s-%03" PRIu32 ".gguf", kind_names[kind], layer);
     else
         snprintf(name, sizeof name, "%s.gguf", kind_names[kind]);
     return en_path_join(folder, name);
@@ -53,6 +53,13 @@ en_layer_group en_layer_group_of(const en_hparams *hp, uint32_t group)
 const char *en_importance_name(char *out, size_t n_out, const en_layer_group *group, uint32_t layer)
 {
     snprintf(out, n_out, "blk.%" PRIu32 ".%s.importance", layer, group->outputs);
+    return out;
+}
+
+const char *en_gradient_name(char *out, size_t n_out, const en_layer_group *group, uint32_t matrix,
+                             size_t block)
+{
+    snprintf(out, n_out, "%s.%" PRIu32 ".%zu", group->outputs, matrix, block);
     return out;
 }
 

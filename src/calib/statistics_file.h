@@ -3,6 +3,7 @@
  *
  *   fisher.gguf      importances of all layers' outputs, of logits, of the embedding's rows; and the
  *                    covariance of gradients at the embedding
+ *   gradients-003.gguf  covariances of the gradients at a layer's outputs, in blocks of rows (gradients.h)
  *   layer-003.gguf   covariances of the four inputs of a layer
  *   output.gguf      covariance of the output matrix's input
  *   text.gguf        ids of a text that the model wrote itself (calib_writer.h)
@@ -56,9 +57,14 @@ const char *en_importance_name(char *out, size_t n_out, const en_layer_group *gr
 #define EN_TOKENS_IMPORTANCE "token_embd.importance"
 #define EN_TOKENS_COVARIANCE "token_embd.gradient"
 #define EN_OUTPUT_COVARIANCE "output.in"
+#define EN_GRADIENT_TOKENS   "tokens" /* behind a file's gradients: a vector of one */
+/* "qkv.0.1": block 1 of matrix 0; returns 'out'. */
+const char *en_gradient_name(char *out, size_t n_out, const en_layer_group *group, uint32_t matrix,
+                             size_t block);
 
 typedef enum en_statistics_kind {
     EN_STATISTICS_FISHER,
+    EN_STATISTICS_GRADIENTS,
     EN_STATISTICS_LAYER,
     EN_STATISTICS_OUTPUT,
     EN_STATISTICS_TEXT_IDS

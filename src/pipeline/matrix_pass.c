@@ -9,6 +9,12 @@
 #include "base/memory.h"
 #include "kernels/kernels.h"
 #include "quant/cholesky.h"
+#include "quant/row_blocks.h"
+#include "quant/watersic.h"
+
+/* Gradients at an embedding differ from token to token: what the mean covariance holds for harmless is not,
+ * for some.  With it the estimated loss of a quantized embedding is the measured one. */
+#define EMBEDDING_RIDGE 0.1
 
 enum { LOAD_WEIGHTS = 1 << 18 /* of an item of loading */ };
 
@@ -34,9 +40,10 @@ void en_matrix_pass_close(en_matrix_pass *p)
         en_class_counts_free(&p->threads[t].counts);
         en_free(p->threads[t].row);
     }
-    void *all[] = {p->threads,      p->weights, p->factor, p->importance,   p->z,
-                   p->steps,        p->offsets, p->scales, p->stored_steps, p->stored_offsets,
-                   p->stored_scales};
+    void *all[] = {p->threads,      p->row_factor,     p->weights,
+                   p->factor,       p->importance,     p->z,
+                   p->steps,        p->offsets,        p->scales,
+                   p->stored_steps, p->stored_offsets, p->stored_scales};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         en_free(all[i]);
     en_strip_classes_free(&p->classes);
@@ -99,6 +106,25 @@ static entro_status load(en_matrix_pass *p, const en_tensor *tensor, entro_error
     return status;
 }
 
+/* G + EN_WATERSIC_FLOOR mean(diag G) I, shrunk as its tokens say: what keeps rows from being forgotten. */
+static entro_status know_gradients(en_matrix_pass *p, entro_error *err)
+{
+    uint64_t n_tokens;
+    size_t n_floats = en_row_blocks_floats(p->n_rows);
+    if (!reserve((void **)&p->row_factor, &p->row_factor_cap, n_floats, sizeof(float)))
+        return en_fail_memory(err);
+    EN_TRY(en_statistics_gradients(p->statistics, p->tensor->name, p->row_factor, &n_tokens, err));
+    float *block = p->row_factor;
+    for (size_t b = 0; b < en_row_blocks(p->n_rows); b++) {
+        size_t n = en_row_block_first(p->n_rows, b + 1) - en_row_block_first(p->n_rows, b);
+        en_covariance_ridge ridge = en_covariance_ridge_for(n, n_tokens);
+        ridge.ridge = EN_WATERSIC_FLOOR;
+        EN_TRY(en_cholesky(block, n, &ridge, NULL, err));
+        block += n * n;
+    }
+    return ENTRO_OK;
+}
+
 static entro_status know(en_matrix_pass *p, entro_error *err)
 {
     if (p->statistics == NULL || !en_statistics_has(p->statistics, p->tensor->name))
@@ -116,42 +142,14 @@ static entro_status know(en_matrix_pass *p, entro_error *err)
                             &n_tokens, err));
     if (!same) {
         en_covariance_ridge ridge = en_covariance_ridge_for(n, n_tokens);
+        if (en_statistics_is_embedding(p->statistics, p->tensor->name))
+            ridge.ridge = EMBEDDING_RIDGE;
         EN_TRY(en_cholesky(p->factor, n, &ridge, NULL, err));
     }
     p->factor_site = site;
-    return ENTRO_OK;
+    p->has_row_factor = en_statistics_has_gradients(p->statistics, p->tensor->name);
+    return p->has_row_factor ? know_gradients(p, err) : ENTRO_OK;
 }
-
-static en_pass_problem problem_of(const en_matrix_pass *p, const en_quant_method *method,
-                                  double slope)
-{
-    bool knows = method->pass->needs_statistics;
-    return (en_pass_problem){.n_rows = p->n_rows,
-                             .n_cols = p->n_cols,
-                             .weights = p->weights,
-                             .factor = knows ? p->factor : NULL,
-                             .importance = knows ? p->importance : NULL,
-                             .slope = slope,
-                             .pool = p->job->pool};
-}
-
-static entro_status prepare(en_matrix_pass *p, const en_tensor *tensor,
-                            const en_quant_method *method, entro_error *err)
-{
-    EN_TRY(load(p, tensor, err));
-    return method->pass->needs_statistics ? know(p, err) : ENTRO_OK;
-}
-
-entro_status en_matrix_pass_spreads(en_matrix_pass *p, const en_tensor *tensor,
-                                    const en_quant_method *method, float *spread, entro_error *err)
-{
-    EN_TRY(prepare(p, tensor, method, err));
-    en_pass_problem problem = problem_of(p, method, 1.0);
-    method->pass->spreads(&problem, spread);
-    return ENTRO_OK;
-}
-
-/* ---- integers ---------------------------------------------------------------------------- */
 
 /* Arrays of n floats each, anew. */
 static bool renew(float **arrays[], size_t n_arrays, size_t *cap, size_t n)
@@ -179,6 +177,39 @@ static entro_status make_room(en_matrix_pass *p, entro_error *err)
                ? ENTRO_OK
                : en_fail_memory(err);
 }
+
+static en_pass_problem problem_of(const en_matrix_pass *p, const en_quant_method *method,
+                                  double slope)
+{
+    bool knows = method->pass->needs_statistics;
+    return (en_pass_problem){.n_rows = p->n_rows,
+                             .n_cols = p->n_cols,
+                             .weights = p->weights,
+                             .factor = knows ? p->factor : NULL,
+                             .importance = knows ? p->importance : NULL,
+                             .row_factor = knows && p->has_row_factor ? p->row_factor : NULL,
+                             .slope = slope,
+                             .pool = p->job->pool};
+}
+
+static entro_status prepare(en_matrix_pass *p, const en_tensor *tensor,
+                            const en_quant_method *method, entro_error *err)
+{
+    EN_TRY(load(p, tensor, err));
+    return method->pass->needs_statistics ? know(p, err) : ENTRO_OK;
+}
+
+entro_status en_matrix_pass_spreads(en_matrix_pass *p, const en_tensor *tensor,
+                                    const en_quant_method *method, float *spread, entro_error *err)
+{
+    EN_TRY(prepare(p, tensor, method, err));
+    EN_TRY(make_room(p, err));
+    en_pass_problem problem = problem_of(p, method, 1.0);
+    method->pass->spreads(&problem, p->steps, spread);
+    return ENTRO_OK;
+}
+
+/* ---- integers ---------------------------------------------------------------------------- */
 
 static uint64_t row_at(const en_matrix_pass *p, uint64_t stored)
 {

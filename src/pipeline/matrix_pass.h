@@ -37,6 +37,9 @@ typedef struct en_matrix_pass {
     size_t n_rows, n_cols;
     float *weights, *factor, *importance;
     size_t weights_cap, factor_cap, importance_cap;
+    float *row_factor; /* of its gradients, where has_row_factor */
+    size_t row_factor_cap;
+    bool has_row_factor;
     size_t factor_site; /* whose covariance 'factor' is of; SIZE_MAX: none */
     int32_t *z;
     size_t z_cap;

@@ -23,6 +23,7 @@ typedef struct en_pass_problem {
     const float *weights;    /* n_rows x n_cols, finite */
     const float *factor;     /* L, n_cols x n_cols, H = L L^T (quant/cholesky.h); NULL: not known */
     const float *importance; /* F, n_rows; NULL: not known */
+    const float *row_factor; /* M of each block of rows (watersic.h); NULL: not known */
     double slope;            /* of passes with a slope: the step c, > 0 */
     en_pool *pool;
 } en_pass_problem;
@@ -43,8 +44,9 @@ typedef struct en_pass {
     /*
      * Of a pass whose rate follows from a slope (the same for all matrices of a model), else NULL: the
      * spreads of the columns' numbers, n_cols, of which en_watersic_expected_bits() is the rate.
+     * 'work' takes n_rows floats.
      */
-    void (*spreads)(const en_pass_problem *p, float *spread);
+    void (*spreads)(const en_pass_problem *p, float *work, float *spread);
     entro_status (*run)(const en_pass_problem *p, en_pass_result *out, entro_error *err);
 } en_pass;
 

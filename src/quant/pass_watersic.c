@@ -12,13 +12,15 @@ static en_watersic_problem problem_of(const en_pass_problem *p)
                                  .weights = p->weights,
                                  .importance = p->importance,
                                  .factor = p->factor,
+                                 .row_factor = p->row_factor,
                                  .pool = p->pool};
 }
 
-static void spreads(const en_pass_problem *p, float *spread)
+static void spreads(const en_pass_problem *p, float *work, float *spread)
 {
     en_watersic_problem problem = problem_of(p);
-    en_watersic_spreads(&problem, spread);
+    en_watersic_row_weights(&problem, work);
+    en_watersic_spreads(&problem, work, spread);
 }
 
 static entro_status run(const en_pass_problem *p, en_pass_result *out, entro_error *err)

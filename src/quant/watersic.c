@@ -18,6 +18,7 @@
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
+#include "quant/row_blocks.h"
 #include "quant/watersic_feedback.h"
 
 /* Beyond these a row is coded so badly that the best factor says nothing. */
@@ -26,6 +27,7 @@
 
 typedef struct job {
     const en_watersic_problem *p;
+    bool refits;
     en_feedback feedback;
     float *weights;       /* r, n_rows */
     float *inverse_steps; /* n_rows */
@@ -57,6 +59,23 @@ static entro_status check_rows(const char *what, const float *m, size_t n_rows, 
     return ENTRO_OK;
 }
 
+static entro_status check_row_factor(const en_watersic_problem *p, entro_error *err)
+{
+    const float *m = p->row_factor;
+    for (size_t b = 0; m != NULL && b < en_row_blocks(p->n_rows); b++) {
+        size_t n = en_row_block_first(p->n_rows, b + 1) - en_row_block_first(p->n_rows, b);
+        EN_TRY(check_rows("the gradients' factor", m, n, n, true, err));
+        for (size_t i = 0; i < n; i++)
+            if (!(m[i * n + i] > 0))
+                return en_fail(err, ENTRO_ERR_FORMAT,
+                               "the gradients' factor is %g at row %zu of block %zu, expected more "
+                               "than 0",
+                               (double)m[i * n + i], i, b);
+        m += n * n;
+    }
+    return ENTRO_OK;
+}
+
 static entro_status check(const en_watersic_problem *p, double c, entro_error *err)
 {
     if (p->n_rows == 0 || p->n_cols == 0 || p->n_rows > INT_MAX / 2 || p->n_cols > INT_MAX / 2)
@@ -72,6 +91,7 @@ static entro_status check(const en_watersic_problem *p, double c, entro_error *e
                 err, ENTRO_ERR_FORMAT,
                 "the covariance's factor is %g at the diagonal's %zu, expected more than 0",
                 (double)p->factor[j * p->n_cols + j], j);
+    EN_TRY(check_row_factor(p, err));
     for (size_t i = 0; p->importance != NULL && i < p->n_rows; i++)
         if (!(p->importance[i] >= 0 && isfinite(p->importance[i])))
             return en_fail(err, ENTRO_ERR_FORMAT,
@@ -91,7 +111,7 @@ static entro_status allocate(job *s, entro_error *err)
     if (!s->weights || !s->inverse_steps || !s->ee || !s->ep || !s->pp)
         return en_fail_memory(err);
     EN_TRY(en_feedback_init(&s->feedback, err));
-    if (s->p->keep_rows)
+    if (!s->refits)
         return ENTRO_OK;
     size_t width = s->feedback.width < n_cols ? s->feedback.width : n_cols;
     s->product = en_alloc_huge(s->feedback.stride * width, sizeof *s->product);
@@ -135,7 +155,7 @@ static entro_status choose_steps(job *s, double c, float *row_steps, entro_error
 {
     const en_watersic_problem *p = s->p;
     double row_log2 = 0, col_log2 = log2(c);
-    en_watersic_row_weights(p->importance, p->n_rows, s->weights);
+    en_watersic_row_weights(p, s->weights);
     for (size_t i = 0; i < p->n_rows; i++)
         row_log2 -= log2((double)s->weights[i]) / (double)p->n_rows;
     for (size_t j = 0; j < p->n_cols; j++)
@@ -180,8 +200,8 @@ static void sum_piece(void *context, uint32_t item, uint32_t thread)
 {
     (void)thread;
     const job *s = context;
-    size_t row = (size_t)item * EN_FEEDBACK_PIECE, n = s->p->n_rows - row;
-    n = n < EN_FEEDBACK_PIECE ? n : EN_FEEDBACK_PIECE;
+    size_t row = en_row_block_first(s->p->n_rows, item);
+    size_t n = en_row_block_first(s->p->n_rows, item + 1) - row;
     double *restrict ee = s->ee + row, *restrict ep = s->ep + row, *restrict pp = s->pp + row;
     for (size_t k = 0; k < s->n_block; k++) {
         const float *restrict e = s->feedback.y + k * s->feedback.stride + row;
@@ -244,13 +264,21 @@ static double sum_errors(const job *s, const float *row_steps)
     for (size_t i = 0; i < s->p->n_rows; i++) {
         coded_row row = row_of(s, i);
         double inverse = (double)s->inverse_steps[i], short_of = 1 - (double)row_steps[i] * inverse;
-        double error = s->p->keep_rows
-                           ? row.ee
-                           : row.ee + 2 * short_of * row.eq + short_of * short_of * row.qq;
+        double error =
+            !s->refits ? row.ee : row.ee + 2 * short_of * row.eq + short_of * short_of * row.qq;
         double r = (double)s->weights[i] / inverse;
         sum += 0.5 * r * r * fmax(error, 0);
     }
     return sum;
+}
+
+/* Of two-sided feedback: (M^T (W - W') L)[i][j] is what rounding left, in steps of 'unit'. */
+static double sum_piece_errors(const job *s)
+{
+    double sum = 0;
+    for (size_t i = 0; i < s->feedback.n_pieces; i++)
+        sum += s->feedback.errors[i];
+    return 0.5 * sum * s->unit * s->unit;
 }
 
 static entro_status run(job *s, double c, en_watersic_result *out, entro_error *err)
@@ -258,10 +286,11 @@ static entro_status run(job *s, double c, en_watersic_result *out, entro_error *
     EN_TRY(allocate(s, err));
     EN_TRY(choose_steps(s, c, out->row_steps, err));
     s->feedback.inverse_steps = s->inverse_steps;
+    en_feedback_set_rows(&s->feedback, s->weights);
     EN_TRY(round_all(s, err));
-    if (!s->p->keep_rows)
+    if (s->refits)
         refit_rows(s, out->row_steps);
-    out->error = sum_errors(s, out->row_steps);
+    out->error = s->p->row_factor != NULL ? sum_piece_errors(s) : sum_errors(s, out->row_steps);
     return ENTRO_OK;
 }
 
@@ -269,7 +298,9 @@ entro_status en_watersic(const en_watersic_problem *p, double c, en_watersic_res
                          bool *half_scales, entro_error *err)
 {
     EN_TRY(check(p, c, err));
-    job s = {.p = p, .feedback = {.p = p, .z = out->z, .col_scales = out->col_scales}};
+    job s = {.p = p,
+             .refits = !p->keep_rows && p->row_factor == NULL,
+             .feedback = {.p = p, .z = out->z, .col_scales = out->col_scales}};
     entro_status status = run(&s, c, out, err);
     *half_scales = s.feedback.half_scales;
     release(&s);

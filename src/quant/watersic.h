@@ -13,6 +13,15 @@
  *   row_step[i] = 1 / r_i,  then each row's step is refitted:
  *     t_i = <w_i H, v_i> / (v_i H v_i^T),  v_i = z_i * col_scale   (as a factor of row_step)
  *
+ * With a row_factor (two-sided feedback; YAQA, arXiv 2505.22988, rounds so with blocks of its own), the
+ * error is  1/2 tr(M^T (W - W') H (W - W')^T M):  r_i = M[i][i], and in each column rows are rounded from
+ * the last to the first, each in view of the errors of those behind it,
+ *
+ *     y_i = Y_i + sum over i' > i of  M[i'][i] / M[i][i] (row_step_i' / row_step_i) e_i'
+ *
+ * with e the column's error after its feedback.  Column scales are those of rounding without it; rows are
+ * not refitted, as their errors are there to make up for each other.
+ *
  * Scales are rounded to f16 as soon as they are known, so that feedback and refitting make up for it: r
  * is the inverse of the rounded row_step (2^-12 from the definition, at most), col_scale[j] is rounded
  * before it is fed back.
@@ -30,19 +39,23 @@ typedef struct en_watersic_problem {
     const float *weights;    /* n_rows x n_cols */
     const float *importance; /* F, n_rows, >= 0; NULL: all 1 */
     const float *factor; /* L, n_cols x n_cols, from en_cholesky(); its lower triangle is read */
-    bool keep_rows;      /* leave out the refit of rows: half the time, for 0.001 to 0.014 bit */
-    en_pool *pool;       /* for what is not BLAS; NULL: the calling thread */
+    /* M of each block of rows (row_blocks.h), one behind the other: G = M M^T, G the covariance of the
+     * gradients at the outputs.  NULL: rows do not depend on each other, G = diag(importance). */
+    const float *row_factor;
+    bool keep_rows; /* leave out the refit of rows: half the time, for 0.001 to 0.014 bit */
+    en_pool *pool;  /* for what is not BLAS; NULL: the calling thread */
 } en_watersic_problem;
 
-/* r: sqrt(F_i + EN_WATERSIC_FLOOR * mean F), 1 where F is all zeros or NULL. */
+/* r: sqrt(F_i + EN_WATERSIC_FLOOR * mean F), 1 where F is all zeros or NULL; M[i][i] where there is a
+ * row_factor. */
 #define EN_WATERSIC_FLOOR 0.1
-void en_watersic_row_weights(const float *importance, size_t n_rows, float *r);
+void en_watersic_row_weights(const en_watersic_problem *p, float *r);
 
 /*
- * spread[j] = sqrt(mean_i (r_i w_ij)^2) L[j][j]: of the numbers that column j rounds to steps of c, if
- * feedback is left out.
+ * spread[j] = sqrt(mean_i (r_i w_ij)^2) L[j][j], with r from en_watersic_row_weights(): of the numbers
+ * that column j rounds to steps of c, if feedback is left out.
  */
-void en_watersic_spreads(const en_watersic_problem *p, float *spread);
+void en_watersic_spreads(const en_watersic_problem *p, const float *r, float *spread);
 
 /* Entropy, in bits, of a uniformly quantized normal distribution: sigma over step. */
 double en_normal_entropy(double sigma_over_step);

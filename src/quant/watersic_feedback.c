@@ -9,9 +9,10 @@
 #include "base/memory.h"
 #include "kernels/kernels.h"
 #include "quant/method.h"
+#include "quant/row_blocks.h"
 #include "tensor/half.h"
 
-enum { SUPER_BLOCK = 512, LEAST_SUPER_BLOCK = 128, TILE = 16, LANES = 8 };
+enum { SUPER_BLOCK = 512, LEAST_SUPER_BLOCK = 128, TILE = 16, LANES = 8, ROW_BLOCK = 32 };
 #define SUPER_BLOCK_FLOATS ((size_t)1 << 25) /* tall matrices get narrower super-blocks */
 
 entro_status en_feedback_init(en_feedback *f, entro_error *err)
@@ -24,7 +25,7 @@ entro_status en_feedback_init(en_feedback *f, entro_error *err)
     f->stride = (n_rows + TILE - 1) / TILE * TILE;
     if (f->stride % 256 == 0)
         f->stride += TILE;
-    f->n_pieces = (n_rows + EN_FEEDBACK_PIECE - 1) / EN_FEEDBACK_PIECE;
+    f->n_pieces = en_row_blocks(n_rows);
     size_t n_super = n_cols < f->width ? n_cols : f->width;
     size_t n_block = n_cols < EN_FEEDBACK_BLOCK ? n_cols : EN_FEEDBACK_BLOCK;
     if (!en_mul(f->stride, n_cols, &n_floats))
@@ -33,7 +34,13 @@ entro_status en_feedback_init(en_feedback *f, entro_error *err)
     f->y = en_alloc_huge(f->stride * n_super, sizeof *f->y);
     f->z_block = en_alloc(f->stride * n_block, sizeof *f->z_block);
     f->sums = en_alloc(f->n_pieces, sizeof *f->sums);
-    if (!f->d || !f->y || !f->z_block || !f->sums)
+    f->errors = en_alloc_zero(f->n_pieces, sizeof *f->errors);
+    if (f->p->row_factor != NULL) {
+        f->row_shares = en_alloc_huge(en_row_blocks_floats(n_rows), sizeof *f->row_shares);
+        if (f->row_shares == NULL)
+            return en_fail_memory(err);
+    }
+    if (!f->d || !f->y || !f->z_block || !f->sums || !f->errors)
         return en_fail_memory(err);
     return ENTRO_OK;
 }
@@ -44,11 +51,35 @@ void en_feedback_free(en_feedback *f)
     en_free(f->y);
     en_free(f->z_block);
     en_free(f->sums);
+    en_free(f->errors);
+    en_free(f->row_shares);
+}
+
+static size_t piece_first(const en_feedback *f, size_t piece)
+{
+    return en_row_block_first(f->p->n_rows, piece);
+}
+
+void en_feedback_set_rows(en_feedback *f, const float *r)
+{
+    const float *m = f->p->row_factor;
+    float *share = f->row_shares;
+    for (size_t b = 0; m != NULL && b < f->n_pieces; b++) {
+        size_t first = piece_first(f, b), n = piece_first(f, b + 1) - first;
+        const float *inverse = f->inverse_steps + first;
+        for (size_t i = 0; i < n; i++)
+            for (size_t k = 0; k < n; k++)
+                share[i * n + k] = k < i ? (float)((double)m[i * n + k] * (double)inverse[k] /
+                                                   ((double)r[first + k] * (double)inverse[i]))
+                                         : 0.0f;
+        m += n * n;
+        share += n * n;
+    }
 }
 
 void en_feedback_pieces(const en_feedback *f, en_pool_fn fn, void *context)
 {
-    if (f->p->pool != NULL) {
+    if (f->p->pool != NULL && f->n_pieces > 1) {
         en_pool_run(f->p->pool, fn, context, (uint32_t)f->n_pieces);
         return;
     }
@@ -147,14 +178,69 @@ static void close_column(const en_feedback *f, size_t col, size_t row, size_t n)
     }
 }
 
+/* The sums that rows 'first' to first + n_block - 1 of a piece of n rows get from those behind them. */
+static void gather_rows(const float *shares, const float *errors, size_t n, size_t first,
+                        size_t n_block, float sums[ROW_BLOCK])
+{
+    for (size_t k = 0; k < ROW_BLOCK; k++)
+        sums[k] = 0;
+    if (n_block < ROW_BLOCK) { /* the last rows of the piece: none behind them */
+        return;
+    }
+    for (size_t i = first + n_block; i < n; i++) {
+        const float *share = shares + i * n + first, e = errors[i];
+        for (size_t k = 0; k < ROW_BLOCK; k++)
+            sums[k] += share[k] * e;
+    }
+}
+
+/*
+ * close_column() with two-sided feedback: integers are rounded once more, rows from the last to the
+ * first.  What Y was becomes its error, as there; what rounding leaves is added up.
+ */
+static void close_two_sided(const en_feedback *f, size_t col, size_t piece, size_t row, size_t n)
+{
+    int32_t *restrict z = column_of_z(f, col) + row;
+    float *restrict d = f->d + col * f->stride + row, *restrict y = column_of_y(f, col) + row;
+    const double scale = f->closing_scale, inverse = 1.0 / f->c;
+    const double step = scale * (double)f->p->factor[col * f->p->n_cols + col];
+    const float *shares = f->row_shares;
+    for (size_t b = 0; b < piece; b++) {
+        size_t rows = piece_first(f, b + 1) - piece_first(f, b);
+        shares += rows * rows;
+    }
+    double left = 0;
+    /* Whole blocks lie at the front; what is over comes first. */
+    for (size_t end = n, first; end > 0; end = first) {
+        first = (end - 1) / ROW_BLOCK * ROW_BLOCK;
+        float sums[ROW_BLOCK];
+        gather_rows(shares, y, n, first, end - first, sums);
+        for (size_t i = end; i-- > first;) {
+            double value = (double)y[i] + (double)sums[i - first];
+            double q = rint(value * inverse);
+            q = fmin(fmax(q, -(double)EN_QUANT_MAX_INTEGER), (double)EN_QUANT_MAX_INTEGER);
+            double e = value - q * step;
+            left += e * e;
+            z[i] = (int32_t)q;
+            d[i] = (float)((double)d[i] - q * scale);
+            y[i] = (float)((double)y[i] - q * step);
+            const float *share = shares + i * n + first;
+            for (size_t k = 0; k < i - first; k++)
+                sums[k] += share[k] * y[i];
+        }
+    }
+    f->errors[piece] += left;
+}
+
 /* One visit of the rows closes a column and rounds the next one. */
 static void visit_piece(void *context, uint32_t item, uint32_t thread)
 {
     (void)thread;
     const en_feedback *f = context;
-    size_t row = (size_t)item * EN_FEEDBACK_PIECE, n = f->p->n_rows - row;
-    n = n < EN_FEEDBACK_PIECE ? n : EN_FEEDBACK_PIECE;
-    if (f->is_closing)
+    size_t row = piece_first(f, item), n = piece_first(f, item + 1u) - row;
+    if (f->is_closing && f->row_shares != NULL)
+        close_two_sided(f, f->col + 1, item, row, n);
+    else if (f->is_closing)
         close_column(f, f->col + 1, row, n);
     if (!f->is_rounding)
         return;
@@ -233,8 +319,7 @@ static void load_piece(void *context, uint32_t item, uint32_t thread)
     (void)thread;
     const block_visit *v = context;
     const en_feedback *f = v->f;
-    size_t row = (size_t)item * EN_FEEDBACK_PIECE, n = f->p->n_rows, n_cols = f->p->n_cols;
-    size_t row_end = n - row < EN_FEEDBACK_PIECE ? n : row + EN_FEEDBACK_PIECE;
+    size_t row = piece_first(f, item), row_end = piece_first(f, item + 1u), n_cols = f->p->n_cols;
     for (; row < row_end; row++) {
         const float inverse = f->inverse_steps[row], *w = f->p->weights + row * n_cols;
         for (size_t k = v->first; k < v->end; k++)
@@ -247,8 +332,7 @@ static void store_piece(void *context, uint32_t item, uint32_t thread)
     (void)thread;
     const block_visit *v = context;
     const en_feedback *f = v->f;
-    size_t row = (size_t)item * EN_FEEDBACK_PIECE, n = f->p->n_rows;
-    size_t row_end = n - row < EN_FEEDBACK_PIECE ? n : row + EN_FEEDBACK_PIECE;
+    size_t row = piece_first(f, item), row_end = piece_first(f, item + 1u);
     const int32_t *from = column_of_z(f, v->first);
     for (; row < row_end; row++) {
         int32_t *z = f->z + row * f->p->n_cols + v->first;

@@ -29,8 +29,9 @@
 
 enum { EN_FEEDBACK_GROUP = 16, EN_FEEDBACK_BLOCK = 64 };
 
-/* What a piece of the rows adds to a column's sums.  Pieces are the same for any number of threads,
- * and so are the sums. */
+/* What a piece of the rows adds to a column's sums.  Pieces are the blocks of rows (row_blocks.h): a
+ * group of D and Y lies in the second cache.  They are the same for any number of threads, and so are
+ * the sums. */
 typedef struct en_feedback_sums {
     double zy, zz;
     bool fits; /* no integer is beyond EN_QUANT_MAX_INTEGER, no Y is infinite */
@@ -55,14 +56,18 @@ typedef struct en_feedback {
     double closing_scale;
     size_t n_pieces;
     en_feedback_sums *sums; /* of each piece */
+    /* Two-sided feedback: of each piece M[i'][i] / M[i][i] row_step_i' / row_step_i, in place of M. */
+    float *row_shares;
+    double *errors; /* of each piece: squares of what rounding left */
 } en_feedback;
-
-enum { EN_FEEDBACK_PIECE = 1024 }; /* rows; a group of D and Y lies in the second cache */
 
 /* Allocates what is not of the caller; p, c, typical_scale, inverse_steps, half_scales and the
  * caller's arrays are set.  en_feedback_free() also after a failure. */
 entro_status en_feedback_init(en_feedback *f, entro_error *err);
 void en_feedback_free(en_feedback *f);
+
+/* After inverse_steps was set; r: of en_watersic_row_weights(). */
+void en_feedback_set_rows(en_feedback *f, const float *r);
 
 /* Rounds the columns of the super-block [first, end), the one left of the last one that was given;
  * then f->y has its errors. */

@@ -1,6 +1,7 @@
 /*
  * watersic_rate.c - what a step will cost in bits, before anything is rounded (see watersic.h).
  */
+#include "quant/row_blocks.h"
 #include "quant/watersic.h"
 
 #include <math.h>
@@ -24,29 +25,31 @@ static double importance_floor(const float *importance, size_t n_rows)
     return EN_WATERSIC_FLOOR * sum / (double)n_rows;
 }
 
-static double squared_weight(const float *importance, size_t row, double floor)
+void en_watersic_row_weights(const en_watersic_problem *p, float *r)
 {
-    return floor == 0 ? 1.0 : (double)importance[row] + floor;
-}
-
-void en_watersic_row_weights(const float *importance, size_t n_rows, float *r)
-{
-    double floor = importance_floor(importance, n_rows);
-    for (size_t i = 0; i < n_rows; i++)
-        r[i] = (float)sqrt(squared_weight(importance, i, floor));
+    double floor = importance_floor(p->importance, p->n_rows);
+    const float *m = p->row_factor;
+    for (size_t b = 0; m != NULL && b < en_row_blocks(p->n_rows); b++) {
+        size_t first = en_row_block_first(p->n_rows, b);
+        size_t n = en_row_block_first(p->n_rows, b + 1) - first;
+        for (size_t i = 0; i < n; i++)
+            r[first + i] = m[i * n + i];
+        m += n * n;
+    }
+    for (size_t i = 0; p->row_factor == NULL && i < p->n_rows; i++)
+        r[i] = floor == 0 ? 1.0f : (float)sqrt((double)p->importance[i] + floor);
 }
 
 /* ---- columns ----------------------------------------------------------------------------- */
 
-void en_watersic_spreads(const en_watersic_problem *p, float *spread)
+void en_watersic_spreads(const en_watersic_problem *p, const float *r, float *spread)
 {
-    double floor = importance_floor(p->importance, p->n_rows);
     for (size_t first = 0; first < p->n_cols; first += CHUNK_COLS) {
         size_t n = p->n_cols - first < CHUNK_COLS ? p->n_cols - first : CHUNK_COLS;
         double sums[CHUNK_COLS] = {0};
         for (size_t i = 0; i < p->n_rows; i++) {
             const float *w = p->weights + i * p->n_cols + first;
-            double r2 = squared_weight(p->importance, i, floor);
+            double r2 = (double)r[i] * (double)r[i];
             for (size_t k = 0; k < n; k++)
                 sums[k] += r2 * (double)w[k] * (double)w[k];
         }

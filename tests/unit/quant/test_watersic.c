@@ -123,7 +123,7 @@ static double true_error(const problem *t, const float *r)
 static double error_of(const problem *t)
 {
     float *r = malloc(t->p.n_rows * sizeof *r);
-    en_watersic_row_weights(t->p.importance, t->p.n_rows, r);
+    en_watersic_row_weights(&t->p, r);
     double error = true_error(t, r);
     free(r);
     return error;
@@ -172,7 +172,7 @@ static void plain_watersic(const problem *t, double c, int32_t *z, double *scale
     const float *l = t->factor;
     float *r = malloc(a * sizeof *r);
     double *y = calloc(a * n, sizeof *y);
-    en_watersic_row_weights(t->p.importance, a, r);
+    en_watersic_row_weights(&t->p, r);
     double unit = exp2(rint(log2((double)r[0] * (double)t->row_steps[0])));
     for (size_t i = 0; i < a; i++)
         for (size_t k = 0; k < n; k++)
@@ -274,7 +274,7 @@ static double error_of_rounding(problem *t, double c)
 {
     const size_t n = t->p.n_cols;
     float *r = malloc(t->p.n_rows * sizeof *r);
-    en_watersic_row_weights(t->p.importance, t->p.n_rows, r);
+    en_watersic_row_weights(&t->p, r);
     for (size_t i = 0; i < t->p.n_rows; i++)
         t->row_steps[i] = 1 / r[i];
     for (size_t j = 0; j < n; j++)

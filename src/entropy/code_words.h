@@ -75,7 +75,6 @@ struct en_code {
      * and per node the shortest code of a word that goes on from there */
     uint64_t *singles, *pairs;
     uint32_t *endings;
-    unsigned pair_bits; /* that two symbols take at most */
 };
 
 static inline unsigned en_code_max_bits(unsigned alphabet)

@@ -1,8 +1,8 @@
 /*
  * segment_encode.c - symbols to streams by walking the tree of words, two symbols a step.
  *
- *   256 symbols: steps[symbol]           = code << 16 | bits << 10          (of one symbol)
- *    16 symbols: steps[node][two symbols] = code << 16 | bits << 10 | node
+ *   256 symbols: steps[symbol]           = code << 16 | bits          (of one symbol)
+ *    16 symbols: steps[node][two symbols] = code << 16 | node << 6 | bits
  *
  * Inside a word a step gives no bits, at its end all of them (with the rare symbol's code behind an
  * escape), so the walk has no branch on what it meets.  The four streams are walked in turn: a step
@@ -18,19 +18,27 @@ enum {
     STREAM_SLACK = 16,                   /* a flush stores 8 bytes */
     HEADER_BYTES = 1 + 4 * (EN_STREAMS - 1),
     CODE_SHIFT = 16,
-    BITS_SHIFT = 10,
-    BITS_MASK = (1 << (CODE_SHIFT - BITS_SHIFT)) - 1,
-    NODE_MASK = (1 << BITS_SHIFT) - 1,
+    NODE_SHIFT = 6,
+    BITS_MASK = (1 << NODE_SHIFT) - 1, /* lowest, where a shift wants them */
+    NODE_MASK = (1 << (CODE_SHIFT - NODE_SHIFT)) - 1,
+    ACC_ROOM = 63 - 7, /* bits that may come to those of a byte begun before they are written */
 };
+
+#define INLINED static inline __attribute__((always_inline))
 
 static uint64_t step_of(unsigned node, unsigned bits, uint64_t code)
 {
-    return code << CODE_SHIFT | (uint64_t)bits << BITS_SHIFT | node;
+    return code << CODE_SHIFT | (uint64_t)node << NODE_SHIFT | bits;
 }
 
 static unsigned step_bits(uint64_t step)
 {
-    return step >> BITS_SHIFT & BITS_MASK;
+    return step & BITS_MASK;
+}
+
+static unsigned step_node(uint64_t step)
+{
+    return step >> NODE_SHIFT & NODE_MASK;
 }
 
 /* Steps of single symbols, from which pairs are put together: singles[node * alphabet + symbol]. */
@@ -74,22 +82,11 @@ static void set_pairs(const en_code *code)
     for (unsigned node = 0; node < code->n_inner; node++)
         for (unsigned pair = 0; pair < 256; pair++) {
             uint64_t a = code->singles[node * 16 + (pair & 15)];
-            uint64_t b = code->singles[(a & NODE_MASK) * 16 + (pair >> 4)];
+            uint64_t b = code->singles[step_node(a) * 16 + (pair >> 4)];
             code->pairs[node * 256 + pair] =
-                step_of(b & NODE_MASK, step_bits(a) + step_bits(b),
+                step_of(step_node(b), step_bits(a) + step_bits(b),
                         a >> CODE_SHIFT << step_bits(b) | b >> CODE_SHIFT);
         }
-}
-
-/* Bits that two symbols take at most. */
-static unsigned longest_pair(const en_code *code)
-{
-    const uint64_t *steps = code->pairs ? code->pairs : code->singles;
-    size_t n = (size_t)code->n_inner * 256;
-    unsigned longest = 0;
-    for (size_t i = 0; i < n; i++)
-        longest = step_bits(steps[i]) > longest ? step_bits(steps[i]) : longest;
-    return code->pairs ? longest : 2 * longest;
 }
 
 entro_status en_code_make_encoder(en_code *code, entro_error *err)
@@ -103,7 +100,6 @@ entro_status en_code_make_encoder(en_code *code, entro_error *err)
     set_singles(code, code->singles, 0, 0);
     if (code->alphabet == 16)
         set_pairs(code);
-    code->pair_bits = longest_pair(code);
     return ENTRO_OK;
 }
 
@@ -120,8 +116,6 @@ size_t en_code_encode_bound(const en_code *code, size_t n_symbols)
 
 /* ---- streams ----------------------------------------------------------------------------- */
 
-#define INLINED static inline __attribute__((always_inline))
-
 typedef struct walk {
     uint64_t acc; /* the last n_bits of it are not written yet */
     unsigned n_bits, node;
@@ -134,7 +128,7 @@ INLINED void take(walk *k, uint64_t step)
     unsigned bits = step_bits(step);
     k->acc = k->acc << bits | step >> CODE_SHIFT;
     k->n_bits += bits;
-    k->node = step & NODE_MASK;
+    k->node = step_node(step);
 }
 
 /* Writes the whole bytes; at most 7 bits stay. */
@@ -145,36 +139,46 @@ INLINED void flush(walk *k)
     k->n_bits &= 7;
 }
 
-/* Two symbols are at most 48 bits, with 7 left over from before. */
-INLINED void take_two(walk *k, const uint64_t *singles, const uint64_t *pairs, unsigned alphabet)
+/* Two symbols are at most 48 bits, with 7 left over from before; four nearly always fit as well, and
+ * then they are written together. */
+INLINED void take_four(walk *k, const uint64_t *singles, const uint64_t *pairs)
 {
-    unsigned two = en_load16(k->in);
-    if (alphabet == 16) {
-        take(k, pairs[k->node * 256 + ((two | two >> 4) & 255)]);
+    uint32_t four = en_load32(k->in);
+    k->in += 4;
+    if (pairs != NULL) {
+        four |= four >> 4;
+        uint64_t a = pairs[k->node * 256 + (four & 255)];
+        uint64_t b = pairs[step_node(a) * 256 + (four >> 16 & 255)];
+        take(k, a);
+        if (__builtin_expect(step_bits(a) + step_bits(b) > ACC_ROOM, 0))
+            flush(k);
+        take(k, b);
     } else {
-        take(k, singles[two & 255]);
-        take(k, singles[two >> 8]);
+        uint64_t a = singles[four & 255], b = singles[four >> 8 & 255];
+        uint64_t c = singles[four >> 16 & 255], d = singles[four >> 24];
+        take(k, a);
+        take(k, b);
+        if (__builtin_expect(step_bits(a) + step_bits(b) + step_bits(c) + step_bits(d) > ACC_ROOM,
+                             0))
+            flush(k);
+        take(k, c);
+        take(k, d);
     }
-    k->in += 2;
+    flush(k);
 }
 
-/* 'per_flush' pairs are taken before what they gave is written. */
-INLINED void walk_together(const en_code *code, walk streams[EN_STREAMS], size_t n_flushes,
-                           unsigned alphabet, unsigned per_flush)
+INLINED void walk_together(const en_code *code, walk streams[EN_STREAMS], size_t n_fours,
+                           const uint64_t *pairs)
 {
-    const uint64_t *singles = code->singles, *pairs = code->pairs;
+    const uint64_t *singles = code->singles;
     walk k[EN_STREAMS];
 #pragma GCC unroll 8
     for (unsigned s = 0; s < EN_STREAMS; s++)
         k[s] = streams[s];
-    for (size_t i = 0; i < n_flushes; i++)
+    for (size_t i = 0; i < n_fours; i++)
 #pragma GCC unroll 8
-        for (unsigned s = 0; s < EN_STREAMS; s++) {
-#pragma GCC unroll 2
-            for (unsigned p = 0; p < per_flush; p++)
-                take_two(&k[s], singles, pairs, alphabet);
-            flush(&k[s]);
-        }
+        for (unsigned s = 0; s < EN_STREAMS; s++)
+            take_four(&k[s], singles, pairs);
 #pragma GCC unroll 8
     for (unsigned s = 0; s < EN_STREAMS; s++)
         streams[s] = k[s];
@@ -183,18 +187,11 @@ INLINED void walk_together(const en_code *code, walk streams[EN_STREAMS], size_t
 /* Walks the streams together for as long as all of them last; returns how many symbols of each. */
 static size_t walk_all(const en_code *code, walk streams[EN_STREAMS], size_t n_shortest)
 {
-    /* Nearly every code's pairs are short enough for two of them between flushes. */
-    unsigned per_flush = 2 * code->pair_bits + 7 < 64 ? 2 : 1;
-    size_t n_flushes = n_shortest / 2 / per_flush;
-    if (code->alphabet == 16 && per_flush == 2)
-        walk_together(code, streams, n_flushes, 16, 2);
-    else if (code->alphabet == 16)
-        walk_together(code, streams, n_flushes, 16, 1);
-    else if (per_flush == 2)
-        walk_together(code, streams, n_flushes, 256, 2);
+    if (code->pairs != NULL)
+        walk_together(code, streams, n_shortest / 4, code->pairs);
     else
-        walk_together(code, streams, n_flushes, 256, 1);
-    return 2 * per_flush * n_flushes;
+        walk_together(code, streams, n_shortest / 4, NULL);
+    return n_shortest / 4 * 4;
 }
 
 static size_t finish(const en_code *code, walk *k, size_t n_left, uint8_t *start)

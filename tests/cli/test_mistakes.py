@@ -138,10 +138,11 @@ def check_no_space():
 def check_no_space_for_the_report():
     if not pathlib.Path("/dev/full").exists():
         return
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([PROGRAM, "inspect", str(STORIES)], stdout=full,
-                              stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and "standard output" in done.stderr, done
+    for more in ([], ["--json"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([PROGRAM, "inspect", str(STORIES), *more], stdout=full,
+                                  stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and "No space left" in done.stderr, done
 
 
 def check_text_file_missing():
@@ -160,8 +161,10 @@ def check_text_too_short():
 
 
 def check_prompt_longer_than_context():
-    result = said(run("run", STORIES, "-c", "32", "-p", "Once upon a time. " * 50))
+    result = said(run("run", STORIES, "-c", "32", "-p", "Once upon a time. " * 10))
     assert "32" in result.err and "-c" in result.err, result
+    result = said(run("run", STORIES, "-c", "32", "-p", "Once upon a time. " * 50))
+    assert "trained for" in result.err and "-c" not in result.err, result
 
 
 def check_prompt_empty():

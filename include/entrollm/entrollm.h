@@ -456,13 +456,34 @@ typedef struct entro_divergence_report {
     double seconds;
     uint32_t n_worst;
     entro_worst_token worst[ENTRO_N_WORST]; /* worst first */
+    bool reference_reused;                  /* 'cache' held the predictions: not run again */
 } entro_divergence_report;
 
-/* How far 'model' predicts from 'reference' on a text, by the windows of entro_perplexity() and the
- * definitions of llama.cpp's --kl-divergence.  Both need the same vocabulary. */
+typedef struct entro_divergence_options {
+    size_t struct_size;
+    uint32_t n_ctx;     /* tokens a window; 512 */
+    uint32_t n_windows; /* 0: all */
+    uint32_t n_threads, n_batch;
+    entro_progress_fn progress; /* stages "reference" (when 'cache' is made) and "KLD" */
+    void *progress_user;
+    /* A file for the reference's predictions, so that a second model, or a second run, need not run
+     * it again: made when it does not exist, read when it does.  4 n_embd bytes a scored token.
+     * NULL: none, both models run side by side.  Results are the same. */
+    const char *cache;
+    bool overwrite_cache; /* make it anew in any case */
+} entro_divergence_options;
+
+ENTRO_API void entro_divergence_options_init(entro_divergence_options *opt);
+
+/*
+ * How far 'model' predicts from 'reference' on a text, by the windows of entro_perplexity() and the
+ * definitions of llama.cpp's --kl-divergence.  Both need the same vocabulary.
+ * ENTRO_ERR_MISMATCH: 'cache' holds another model's predictions, or those on another text, or too
+ * few windows; ENTRO_ERR_FORMAT or _CHECKSUM: it is something else, or damaged.
+ */
 ENTRO_API entro_status entro_divergence(const entro_model *reference, const entro_model *model,
                                         const char *text, size_t n_text,
-                                        const entro_perplexity_options *opt,
+                                        const entro_divergence_options *opt,
                                         entro_divergence_report *report, entro_error *err);
 
 #ifdef __cplusplus

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { DEFAULT_N_CTX_PERPLEXITY = 512 };
+enum { DEFAULT_WINDOW = 512 };
 
 entro_status en_options_merge(void *full, size_t full_bytes, const void *given, entro_error *err)
 {
@@ -64,6 +64,10 @@ void entro_job_options_init(entro_job_options *opt)
 
 void entro_perplexity_options_init(entro_perplexity_options *opt)
 {
-    *opt =
-        (entro_perplexity_options){.struct_size = sizeof *opt, .n_ctx = DEFAULT_N_CTX_PERPLEXITY};
+    *opt = (entro_perplexity_options){.struct_size = sizeof *opt, .n_ctx = DEFAULT_WINDOW};
+}
+
+void entro_divergence_options_init(entro_divergence_options *opt)
+{
+    *opt = (entro_divergence_options){.struct_size = sizeof *opt, .n_ctx = DEFAULT_WINDOW};
 }

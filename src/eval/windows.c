@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 
-enum { MIN_CTX = 8, MAX_CTX = 1 << 20, DEFAULT_BATCH = 128 };
+enum { MIN_CTX = 8, DEFAULT_BATCH = 128 };
 
 static entro_status check(const entro_model *model, uint32_t n_ctx, entro_error *err)
 {
@@ -16,9 +16,9 @@ static entro_status check(const entro_model *model, uint32_t n_ctx, entro_error 
     if (model->tokenizer == NULL)
         return en_fail(err, ENTRO_ERR_NOT_FOUND,
                        "the model has no tokenizer, so a text cannot be scored");
-    if (n_ctx < MIN_CTX || n_ctx > MAX_CTX)
+    if (n_ctx < MIN_CTX || n_ctx > EN_WINDOWS_MAX_CTX)
         return en_fail(err, ENTRO_ERR_ARGUMENT, "windows of %u tokens, expected %u to %u", n_ctx,
-                       (unsigned)MIN_CTX, (unsigned)MAX_CTX);
+                       (unsigned)MIN_CTX, (unsigned)EN_WINDOWS_MAX_CTX);
     return ENTRO_OK;
 }
 

@@ -12,6 +12,8 @@
 
 #include "engine/engine.h"
 
+enum { EN_WINDOWS_MAX_CTX = 1 << 20 };
+
 typedef struct en_windows {
     int32_t *tokens; /* of the text */
     size_t n_tokens;

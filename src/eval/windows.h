@@ -55,6 +55,10 @@ static inline uint32_t en_windows_batch(const en_windows *w, uint32_t position)
     return left < w->n_batch ? left : w->n_batch;
 }
 
+/* A token that is scored is an index into logits, also when it is never decoded. */
+entro_status en_windows_check_tokens(const entro_model *model, const int32_t *tokens, size_t n,
+                                     entro_error *err);
+
 /* log(sum(exp(logits))) */
 double en_log_sum_exp(const float *logits, uint32_t n);
 

@@ -5,7 +5,7 @@
  *
  * over the windows and tokens of perplexity (windows.h), as llama.cpp's --kl-divergence defines it; but
  * from the logits themselves, where llama.cpp stores those of the reference in 16 bits, nothing more than
- * 16 below the largest (which gave 0.0068 nats too much at a KLD of 0.41, one window of SmolLM2-135M).
+ * 16 below the largest, and leaves out what is less likely than exp(-16).
  *
  * Both models run side by side and nothing is kept but a batch of logits; or the reference has run
  * before, and its logits come from a file, the same to the last bit (reference_cache.h).

@@ -490,14 +490,134 @@ typedef struct entro_divergence_report {
     double seconds;
     uint32_t n_worst;
     entro_worst_token worst[ENTRO_N_WORST]; /* worst first */
+    bool reference_reused;                  /* 'cache' held the predictions: not run again */
 } entro_divergence_report;
 
-/* How far 'model' predicts from 'reference' on a text, by the windows of entro_perplexity() and the
- * definitions of llama.cpp's --kl-divergence.  Both need the same vocabulary. */
+typedef struct entro_divergence_options {
+    size_t struct_size;
+    uint32_t n_ctx;     /* tokens a window; 512 */
+    uint32_t n_windows; /* 0: all */
+    uint32_t n_threads, n_batch;
+    entro_progress_fn progress; /* stages "reference" (when 'cache' is made) and "KLD" */
+    void *progress_user;
+    /* A file for the reference's predictions, so that a second model, or a second run, need not run
+     * it again: made when it does not exist, read when it does.  4 n_embd bytes a scored token.
+     * NULL: none, both models run side by side.  Results are the same. */
+    const char *cache;
+    bool overwrite_cache; /* make it anew in any case */
+} entro_divergence_options;
+
+ENTRO_API void entro_divergence_options_init(entro_divergence_options *opt);
+
+/*
+ * How far 'model' predicts from 'reference' on a text, by the windows of entro_perplexity() and the
+ * definitions of llama.cpp's --kl-divergence.  Both need the same vocabulary.
+ * ENTRO_ERR_MISMATCH: 'cache' holds another model's predictions, or those on another text, or too
+ * few windows; ENTRO_ERR_FORMAT or _CHECKSUM: it is something else, or damaged.
+ */
 ENTRO_API entro_status entro_divergence(const entro_model *reference, const entro_model *model,
                                         const char *text, size_t n_text,
-                                        const entro_perplexity_options *opt,
+                                        const entro_divergence_options *opt,
                                         entro_divergence_report *report, entro_error *err);
+
+/* ---- evaluation ------------------------------------------------------------------------ */
+
+/*
+ * Questions with known answers, from a file of JSON lines.  One form a file, told by its keys:
+ *
+ *   query, choices, gold                        multiple choice (ARC, PIQA, MMLU ...)
+ *   ctx_a, ctx_b, activity_label (or ctx), endings, label
+ *                                               multiple choice as HellaSwag is published
+ *   context_options, continuation, gold         partial evaluation (WinoGrande): the options differ
+ *                                               in the context, what follows is the same
+ *   question, answer ("... #### 18")            a number to be generated (GSM8K)
+ *
+ * Definitions are lm-evaluation-harness's; docs/evaluation.md has them.
+ */
+typedef struct entro_eval_task entro_eval_task;
+
+typedef enum entro_eval_kind {
+    ENTRO_EVAL_CHOICE = 0,
+    ENTRO_EVAL_PARTIAL = 1,
+    ENTRO_EVAL_NUMBER = 2
+} entro_eval_kind;
+
+enum { ENTRO_EVAL_MAX_METRICS = 2 };
+
+typedef struct entro_eval_task_info {
+    const char *name; /* of the file, without folder and extension */
+    entro_eval_kind kind;
+    uint32_t n_questions;
+    uint32_t n_metrics;
+    /* choice: "acc", "acc_norm"; partial: "acc"; number: "exact_match" (the last number of the
+     * text), "strict_match" (the number behind ####) */
+    const char *metrics[ENTRO_EVAL_MAX_METRICS];
+} entro_eval_task_info;
+
+/* Errors name the line.  The file is read whole and may be gone afterwards. */
+ENTRO_API entro_status entro_eval_task_open(entro_eval_task **out, const char *path,
+                                            entro_error *err);
+ENTRO_API void entro_eval_task_close(entro_eval_task *task); /* NULL is fine */
+ENTRO_API void entro_eval_task_get_info(const entro_eval_task *task, entro_eval_task_info *info);
+
+/* How one question went.  Everything is borrowed, for the time of the call. */
+typedef struct entro_eval_answer {
+    uint32_t question;                  /* its number in the file, from 0 */
+    bool right[ENTRO_EVAL_MAX_METRICS]; /* by each metric */
+    uint32_t n_choices;                 /* 0: a number was to be generated */
+    uint32_t gold;                      /* the right choice */
+    const double *log_likelihoods;      /* of each choice, nats, summed over its tokens */
+    const char *text;                   /* generated; NULL for choices */
+    const char *expected, *found;       /* the number; 'found' by the first metric, "" if none */
+} entro_eval_answer;
+
+typedef void (*entro_eval_answer_fn)(void *user, const entro_eval_answer *answer);
+
+typedef struct entro_eval_options {
+    size_t struct_size;
+    uint32_t n_questions; /* only the first ones; 0: all */
+    uint32_t n_threads;
+    uint32_t n_batch; /* tokens evaluated together; 0: 128 */
+    /* Numbers only: solved questions ahead of each prompt, from 'examples' (its first ones) or, when
+     * that is NULL, the last ones of the task, which are then not asked; a prompt in the form of a
+     * conversation, by the model's chat template; tokens of an answer at most. */
+    uint32_t n_shots; /* 5 */
+    const entro_eval_task *examples;
+    bool chat;
+    uint32_t n_predict;         /* 256 */
+    entro_progress_fn progress; /* stage: the task's name; value: the first metric so far */
+    void *progress_user;
+    entro_eval_answer_fn on_answer; /* after each question, in the calling thread; may be NULL */
+    void *answer_user;
+} entro_eval_options;
+
+ENTRO_API void entro_eval_options_init(entro_eval_options *opt);
+
+/* A share of questions, 0 to 1, and its standard error (NAN for a single question). */
+typedef struct entro_eval_share {
+    double value, error;
+} entro_eval_share;
+
+typedef struct entro_eval_report {
+    size_t struct_size;
+    uint32_t n_questions; /* that were asked */
+    uint32_t n_metrics;
+    entro_eval_share metrics[ENTRO_EVAL_MAX_METRICS];
+    uint32_t n_cut;    /* questions whose beginning did not fit into the context and was left out */
+    uint64_t n_tokens; /* run through the model, and generated */
+    double seconds;
+} entro_eval_report;
+
+/* Asks the model the task's questions.  'report->struct_size' is set by the caller, or 'report' is
+ * NULL.  ENTRO_ERR_NOT_FOUND: no tokenizer, or 'chat' without a template. */
+ENTRO_API entro_status entro_eval_run(const entro_eval_task *task, const entro_model *model,
+                                      const entro_eval_options *opt, entro_eval_report *report,
+                                      entro_error *err);
+
+/* Share and error of n_questions outcomes, and of the differences b[i] - a[i] of two models on the
+ * same questions: paired, so that what is hard for both does not blur it. */
+ENTRO_API entro_eval_share entro_eval_mean(const bool *outcomes, size_t n_questions);
+ENTRO_API entro_eval_share entro_eval_difference(const bool *a, const bool *b, size_t n_questions);
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,7 @@ extern const cli_command cli_compress_command;
 extern const cli_command cli_run_command;
 extern const cli_command cli_perplexity_command;
 extern const cli_command cli_compare_command;
+extern const cli_command cli_eval_command;
 extern const cli_command cli_inspect_command;
 extern const cli_command cli_verify_command;
 extern const cli_command cli_bench_command;

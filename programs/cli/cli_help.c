@@ -73,7 +73,8 @@ void cli_options_help(const cli_command *command)
            command->name);
     for (size_t i = 0; i < command->n_positionals; i++) {
         const cli_positional *place = &command->positionals[i];
-        printf(place->required ? " %s" : " [%s]", place->name);
+        printf(place->need != CLI_OPTIONAL ? " %s%s" : " [%s%s]", place->name,
+               place->need == CLI_MANY ? "..." : "");
     }
     printf("\n\n");
     print_wrapped(command->about, 0, 0, width);

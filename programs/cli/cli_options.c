@@ -278,27 +278,34 @@ static int set_defaults(const cli_command *command, void *settings)
     return CLI_EXIT_OK;
 }
 
+static bool is_filled(const cli_positional *place, void *settings)
+{
+    char *field = (char *)settings + place->offset;
+    return place->need == CLI_MANY ? ((cli_list *)field)->n > 0 : *(const char **)field != NULL;
+}
+
 /* Gives words without a dash to the places that no option has filled. */
 static int place_words(const cli_command *command, char **words, size_t n_words, void *settings)
 {
     size_t next = 0;
     for (size_t i = 0; i < n_words; i++) {
-        const char **field = NULL;
-        while (next < command->n_positionals) {
-            field = (const char **)((char *)settings + command->positionals[next++].offset);
-            if (!*field)
-                break;
-            field = NULL;
-        }
-        if (!field)
+        const cli_positional *place = &command->positionals[next];
+        while (next < command->n_positionals && place->need != CLI_MANY &&
+               is_filled(place, settings))
+            place = &command->positionals[++next];
+        if (next == command->n_positionals)
             return cli_usage_error(
                 command, "unexpected argument '%s'%s", words[i],
                 find_long(command, "prompt", 6) ? "; a prompt goes behind -p, in quotes" : "");
-        *field = words[i];
+        char *field = (char *)settings + place->offset;
+        if (place->need != CLI_MANY)
+            *(const char **)field = words[i];
+        else if (!cli_list_add((cli_list *)field, words[i], NULL))
+            return cli_usage_error(command, "out of memory");
     }
     for (size_t i = 0; i < command->n_positionals; i++) {
         const cli_positional *place = &command->positionals[i];
-        if (place->required && !*(const char **)((char *)settings + place->offset))
+        if (place->need != CLI_OPTIONAL && !is_filled(place, settings))
             return cli_usage_error(command, "%s is missing: %s", place->name, place->help);
     }
     return CLI_EXIT_OK;
@@ -335,5 +342,9 @@ void cli_options_release(const cli_command *command, void *settings)
     for (size_t i = 0; i < command->n_options; i++) {
         if (command->options[i].kind == CLI_LIST)
             cli_list_free((cli_list *)((char *)settings + command->options[i].offset));
+    }
+    for (size_t i = 0; i < command->n_positionals; i++) {
+        if (command->positionals[i].need == CLI_MANY)
+            cli_list_free((cli_list *)((char *)settings + command->positionals[i].offset));
     }
 }

@@ -37,11 +37,14 @@ typedef struct cli_option {
     const char *suffix;  /* CLI_LIST: put behind each item ("=keep"); NULL: nothing */
 } cli_option;
 
+/* CLI_MANY: the last one, takes all words that are left, one at least. */
+typedef enum cli_need { CLI_OPTIONAL = false, CLI_REQUIRED = true, CLI_MANY } cli_need;
+
 /* An argument known by its place; fills the field, or is left to -m and the like. */
 typedef struct cli_positional {
     const char *name; /* "MODEL" */
-    size_t offset;    /* const char * */
-    bool required;
+    size_t offset;    /* const char *; cli_list for CLI_MANY */
+    cli_need need;
     const char *help;
 } cli_positional;
 

@@ -45,11 +45,11 @@ entro_status entro_perplexity(const entro_model *model, const char *text, size_t
 }
 
 entro_status entro_divergence(const entro_model *reference, const entro_model *model,
-                              const char *text, size_t n_text, const entro_perplexity_options *opt,
+                              const char *text, size_t n_text, const entro_divergence_options *opt,
                               entro_divergence_report *report, entro_error *err)
 {
-    entro_perplexity_options full;
-    entro_perplexity_options_init(&full);
+    entro_divergence_options full;
+    entro_divergence_options_init(&full);
     EN_TRY(en_options_merge(&full, sizeof full, opt, err));
     return en_divergence(reference, model, text, n_text, &full, report, err);
 }

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { DEFAULT_N_CTX_PERPLEXITY = 512 };
+enum { DEFAULT_WINDOW = 512, DEFAULT_SHOTS = 5, DEFAULT_ANSWER = 256 };
 
 entro_status en_options_merge(void *full, size_t full_bytes, const void *given, entro_error *err)
 {
@@ -23,6 +23,31 @@ entro_status en_options_merge(void *full, size_t full_bytes, const void *given, 
     memcpy(full, given, given_bytes);
     memcpy(full, &full_bytes, sizeof full_bytes);
     return ENTRO_OK;
+}
+
+static size_t report_bytes(const void *report)
+{
+    size_t n;
+    memcpy(&n, report, sizeof n);
+    return n;
+}
+
+entro_status en_report_check(const void *report, size_t full_bytes, entro_error *err)
+{
+    size_t n = report_bytes(report);
+    if (n < sizeof n || n > full_bytes)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "report struct of %zu bytes where this library knows %zu: set its "
+                       "struct_size, and use the header of this library",
+                       n, full_bytes);
+    return ENTRO_OK;
+}
+
+void en_report_give(void *report, const void *full)
+{
+    size_t n = report_bytes(report);
+    memcpy(report, full, n);
+    memcpy(report, &n, sizeof n);
 }
 
 const char *entro_version(void)
@@ -64,6 +89,16 @@ void entro_job_options_init(entro_job_options *opt)
 
 void entro_perplexity_options_init(entro_perplexity_options *opt)
 {
-    *opt =
-        (entro_perplexity_options){.struct_size = sizeof *opt, .n_ctx = DEFAULT_N_CTX_PERPLEXITY};
+    *opt = (entro_perplexity_options){.struct_size = sizeof *opt, .n_ctx = DEFAULT_WINDOW};
+}
+
+void entro_divergence_options_init(entro_divergence_options *opt)
+{
+    *opt = (entro_divergence_options){.struct_size = sizeof *opt, .n_ctx = DEFAULT_WINDOW};
+}
+
+void entro_eval_options_init(entro_eval_options *opt)
+{
+    *opt = (entro_eval_options){
+        .struct_size = sizeof *opt, .n_shots = DEFAULT_SHOTS, .n_predict = DEFAULT_ANSWER};
 }

@@ -41,4 +41,11 @@ uint32_t en_session_n_ctx(const entro_session *s);
 void en_session_truncate(entro_session *s, uint32_t n_keep);
 void en_session_get_memory(const entro_session *s, entro_memory *memory);
 
+/* What the output matrix made the logits of: a row of n_embd floats for each token of the last
+ * decode_all() of at most n_batch tokens.  Borrowed until the next decode. */
+const float *en_session_hidden(const entro_session *s);
+/* Logits of such rows (at most n_batch), the same as decode_all() gave; the context stays as it is. */
+entro_status en_session_output(entro_session *s, const float *hidden, uint32_t n_tokens,
+                               float *logits, entro_error *err);
+
 #endif

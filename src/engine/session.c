@@ -162,6 +162,17 @@ void en_session_truncate(entro_session *s, uint32_t n_keep)
         s->n_past = n_keep;
 }
 
+const float *en_session_hidden(const entro_session *s)
+{
+    return s->state->h;
+}
+
+entro_status en_session_output(entro_session *s, const float *hidden, uint32_t n_tokens,
+                               float *logits, entro_error *err)
+{
+    return en_decoder_output(s->state, hidden, n_tokens, logits, err);
+}
+
 void en_session_get_memory(const entro_session *s, entro_memory *memory)
 {
     size_t kv = en_kv_cache_bytes(&s->state->cache);

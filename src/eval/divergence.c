@@ -5,18 +5,21 @@
  *
  * over the windows and tokens of perplexity (windows.h), as llama.cpp's --kl-divergence defines it; but
  * from the logits themselves, where llama.cpp stores those of the reference in 16 bits, nothing more than
- * 16 below the largest.  Both models run side by side, so nothing is kept but a batch of logits.
+ * 16 below the largest, and leaves out what is less likely than exp(-16).
+ *
+ * Both models run side by side and nothing is kept but a batch of logits; or the reference has run
+ * before, and its logits come from a file, the same to the last bit (reference_cache.h).
  */
 #include "eval/divergence.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cpu.h"
 #include "base/memory.h"
-#include "eval/windows.h"
-
-#define REPORT_SECONDS 0.1
+#include "eval/eval_progress.h"
+#include "eval/reference_run.h"
 
 typedef struct side {
     entro_session *session;
@@ -25,13 +28,17 @@ typedef struct side {
 } side;
 
 typedef struct job {
-    const entro_perplexity_options *opt;
+    const entro_divergence_options *opt;
     en_windows windows;
     uint32_t n_vocab;
     side reference, model;
     double *kld; /* of each scored token */
+    en_map map;  /* the reference's predictions, when they are kept in a file */
+    en_reference_cache cache;
+    bool reused;   /* the file was there */
+    float *hidden; /* rows of a batch out of it */
     uint64_t n_scored, n_same_top;
-    double last_report;
+    en_eval_progress progress;
 } job;
 
 static uint32_t top_of(const float *logits, uint32_t n)
@@ -56,44 +63,53 @@ static void score(job *j, const float *ref, const float *mod, int32_t token)
     j->kld[j->n_scored++] = kld;
 }
 
-static entro_status report(job *j, uint32_t window, entro_error *err)
+/* Logits of the reference: run side by side, or from what a run before has left. */
+static entro_status reference_logits(job *j, uint32_t position, uint32_t n, const uint8_t *rows,
+                                     entro_error *err)
 {
-    double now = en_clock_seconds(), sum = 0;
-    uint32_t n_windows = j->windows.n_windows;
-    bool last = window == n_windows;
-    if (j->opt->progress == NULL || (!last && now - j->last_report < REPORT_SECONDS))
-        return ENTRO_OK;
-    j->last_report = now;
+    en_windows *w = &j->windows;
+    side *r = &j->reference;
+    if (rows == NULL)
+        return en_session_decode_all(r->session, w->window + position, n, r->logits, err);
+    size_t n_embd = j->cache.n_embd, first = position - en_windows_first(w);
+    memcpy(j->hidden, rows + first * n_embd * sizeof *j->hidden, n * n_embd * sizeof *j->hidden);
+    return en_session_output(r->session, j->hidden, n, r->logits, err);
+}
+
+static double mean_kld(const job *j)
+{
+    double sum = 0;
     for (uint64_t i = 0; i < j->n_scored; i++)
         sum += j->kld[i];
-    entro_progress progress = {
-        .stage = "KLD",
-        .done = window,
-        .total = n_windows,
-        .unit = "window",
-        .value = j->n_scored > 0 ? sum / (double)j->n_scored : NAN,
-    };
-    if (!j->opt->progress(j->opt->progress_user, &progress))
-        return en_fail(err, ENTRO_ERR_CANCELLED, "cancelled after %u of %u windows", window,
-                       n_windows);
-    return ENTRO_OK;
+    return sum / (double)j->n_scored;
+}
+
+static entro_status start_reference(job *j, uint32_t index, const uint8_t **rows, entro_error *err)
+{
+    if (j->cache.data == NULL)
+        return en_windows_start(&j->windows, j->reference.session, err);
+    entro_status status = en_reference_cache_window(&j->cache, index, rows, err);
+    if (status != ENTRO_OK)
+        en_error_place(err, "%s", j->opt->cache);
+    return status;
 }
 
 static entro_status run_window(job *j, uint32_t index, entro_error *err)
 {
     en_windows *w = &j->windows;
+    const uint8_t *rows = NULL;
     en_windows_select(w, index);
-    EN_TRY(en_windows_start(w, j->reference.session, err));
+    EN_TRY(start_reference(j, index, &rows, err));
     EN_TRY(en_windows_start(w, j->model.session, err));
     for (uint32_t i = en_windows_first(w), n; i < en_windows_end(w); i += n) {
         n = en_windows_batch(w, i);
-        EN_TRY(en_session_decode_all(j->reference.session, w->window + i, n, j->reference.logits,
-                                     err));
+        EN_TRY(reference_logits(j, i, n, rows, err));
         EN_TRY(en_session_decode_all(j->model.session, w->window + i, n, j->model.logits, err));
         for (uint32_t t = 0; t < n; t++)
             score(j, j->reference.logits + (size_t)t * j->n_vocab,
                   j->model.logits + (size_t)t * j->n_vocab, w->window[i + t + 1]);
-        EN_TRY(report(j, i + n < en_windows_end(w) ? index : index + 1, err));
+        EN_TRY(en_eval_progress_reach(&j->progress, i + n < en_windows_end(w) ? index : index + 1,
+                                      w->n_windows, mean_kld(j), err));
     }
     return ENTRO_OK;
 }
@@ -143,6 +159,7 @@ static void fill_report(job *j, double seconds, entro_divergence_report *out)
         .n_scored = j->n_scored,
         .n_windows = j->windows.n_windows,
         .seconds = seconds,
+        .reference_reused = j->reused,
     };
     find_worst(j, out);
     qsort(j->kld, j->n_scored, sizeof *j->kld, compare_doubles);
@@ -158,6 +175,32 @@ static entro_status open_side(job *j, side *s, const entro_model *model, entro_e
     return s->logits != NULL ? ENTRO_OK : en_fail_memory(err);
 }
 
+/* The reference's predictions are in the file afterwards: they were, or are made now. */
+static entro_status open_cache(job *j, const entro_model *reference, entro_error *err)
+{
+    const char *path = j->opt->cache;
+    uint64_t identity = 0;
+    uint32_t n_embd = reference->decoder->hp.n_embd;
+    EN_TRY(en_model_identity(reference, &identity, err));
+    j->reused = en_path_exists(path) && !j->opt->overwrite_cache;
+    if (!j->reused) {
+        en_eval_progress progress = j->progress;
+        progress.stage = "reference";
+        EN_TRY(en_reference_run(&j->windows, reference, j->reference.session, identity, path,
+                                j->opt->overwrite_cache, &progress, err));
+    }
+    EN_TRY(en_map_open(&j->map, path, err));
+    entro_status status = en_reference_cache_parse(&j->cache, j->map.data, j->map.n_bytes, err);
+    if (status == ENTRO_OK)
+        status = en_reference_cache_check(&j->cache, &j->windows, identity, n_embd, err);
+    if (status != ENTRO_OK) {
+        en_error_place(err, "%s", path);
+        return status;
+    }
+    j->hidden = en_alloc(j->windows.n_batch, n_embd * sizeof *j->hidden);
+    return j->hidden != NULL ? ENTRO_OK : en_fail_memory(err);
+}
+
 static entro_status run(job *j, const entro_model *reference, const entro_model *model,
                         entro_divergence_report *out, entro_error *err)
 {
@@ -167,6 +210,8 @@ static entro_status run(job *j, const entro_model *reference, const entro_model 
     j->kld = en_alloc((size_t)j->windows.n_windows * j->windows.n_ctx, sizeof *j->kld);
     if (j->kld == NULL)
         return en_fail_memory(err);
+    if (j->opt->cache != NULL)
+        EN_TRY(open_cache(j, reference, err));
     for (uint32_t i = 0; i < j->windows.n_windows; i++)
         EN_TRY(run_window(j, i, err));
     fill_report(j, en_clock_seconds() - start, out);
@@ -174,10 +219,11 @@ static entro_status run(job *j, const entro_model *reference, const entro_model 
 }
 
 entro_status en_divergence(const entro_model *reference, const entro_model *model, const char *text,
-                           size_t n_text, const entro_perplexity_options *opt,
+                           size_t n_text, const entro_divergence_options *opt,
                            entro_divergence_report *report_out, entro_error *err)
 {
     job j = {.opt = opt};
+    j.progress = (en_eval_progress){opt->progress, opt->progress_user, "KLD", "window", 0};
     EN_TRY(en_windows_open(&j.windows, reference, text, n_text, opt->n_ctx, opt->n_windows,
                            opt->n_batch, err));
     entro_status status = ENTRO_OK;
@@ -192,6 +238,8 @@ entro_status en_divergence(const entro_model *reference, const entro_model *mode
     en_free(j.reference.logits);
     en_free(j.model.logits);
     en_free(j.kld);
+    en_free(j.hidden);
+    en_map_close(&j.map);
     en_windows_close(&j.windows);
     return status;
 }

@@ -7,7 +7,7 @@
 #include "base/status.h"
 
 entro_status en_divergence(const entro_model *reference, const entro_model *model, const char *text,
-                           size_t n_text, const entro_perplexity_options *opt,
+                           size_t n_text, const entro_divergence_options *opt,
                            entro_divergence_report *report, entro_error *err);
 
 #endif

@@ -5,9 +5,8 @@
 
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "eval/eval_progress.h"
 #include "eval/windows.h"
-
-#define REPORT_SECONDS 0.1
 
 typedef struct job {
     const entro_perplexity_options *opt;
@@ -17,29 +16,8 @@ typedef struct job {
     float *logits; /* n_batch x n_vocab */
     double sum, sum_of_squares;
     uint64_t n_scored;
-    double last_report;
+    en_eval_progress progress;
 } job;
-
-static entro_status report(job *j, uint32_t window, entro_error *err)
-{
-    double now = en_clock_seconds();
-    uint32_t n_windows = j->windows.n_windows;
-    bool last = window == n_windows;
-    if (j->opt->progress == NULL || (!last && now - j->last_report < REPORT_SECONDS))
-        return ENTRO_OK;
-    j->last_report = now;
-    entro_progress progress = {
-        .stage = "perplexity",
-        .done = window,
-        .total = n_windows,
-        .unit = "window",
-        .value = j->n_scored > 0 ? exp(j->sum / (double)j->n_scored) : NAN,
-    };
-    if (!j->opt->progress(j->opt->progress_user, &progress))
-        return en_fail(err, ENTRO_ERR_CANCELLED, "cancelled after %u of %u windows", window,
-                       n_windows);
-    return ENTRO_OK;
-}
 
 /* Adds the negative log-probability of 'token', in nats. */
 static void score(job *j, const float *logits, int32_t token)
@@ -60,7 +38,8 @@ static entro_status run_window(job *j, uint32_t index, entro_error *err)
         EN_TRY(en_session_decode_all(j->session, w->window + i, n, j->logits, err));
         for (uint32_t t = 0; t < n; t++)
             score(j, j->logits + (size_t)t * j->n_vocab, w->window[i + t + 1]);
-        EN_TRY(report(j, i + n < en_windows_end(w) ? index : index + 1, err));
+        EN_TRY(en_eval_progress_reach(&j->progress, i + n < en_windows_end(w) ? index : index + 1,
+                                      w->n_windows, exp(j->sum / (double)j->n_scored), err));
     }
     return ENTRO_OK;
 }
@@ -103,6 +82,7 @@ entro_status en_perplexity(const entro_model *model, const char *text, size_t n_
                            entro_error *err)
 {
     job j = {.opt = opt};
+    j.progress = (en_eval_progress){opt->progress, opt->progress_user, "perplexity", "window", 0};
     EN_TRY(en_windows_open(&j.windows, model, text, n_text, opt->n_ctx, opt->n_windows,
                            opt->n_batch, err));
     entro_status status = run(&j, model, report_out, err);

@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 
-enum { MIN_CTX = 8, MAX_CTX = 1 << 20, DEFAULT_BATCH = 128 };
+enum { MIN_CTX = 8, DEFAULT_BATCH = 128 };
 
 static entro_status check(const entro_model *model, uint32_t n_ctx, entro_error *err)
 {
@@ -16,9 +16,21 @@ static entro_status check(const entro_model *model, uint32_t n_ctx, entro_error 
     if (model->tokenizer == NULL)
         return en_fail(err, ENTRO_ERR_NOT_FOUND,
                        "the model has no tokenizer, so a text cannot be scored");
-    if (n_ctx < MIN_CTX || n_ctx > MAX_CTX)
+    if (n_ctx < MIN_CTX || n_ctx > EN_WINDOWS_MAX_CTX)
         return en_fail(err, ENTRO_ERR_ARGUMENT, "windows of %u tokens, expected %u to %u", n_ctx,
-                       (unsigned)MIN_CTX, (unsigned)MAX_CTX);
+                       (unsigned)MIN_CTX, (unsigned)EN_WINDOWS_MAX_CTX);
+    return ENTRO_OK;
+}
+
+entro_status en_windows_check_tokens(const entro_model *model, const int32_t *tokens, size_t n,
+                                     entro_error *err)
+{
+    uint32_t n_vocab = en_model_n_vocab(model);
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab)
+            return en_fail(err, ENTRO_ERR_FORMAT,
+                           "the tokenizer gives token %d, the model's matrices go from 0 to %u",
+                           tokens[i], n_vocab - 1);
     return ENTRO_OK;
 }
 
@@ -30,8 +42,9 @@ static entro_status tokenize(en_windows *w, const entro_model *model, const char
     w->tokens = en_alloc(n, sizeof *w->tokens);
     if (w->tokens == NULL)
         return en_fail_memory(err);
-    return en_tokenizer_encode(model->tokenizer, text, n_text, true, false, w->tokens, n,
-                               &w->n_tokens, err);
+    EN_TRY(en_tokenizer_encode(model->tokenizer, text, n_text, true, false, w->tokens, n,
+                               &w->n_tokens, err));
+    return en_windows_check_tokens(model, w->tokens, w->n_tokens, err);
 }
 
 static entro_status open_new(en_windows *w, const entro_model *model, const char *text,

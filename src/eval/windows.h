@@ -12,6 +12,8 @@
 
 #include "engine/engine.h"
 
+enum { EN_WINDOWS_MAX_CTX = 1 << 20 };
+
 typedef struct en_windows {
     int32_t *tokens; /* of the text */
     size_t n_tokens;
@@ -52,6 +54,10 @@ static inline uint32_t en_windows_batch(const en_windows *w, uint32_t position)
     uint32_t left = en_windows_end(w) - position;
     return left < w->n_batch ? left : w->n_batch;
 }
+
+/* A token that is scored is an index into logits, also when it is never decoded. */
+entro_status en_windows_check_tokens(const entro_model *model, const int32_t *tokens, size_t n,
+                                     entro_error *err);
 
 /* log(sum(exp(logits))) */
 double en_log_sum_exp(const float *logits, uint32_t n);

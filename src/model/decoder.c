@@ -163,16 +163,24 @@ static entro_status look_up(en_decoder_state *s, const int32_t *tokens, uint32_t
     return ENTRO_OK;
 }
 
+entro_status en_decoder_output(en_decoder_state *s, const float *hidden, uint32_t n_tokens,
+                               float *logits, entro_error *err)
+{
+    const en_hparams *hp = &s->decoder->hp;
+    en_linear_product product = {
+        .matrix = &s->decoder->weights.output, .y = logits, .y_stride = hp->n_vocab};
+    return en_linear_apply(&product, 1, hidden, hp->n_embd, n_tokens, s->pool, s->scratch, err);
+}
+
 static entro_status compute_logits(step *st, uint32_t n_tokens, en_logits which, float *logits,
                                    entro_error *err)
 {
     en_decoder_state *s = st->s;
-    const en_hparams *hp = &s->decoder->hp;
     uint32_t first = which == EN_LOGITS_ALL ? 0 : n_tokens - 1;
     st->gain = s->decoder->weights.output_norm;
     for_tokens(st, token_norm, n_tokens);
-    return apply(st, &s->decoder->weights.output, s->h + (size_t)first * hp->n_embd, hp->n_embd,
-                 logits, hp->n_vocab, n_tokens - first, err);
+    return en_decoder_output(s, s->h + (size_t)first * s->decoder->hp.n_embd, n_tokens - first,
+                             logits, err);
 }
 
 entro_status en_decoder_forward(en_decoder_state *s, const int32_t *tokens, uint32_t n_tokens,

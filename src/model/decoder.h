@@ -59,4 +59,9 @@ typedef enum en_logits { EN_LOGITS_NONE, EN_LOGITS_LAST, EN_LOGITS_ALL } en_logi
 entro_status en_decoder_forward(en_decoder_state *s, const int32_t *tokens, uint32_t n_tokens,
                                 uint32_t n_past, en_logits which, float *logits, entro_error *err);
 
+/* The last step alone: the output matrix times n_tokens rows of n_embd floats, such as a forward pass
+ * that gave logits left in s->h. */
+entro_status en_decoder_output(en_decoder_state *s, const float *hidden, uint32_t n_tokens,
+                               float *logits, entro_error *err);
+
 #endif

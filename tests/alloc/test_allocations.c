@@ -1,6 +1,6 @@
 /*
- * test_allocations.c - every allocation of compress, verify, open, tokenize, decode, sample and
- * restore fails once: each time the job reports "out of memory", leaves no file and no memory.
+ * test_allocations.c - every allocation of compress, verify, open, tokenize, decode, sample, restore,
+ * compare and eval fails once: each time the job reports "out of memory", leaves no file and no memory.
  * Reading one tokenizer.json is 11,000 of them: jobs that begin with the same reading share those.
  */
 #include <entrollm/entrollm.h>
@@ -158,6 +158,65 @@ static entro_status measure_perplexity(const char *path, entro_error *err)
     return status;
 }
 
+/* With a kept reference: made, then read. */
+static entro_status compare_models(const char *path, entro_error *err)
+{
+    (void)path;
+    static const char text[] = "The cat sat. The dog sat. The cat ran to the dog and sat by it.";
+    entro_model *model = NULL;
+    entro_divergence_options opt;
+    entro_divergence_report report;
+    entro_divergence_options_init(&opt);
+    opt.n_ctx = 8;
+    opt.n_windows = 1;
+    opt.n_threads = 1;
+    opt.cache = g_output;
+    entro_status status = entro_model_open(&model, g_coded, NULL, err);
+    for (int i = 0; i < 2 && status == ENTRO_OK; i++)
+        status = entro_divergence(model, model, text, strlen(text), &opt, &report, err);
+    entro_model_close(model);
+    unlink(g_output);
+    return status;
+}
+
+static entro_status ask(const char *questions, entro_error *err)
+{
+    entro_model *model = NULL;
+    entro_eval_task *task = NULL;
+    entro_eval_options opt;
+    FILE *f = fopen(g_output, "w");
+    assert_non_null(f);
+    fputs(questions, f);
+    assert_int_equal(fclose(f), 0);
+    entro_eval_options_init(&opt);
+    opt.n_threads = 1;
+    opt.n_shots = 1;
+    opt.n_predict = 4;
+    entro_status status = entro_eval_task_open(&task, g_output, err);
+    if (status == ENTRO_OK)
+        status = entro_model_open(&model, g_coded, NULL, err);
+    if (status == ENTRO_OK)
+        status = entro_eval_run(task, model, &opt, NULL, err);
+    entro_eval_task_close(task);
+    entro_model_close(model);
+    unlink(g_output);
+    return status;
+}
+
+static entro_status ask_for_a_choice(const char *path, entro_error *err)
+{
+    (void)path;
+    return ask("{\"query\": \"The cat\", \"choices\": [\"sat\", \"did\"], \"gold\": 0}\n", err);
+}
+
+static entro_status ask_for_a_number(const char *path, entro_error *err)
+{
+    (void)path;
+    return ask("{\"question\": \"a\", \"answer\": \"#### 1\"}\n"
+               "{\"question\": \"b\", \"answer\": \"#### 2\"}\n",
+               err);
+}
+
 static int count_files(void)
 {
     int n = 0;
@@ -245,6 +304,9 @@ static void jobs_on(const char *model, const char *coding)
         {"run the coded file", run_coded, false},
         {"run the coded file, packed", run_packed, false},
         {"perplexity", measure_perplexity, false},
+        {"compare, the reference kept", compare_models, false},
+        {"eval, choices", ask_for_a_choice, false},
+        {"eval, numbers", ask_for_a_number, false},
     };
     uint64_t n_reading = count_allocations_of_opening(model), n_sharing = 0, nth = 0;
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)

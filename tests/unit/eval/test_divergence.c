@@ -1,8 +1,11 @@
-/* test_divergence.c - KLD by its definition, and what it must be for a model and itself. */
+/* test_divergence.c - KLD by its definition, what it must be for a model and itself, and that a kept
+ * reference changes no bit of it. */
 #include <math.h>
 #include <string.h>
 
 #include "test_support.h"
+
+#include "gguf_support.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -32,21 +35,31 @@ static entro_model *open_model(const char *path)
     return model;
 }
 
-static entro_perplexity_options options(void)
+/* Forgets a bit: the last norm is not what it was. */
+static entro_model *open_changed(void)
 {
-    return (entro_perplexity_options){
-        .struct_size = sizeof(entro_perplexity_options), .n_ctx = CTX, .n_threads = 2};
+    entro_model *b = open_model(STORIES);
+    for (uint32_t i = 0; i < b->decoder->hp.n_embd; i++)
+        b->decoder->weights.output_norm[i] *= 1.0f + 0.3f * sinf((float)i);
+    return b;
+}
+
+static entro_divergence_options options(void)
+{
+    return (entro_divergence_options){
+        .struct_size = sizeof(entro_divergence_options), .n_ctx = CTX, .n_threads = 2};
 }
 
 static void a_model_does_not_differ_from_itself(void **state)
 {
     (void)state;
     entro_model *model = open_model(STORIES);
-    entro_perplexity_options opt = options();
+    entro_divergence_options opt = options();
     entro_divergence_report r;
     entro_perplexity_report p;
     assert_int_equal(en_divergence(model, model, text, strlen(text), &opt, &r, NULL), ENTRO_OK);
-    assert_int_equal(en_perplexity(model, text, strlen(text), &opt, &p, NULL), ENTRO_OK);
+    entro_perplexity_options same = {.struct_size = sizeof same, .n_ctx = CTX, .n_threads = 2};
+    assert_int_equal(en_perplexity(model, text, strlen(text), &same, &p, NULL), ENTRO_OK);
     assert_true(fabs(r.kld) < 1e-7 && r.kld_max < 1e-6 && r.same_top == 1.0);
     assert_true(fabs(r.perplexity - p.perplexity) < 1e-9 * p.perplexity);
     assert_true(r.perplexity == r.reference_perplexity);
@@ -91,11 +104,8 @@ static double kld_by_definition(const entro_model *a, const entro_model *b)
 static void is_what_the_definition_says(void **state)
 {
     (void)state;
-    entro_model *a = open_model(STORIES), *b = open_model(STORIES);
-    /* 'b' forgets a bit: the last norm is not what it was. */
-    for (uint32_t i = 0; i < b->decoder->hp.n_embd; i++)
-        b->decoder->weights.output_norm[i] *= 1.0f + 0.3f * sinf((float)i);
-    entro_perplexity_options opt = options();
+    entro_model *a = open_model(STORIES), *b = open_changed();
+    entro_divergence_options opt = options();
     opt.n_windows = 1;
     entro_divergence_report r;
     assert_int_equal(en_divergence(a, b, text, strlen(text), &opt, &r, NULL), ENTRO_OK);
@@ -112,7 +122,7 @@ static void refuses_other_vocabularies(void **state)
 {
     (void)state;
     entro_model *a = open_model(STORIES), *b = open_model(OTHER);
-    entro_perplexity_options opt = options();
+    entro_divergence_options opt = options();
     entro_divergence_report r;
     entro_error err;
     assert_int_equal(en_divergence(a, b, text, strlen(text), &opt, &r, &err), ENTRO_ERR_ARGUMENT);
@@ -121,12 +131,125 @@ static void refuses_other_vocabularies(void **state)
     en_model_close(b);
 }
 
+static entro_divergence_report divergence_of(const entro_model *a, const entro_model *b,
+                                             const entro_divergence_options *opt)
+{
+    entro_divergence_report r;
+    entro_error err = {0};
+    if (en_divergence(a, b, text, strlen(text), opt, &r, &err) != ENTRO_OK)
+        fail_msg("%s: %s", err.where, err.message);
+    r.seconds = 0;
+    return r;
+}
+
+static void a_kept_reference_changes_nothing(void **state)
+{
+    (void)state;
+    entro_model *a = open_model(STORIES), *b = open_changed();
+    entro_divergence_options opt = options();
+    entro_divergence_report live = divergence_of(a, b, &opt), made, reused;
+    assert_true(live.n_windows >= 2 && !live.reference_reused);
+    opt.cache = test_path("reference");
+    made = divergence_of(a, b, &opt);
+    assert_int_equal(test_folder_count(), 1);
+    assert_memory_equal(&made, &live, sizeof live);
+    reused = divergence_of(a, b, &opt);
+    assert_true(reused.reference_reused);
+    reused.reference_reused = false;
+    assert_memory_equal(&reused, &live, sizeof live);
+    /* fewer windows than it holds */
+    opt.n_windows = 1;
+    reused = divergence_of(a, b, &opt);
+    assert_true(reused.reference_reused);
+    opt.cache = NULL;
+    live = divergence_of(a, b, &opt);
+    assert_true(live.kld == reused.kld && live.n_windows == 1);
+    en_model_close(a);
+    en_model_close(b);
+}
+
+static void refuse(const entro_model *a, const entro_divergence_options *opt, const char *some_text,
+                   entro_status status, const char *message)
+{
+    entro_divergence_report r;
+    entro_error err = {0};
+    size_t in_use = en_memory_in_use();
+    assert_int_equal(en_divergence(a, a, some_text, strlen(some_text), opt, &r, &err), status);
+    if (strstr(err.message, message) == NULL || strstr(err.where, opt->cache) == NULL)
+        fail_msg("%s: %s", err.where, err.message);
+    assert_int_equal(en_memory_in_use(), in_use);
+}
+
+static void change_byte(const char *path, size_t at)
+{
+    size_t n;
+    uint8_t *bytes = test_file_read(path, &n);
+    bytes[at < n ? at : n - 1] ^= 1;
+    test_file_write(path, bytes, n);
+    free(bytes);
+}
+
+static void refuses_a_reference_that_does_not_fit(void **state)
+{
+    (void)state;
+    entro_model *a = open_model(STORIES), *other = open_model(OTHER);
+    entro_divergence_options opt = options();
+    opt.cache = test_path("fits");
+    opt.n_windows = 1;
+    divergence_of(a, a, &opt);
+    char longer[3 * sizeof text]; /* the other model's tokens are longer */
+    snprintf(longer, sizeof longer, "%s%s%s", text, text, text);
+    refuse(other, &opt, longer, ENTRO_ERR_MISMATCH, "another model");
+    refuse(a, &opt, text + 10, ENTRO_ERR_MISMATCH, "another text");
+    opt.n_windows = 2;
+    refuse(a, &opt, text, ENTRO_ERR_MISMATCH, "fewer windows");
+    opt.n_windows = 1;
+    opt.n_ctx = 32;
+    refuse(a, &opt, text, ENTRO_ERR_MISMATCH, "another length");
+    opt.n_ctx = CTX;
+    change_byte(opt.cache, SIZE_MAX);
+    refuse(a, &opt, text, ENTRO_ERR_CHECKSUM, "window 0");
+    opt.overwrite_cache = true;
+    divergence_of(a, a, &opt);
+    opt.overwrite_cache = false;
+    assert_true(divergence_of(a, a, &opt).reference_reused);
+    change_byte(opt.cache, 70);
+    refuse(a, &opt, text, ENTRO_ERR_CHECKSUM, "head and index");
+    change_byte(opt.cache, 0);
+    refuse(a, &opt, text, ENTRO_ERR_FORMAT, "no file of reference predictions");
+    en_model_close(a);
+    en_model_close(other);
+}
+
+static bool stop(void *user, const entro_progress *progress)
+{
+    (void)user;
+    return strcmp(progress->stage, "reference") != 0;
+}
+
+static void a_cancelled_run_leaves_no_file(void **state)
+{
+    (void)state;
+    entro_model *a = open_model(STORIES);
+    entro_divergence_options opt = options();
+    entro_divergence_report r;
+    opt.cache = test_path("cancelled");
+    opt.progress = stop;
+    int n_files = test_folder_count();
+    assert_int_equal(en_divergence(a, a, text, strlen(text), &opt, &r, NULL), ENTRO_ERR_CANCELLED);
+    assert_int_equal(test_folder_count(), n_files);
+    en_model_close(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_does_not_differ_from_itself),
         cmocka_unit_test(is_what_the_definition_says),
         cmocka_unit_test(refuses_other_vocabularies),
+        cmocka_unit_test(a_kept_reference_changes_nothing),
+        cmocka_unit_test(refuses_a_reference_that_does_not_fit),
+        cmocka_unit_test(a_cancelled_run_leaves_no_file),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
 }

@@ -37,7 +37,7 @@ static entro_status look(const en_collect_run *r, en_statistics_kind kind, uint3
     char *path = en_statistics_path(r->folder, kind, layer);
     if (path == NULL)
         return en_fail_memory(err);
-    entro_error damage;
+    entro_error damage = {0};
     entro_status status = en_statistics_file_open(&f, path, kind, layer, &damage);
     if (status == ENTRO_OK) {
         if (!en_statistics_same_model(&f.id, &r->id)) {

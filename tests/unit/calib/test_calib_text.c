@@ -176,6 +176,31 @@ static void short_files_are_joined(void **state)
     en_meta_free(meta);
 }
 
+static void every_allocation_fails_once(void **state)
+{
+    (void)state;
+    en_meta *meta;
+    en_tokenizer *t = make_tokenizer(&meta, true);
+    static const char lines[] = "{\"text\": \"one and two\"}\n", list[] = "[\"one\", \"two\"]";
+    const char *paths[] = {write_text("a", "some plain text", 15),
+                           write_text("b", lines, sizeof lines - 1),
+                           write_text("c", list, sizeof list - 1)};
+    size_t n_before = en_memory_in_use();
+    entro_status status = ENTRO_ERR_NOMEM;
+    for (uint64_t i = 0; status != ENTRO_OK; i++) {
+        en_calib_text text;
+        assert_in_range(i, 0, 5000);
+        en_memory_fail_at(i);
+        status = en_calib_text_read(&text, paths, 3, t, 5, 50, NULL);
+        en_memory_fail_at(UINT64_MAX);
+        assert_true(status == ENTRO_OK || status == ENTRO_ERR_NOMEM);
+        en_calib_text_free(&text);
+        assert_int_equal(en_memory_in_use(), n_before);
+    }
+    en_tokenizer_free(t);
+    en_meta_free(meta);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +209,7 @@ int main(void)
         cmocka_unit_test(large_files_are_thinned_evenly),
         cmocka_unit_test(files_take_turns),
         cmocka_unit_test(short_files_are_joined),
+        cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
 }

@@ -216,6 +216,35 @@ static void a_stopped_one_leaves_nothing(void **state)
     en_meta_free(meta);
 }
 
+static void every_allocation_fails_once(void **state)
+{
+    (void)state;
+    en_meta *meta;
+    en_tokenizer *t = make_tokenizer(&meta, true);
+    entro_model *model = open_model("llama");
+    size_t n_before = en_memory_in_use();
+    entro_status status = ENTRO_ERR_NOMEM;
+    for (uint64_t i = 0; status != ENTRO_OK; i++) {
+        en_job job;
+        en_calib_text text = {0};
+        assert_int_equal(en_job_open(&job, 1, NULL, NULL, NULL), ENTRO_OK);
+        assert_in_range(i, 0, 5000);
+        forget_text();
+        en_memory_fail_at(i);
+        status = en_calib_text_write(&text, test_path("calib"), model->decoder, t, POSITIONS, 30, 1,
+                                     &job, NULL);
+        en_memory_fail_at(UINT64_MAX);
+        en_calib_text_free(&text);
+        en_job_close(&job);
+        assert_true(status == ENTRO_OK || status == ENTRO_ERR_NOMEM);
+        assert_int_equal(en_memory_in_use(), n_before);
+    }
+    forget_text();
+    en_model_close(model);
+    en_tokenizer_free(t);
+    en_meta_free(meta);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +252,7 @@ int main(void)
         cmocka_unit_test(a_seed_gives_one_text),
         cmocka_unit_test(the_text_is_kept),
         cmocka_unit_test(a_stopped_one_leaves_nothing),
+        cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
 }

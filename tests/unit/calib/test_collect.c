@@ -631,6 +631,51 @@ static void numbers_that_are_not_finite_are_named(void **state)
     }
 }
 
+static entro_status collect_and_ask(const char *folder, const entro_model *model,
+                                    const en_calib_text *text, entro_error *err)
+{
+    en_job job;
+    en_statistics *s;
+    float h[FF * FF], f[VOCAB];
+    uint64_t n_tokens;
+    en_collect_options opt = {.n_tokens = 16, .n_fisher_tokens = 16};
+    EN_TRY(en_job_open(&job, 1, NULL, NULL, err));
+    entro_status status = en_statistics_collect(folder, model->decoder, text, &opt, &job, err);
+    if (status == ENTRO_OK)
+        status = en_statistics_open(&s, folder, model->decoder, NULL, err);
+    en_job_close(&job);
+    EN_TRY(status);
+    status = en_statistics_of(s, "token_embd.weight", h, f, &n_tokens, err);
+    if (status == ENTRO_OK)
+        status = en_statistics_of(s, "blk.1.ffn_down.weight", h, f, &n_tokens, err);
+    en_statistics_close(s);
+    return status;
+}
+
+static void every_allocation_fails_once(void **state)
+{
+    (void)state;
+    entro_model *model = open_fixture("llama");
+    en_calib_text text = make_text(4, 8);
+    const char *folder = test_path("calib");
+    size_t n_before = en_memory_in_use();
+    entro_status status = ENTRO_ERR_NOMEM;
+    for (uint64_t i = 0; status != ENTRO_OK; i++) {
+        entro_error err = {0};
+        assert_in_range(i, 0, 5000);
+        remove_folder(folder);
+        en_memory_fail_at(i);
+        status = collect_and_ask(folder, model, &text, &err);
+        en_memory_fail_at(UINT64_MAX);
+        if (status != ENTRO_OK && status != ENTRO_ERR_NOMEM)
+            fail_msg("allocation %u: %s: %s", (unsigned)i, err.where, err.message);
+        assert_int_equal(en_memory_in_use(), n_before);
+    }
+    remove_folder(folder);
+    en_calib_text_free(&text);
+    en_model_close(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -642,6 +687,7 @@ int main(void)
         cmocka_unit_test(another_text_is_collected_anew_and_another_model_is_refused),
         cmocka_unit_test(texts_that_do_not_fit_are_refused),
         cmocka_unit_test(numbers_that_are_not_finite_are_named),
+        cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
 }

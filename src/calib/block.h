@@ -53,8 +53,8 @@ void en_block_tape_free(en_block_tape *tape); /* a zeroed one is fine */
 
 /*
  * tape->x to out (tokens x n_embd; must not be tape->x).  'rope' is filled for n_positions.  Uses at
- * most n_sequences of the tape (the first ones).  'out' NULL: only the tape is filled, a tenth to a
- * third of the work less (before en_block_backward()).
+ * most n_sequences of the tape (the first ones).  'out' NULL: only the tape is filled, for
+ * en_block_backward(), which spares the last product, a quarter of the work.
  */
 entro_status en_block_forward(const en_block *block, const en_rope *rope, en_block_tape *tape,
                               uint32_t n_sequences, float *out, en_pool *pool, entro_error *err);

@@ -24,7 +24,9 @@ void en_blas_give_back(int n_threads)
 
 /* ---- products ---------------------------------------------------------------------------- */
 
-enum { MOST_TILE = 2048, LEAST_TILE = 128, ENOUGH_TILES = 16, TILE_STEP = 16 };
+/* Tiles above GOOD_TILE are cut until there are ENOUGH, smaller ones only until there are FEW. */
+enum { MOST_TILE = 2048, GOOD_TILE = 1024, LEAST_TILE = 256, TILE_STEP = 16 };
+enum { ENOUGH = 16, FEW = 4 };
 
 typedef struct tiling {
     const en_product *p;
@@ -48,7 +50,8 @@ static tiling plan(const en_product *p)
         t.n_token_tiles = cut(p->n_tokens, most_tokens, &t.tile_tokens);
         t.n_out_tiles = cut(p->n_out, most_out, &t.tile_out);
         size_t larger = t.tile_tokens > t.tile_out ? t.tile_tokens : t.tile_out;
-        if ((size_t)t.n_token_tiles * t.n_out_tiles >= ENOUGH_TILES || larger <= LEAST_TILE)
+        size_t wanted = larger > GOOD_TILE ? ENOUGH : larger > LEAST_TILE ? FEW : 1;
+        if ((size_t)t.n_token_tiles * t.n_out_tiles >= wanted)
             return t;
         if (t.tile_tokens > t.tile_out)
             most_tokens = t.tile_tokens / 2;

@@ -96,6 +96,37 @@ static void refuses_a_zero_factor(void **state)
     assert_non_null(strstr(err.message, "rope factor 1"));
 }
 
+/* <R x, y> = <x, R^T y> for any x, y. */
+static void transposed_is_what_gradients_need(void **state)
+{
+    (void)state;
+    static const en_arch *const archs[] = {&en_arch_llama, &en_arch_phi3};
+    for (size_t i = 0; i < 2; i++) {
+        en_hparams hp = make_hparams(archs[i]);
+        float factors[] = {1.0f, 1.1f, 1.2f, 1.3f};
+        en_weights w = {.rope_short = factors, .rope_long = factors};
+        hp.rope.attn_factor = 1.25f;
+        en_rope rope;
+        assert_int_equal(en_rope_new(&rope, &hp, &w, 64, BATCH, NULL), ENTRO_OK);
+        en_rope_fill(&rope, 37, BATCH);
+        float x[2 * D], rx[2 * D], y[2 * D], ry[2 * D];
+        for (int k = 0; k < 2 * D; k++) {
+            x[k] = rx[k] = sinf((float)(k + 1));
+            y[k] = ry[k] = cosf((float)(3 * k + 1));
+        }
+        en_rope_apply(&rope, 2, rx, 2, D);
+        en_rope_apply_transposed(&rope, 2, ry, 2, D);
+        double forward = 0, back = 0;
+        for (int k = 0; k < 2 * D; k++) {
+            forward += (double)rx[k] * (double)y[k];
+            back += (double)x[k] * (double)ry[k];
+        }
+        assert_true(fabs(forward - back) < 1e-6);
+        assert_memory_equal(y + hp.n_rot, ry + hp.n_rot, (D - hp.n_rot) * sizeof *y);
+        en_rope_free(&rope);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +134,7 @@ int main(void)
         cmocka_unit_test(divides_by_llama3_factors),
         cmocka_unit_test(longrope_chooses_by_the_sessions_context),
         cmocka_unit_test(refuses_a_zero_factor),
+        cmocka_unit_test(transposed_is_what_gradients_need),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

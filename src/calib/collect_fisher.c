@@ -31,8 +31,6 @@ typedef struct fisher {
     double *output;    /* n_vocab */
     double *energy;    /* n_vocab: sums of |g|^2 at the embedding of each token */
     uint64_t *counts;  /* n_vocab: tokens behind that */
-    uint32_t *places;  /* n_vocab, zeros: of join_tokens() */
-    int32_t *ids;      /* of a sequence */
     float *gradients;  /* n_embd x n_embd: sums of g g^T at the embedding */
     float *blocks;     /* of the layer at hand: the same at its outputs (gradients.h) */
     float *out_matrix; /* n_vocab x n_embd, while the head is at work */
@@ -75,13 +73,11 @@ static entro_status prepare(fisher *f, entro_error *err)
     f->output = en_alloc_zero(n_vocab, sizeof *f->output);
     f->energy = en_alloc_zero(n_vocab, sizeof *f->energy);
     f->counts = en_alloc_zero(n_vocab, sizeof *f->counts);
-    f->places = en_alloc_zero(n_vocab, sizeof *f->places);
-    f->ids = en_alloc(f->run->text->n_positions, sizeof *f->ids);
     f->gradients = en_alloc_zero((size_t)hp->n_embd * hp->n_embd, sizeof *f->gradients);
     f->blocks = en_alloc_huge(en_gradient_layer_floats(hp), sizeof *f->blocks);
     f->written = en_alloc(n_rows + 2 * n_vocab, sizeof *f->written);
-    return f->kept && f->dx && f->rows && f->output && f->energy && f->counts && f->places &&
-                   f->ids && f->gradients && f->blocks && f->written
+    return f->kept && f->dx && f->rows && f->output && f->energy && f->counts && f->gradients &&
+                   f->blocks && f->written
                ? ENTRO_OK
                : en_fail_memory(err);
 }
@@ -94,8 +90,6 @@ static void fisher_free(fisher *f)
     en_free(f->output);
     en_free(f->energy);
     en_free(f->counts);
-    en_free(f->places);
-    en_free(f->ids);
     en_free(f->gradients);
     en_free(f->blocks);
     en_free(f->out_matrix);
@@ -270,50 +264,21 @@ static entro_status backward(fisher *f, uint64_t n, bool with_blocks, entro_erro
     return ENTRO_OK;
 }
 
-/*
- * Gradients at all places of one token in a sequence become one, at the first place: they are of the same
- * row, whose error is the same everywhere, and later losses see all of them at once.  Returns how many
- * different tokens there are; their gradients lie at the front of 'g', their ids in 'ids'.
- */
-static size_t join_tokens(fisher *f, float *g, int32_t *ids, size_t n)
-{
-    size_t n_embd = f->run->decoder->hp.n_embd, n_joined = 0;
-    for (size_t t = 0; t < n; t++) {
-        uint32_t *place = &f->places[ids[t]]; /* + 1; 0: not there yet */
-        f->counts[ids[t]]++;
-        if (*place != 0) {
-            float *first = g + (size_t)(*place - 1) * n_embd;
-            for (size_t i = 0; i < n_embd; i++)
-                first[i] += g[t * n_embd + i];
-            continue;
-        }
-        if (n_joined < t)
-            memcpy(g + n_joined * n_embd, g + t * n_embd, n_embd * sizeof *g);
-        ids[n_joined++] = ids[t];
-        *place = (uint32_t)n_joined;
-    }
-    for (size_t k = 0; k < n_joined; k++)
-        f->places[ids[k]] = 0;
-    return n_joined;
-}
-
 /* What the gradient at the embedding says about its rows. */
 static void add_gradients(fisher *f, uint64_t first, uint64_t n)
 {
     const en_collect_run *r = f->run;
-    size_t n_embd = r->decoder->hp.n_embd, n_positions = r->text->n_positions;
-    for (uint64_t s = 0; s < n; s++) {
-        float *g = f->dx + s * en_collect_sequence_floats(r);
-        memcpy(f->ids, en_calib_text_sequence(r->text, first + s), n_positions * sizeof *f->ids);
-        size_t n_joined = join_tokens(f, g, f->ids, n_positions);
-        for (size_t t = 0; t < n_joined; t++) {
-            double sum = 0;
-            for (size_t i = 0; i < n_embd; i++)
-                sum += (double)g[t * n_embd + i] * (double)g[t * n_embd + i];
-            f->energy[f->ids[t]] += sum;
-        }
-        en_gram(g, n_embd, n_joined, n_embd, true, f->gradients, r->job->pool);
+    size_t n_embd = r->decoder->hp.n_embd, n_tokens = (size_t)n * r->text->n_positions;
+    const int32_t *ids = en_calib_text_sequence(r->text, first);
+    for (size_t t = 0; t < n_tokens; t++) {
+        const float *g = f->dx + t * n_embd;
+        double sum = 0;
+        for (size_t i = 0; i < n_embd; i++)
+            sum += (double)g[i] * (double)g[i];
+        f->energy[ids[t]] += sum;
+        f->counts[ids[t]]++;
     }
+    en_gram(f->dx, n_embd, n_tokens, n_embd, true, f->gradients, r->job->pool);
 }
 
 static entro_status run_group(fisher *f, uint64_t first, uint64_t n, uint64_t seed,

@@ -235,6 +235,53 @@ static void squares_are_of_the_slopes(void **state)
     drop(&s);
 }
 
+/* What backward left in the tape and in dx, row against row; blocks of q, k, v and of gate and up. */
+static void gradients_are_summed_in_blocks(void **state)
+{
+    (void)state;
+    setting s = prepare("llama", 2, 7);
+    const en_hparams *hp = s.m.hp;
+    en_block_tape *tape = &s.m.tapes[1];
+    en_block_fisher fisher = test_fisher_at(hp, s.sums);
+    float *blocks = calloc(en_gradient_layer_floats(hp), sizeof *blocks), *at = blocks;
+    for (uint32_t g = 0; g < EN_GRADIENT_GROUPS; g++) {
+        fisher.gradients[g] = at;
+        at += en_gradient_floats(hp, g);
+    }
+    loss_of(&s);
+    memcpy(s.dx, s.c, s.n * sizeof *s.dx);
+    assert_int_equal(
+        en_block_backward(&s.m.blocks[1], &s.m.rope, tape, 2, s.dx, &fisher, s.m.pool, NULL),
+        ENTRO_OK);
+    const struct {
+        uint32_t group;
+        const float *g;
+    } sites[] = {{0, tape->qkv}, {2, tape->gate_up}, {3, s.c}};
+    const double *squares[] = {fisher.qkv, fisher.gate_up, fisher.ffn_down};
+    for (size_t i = 0; i < 3; i++) {
+        en_gradient_group group = en_gradient_group_of(hp, sites[i].group);
+        const float *block = fisher.gradients[sites[i].group];
+        size_t stride = 0, first = 0;
+        for (uint32_t m = 0; m < group.n_matrices; m++)
+            stride += group.n_rows[m];
+        for (uint32_t m = 0; m < group.n_matrices; first += group.n_rows[m++]) {
+            size_t n = group.n_rows[m]; /* one block: the fixtures are small */
+            for (size_t r = 0; r < n; r++)
+                for (size_t c = 0; c <= r; c++) {
+                    double sum = 0;
+                    for (size_t t = 0; t < s.m.n_tokens; t++)
+                        sum += (double)sites[i].g[t * stride + first + r] *
+                               (double)sites[i].g[t * stride + first + c];
+                    double size = sqrt(squares[i][first + r] * squares[i][first + c]);
+                    assert_true(fabs((double)block[r * n + c] - sum) <= 1e-5 * size);
+                }
+            block += n * n;
+        }
+    }
+    free(blocks);
+    drop(&s);
+}
+
 /* Sums add to what is there, and NULL ones are left out. */
 static void squares_are_added(void **state)
 {
@@ -258,6 +305,7 @@ int main(void)
         cmocka_unit_test(gradients_are_slopes_across_stripes),
         cmocka_unit_test(squares_are_of_the_slopes),
         cmocka_unit_test(squares_are_added),
+        cmocka_unit_test(gradients_are_summed_in_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

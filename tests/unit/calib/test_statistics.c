@@ -10,6 +10,7 @@
 #include "test_support.h"
 
 #include "calib/correlation.h"
+#include "calib/gradients.h"
 #include "calib/statistics_file.h"
 #include "calib/statistics_tied.h"
 #include "engine/engine.h"
@@ -262,6 +263,39 @@ static void write_fisher(const made *m, const en_statistics_identity *id)
     free(rows);
 }
 
+/* Row i's gradients: (i + 1) of one and the same number, but for a hundredth of their own. */
+static void write_gradients(const made *m, const en_statistics_identity *id, uint32_t layer)
+{
+    const en_hparams *hp = &m->model->decoder->hp;
+    en_statistics_item items[16];
+    char names[16][48];
+    float tokens = 160, *blocks = calloc(en_gradient_layer_floats(hp), sizeof *blocks);
+    float *at = blocks;
+    size_t n_items = 0;
+    items[n_items++] = (en_statistics_item){.name = EN_GRADIENT_TOKENS, .n = 1, .vector = &tokens};
+    for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++) {
+        en_layer_group group = en_layer_group_of(hp, g);
+        en_gradient_group matrices = en_gradient_group_of(hp, g);
+        for (uint32_t k = 0; k < matrices.n_matrices; k++, n_items++) {
+            size_t n = matrices.n_rows[k];
+            for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j <= i; j++)
+                    at[i * n + j] = (float)((i + 1) * (j + 1)) * (i == j ? 1.01f : 1.0f);
+            items[n_items] = (en_statistics_item){
+                .name = en_gradient_name(names[n_items], sizeof names[0], &group, k, 0),
+                .n = n,
+                .sums = at,
+                .scale = layer + 1};
+            at += n * n;
+        }
+    }
+    assert_int_equal(en_statistics_file_write(file_path(EN_STATISTICS_GRADIENTS, layer), id,
+                                              EN_STATISTICS_GRADIENTS, layer, items, n_items, NULL,
+                                              NULL),
+                     ENTRO_OK);
+    free(blocks);
+}
+
 static void write_output(const made *m, const en_statistics_identity *id)
 {
     en_statistics_item item = {.name = EN_OUTPUT_COVARIANCE,
@@ -284,6 +318,8 @@ static void make(made *m, const char *name)
     write_fisher(m, &id);
     write_layer(m, &id, 0);
     write_layer(m, &id, 1);
+    write_gradients(m, &id, 0);
+    write_gradients(m, &id, 1);
     write_output(m, &id);
 }
 
@@ -312,6 +348,41 @@ static void expect_error(const made *m, entro_status status, const char *where, 
     assert_null(s);
     if (strstr(err.where, where) == NULL || strstr(err.message, message) == NULL)
         fail_msg("%s: %s", err.where, err.message);
+}
+
+static void gradients_are_found_by_tensor(void **state)
+{
+    (void)state;
+    made m;
+    make(&m, "llama");
+    en_statistics *s = open_folder(&m);
+    const char *const names[] = {"attn_q", "attn_v", "attn_output", "ffn_up", "ffn_down"};
+    float *g = malloc(4096 * 64);
+    for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+        char name[64];
+        uint64_t n_tokens;
+        snprintf(name, sizeof name, "blk.1.%s.weight", names[k]);
+        const en_tensor *t = en_source_find(m.model->source, name);
+        size_t n = (size_t)t->dims[1];
+        assert_true(n * n <= 4096 * 16 && en_statistics_has_gradients(s, name));
+        assert_int_equal(en_statistics_gradients(s, name, g, &n_tokens, NULL), ENTRO_OK);
+        assert_int_equal(n_tokens, 160);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < n; j++) {
+                double want = 2.0 * (double)((i + 1) * (j + 1)) * (i == j ? 1.01 : 1.0);
+                assert_true(fabs((double)g[i * n + j] - want) <= 1e-3 * want);
+            }
+    }
+    uint64_t n_tokens;
+    assert_false(en_statistics_has_gradients(s, "output.weight"));
+    assert_int_equal(en_statistics_gradients(s, "output.weight", g, &n_tokens, NULL),
+                     ENTRO_ERR_NOT_FOUND);
+    assert_int_equal(en_statistics_gradients(s, "nobody", g, &n_tokens, NULL), ENTRO_ERR_NOT_FOUND);
+    free(g);
+    en_statistics_close(s);
+    unlink(file_path(EN_STATISTICS_GRADIENTS, 1));
+    expect_error(&m, ENTRO_ERR_NOT_FOUND, "gradients-001.gguf", "");
+    unmake(&m);
 }
 
 static void answers_by_tensor(void **state)
@@ -503,6 +574,7 @@ int main(void)
         cmocka_unit_test(correlations_that_cannot_be_are_refused),
         cmocka_unit_test(tied_uses_are_added_up),
         cmocka_unit_test(answers_by_tensor),
+        cmocka_unit_test(gradients_are_found_by_tensor),
         cmocka_unit_test(answers_for_a_tied_embedding),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(statistics_of_another_model_are_refused),

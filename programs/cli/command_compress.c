@@ -31,7 +31,7 @@ static const cli_option options[] = {
      .offset = offsetof(settings, method),
      .value = "METHOD",
      .fallback = "u8",
-     .choices = "u8|u4|u8-row|u4-row|rtn",
+     .choices = "u8|u4|u8-row|u4-row|rtn|lossless",
      .help =
          "how weights become integers: 8 or 4 bits, one scale a tensor or a row; rtn: one scale "
          "a row, as fine as --bits says"},

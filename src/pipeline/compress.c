@@ -3,8 +3,9 @@
  *
  *   plan:    what becomes of each tensor, and what will stand in the file (compress_plan.h)
  *   measure: with one table a model, every coded tensor is quantized once for its histogram
- *   encode:  quantize, code (words here, strips in compress_strips.h), write; plain tensors are
- *            copied or converted
+ *   encode:  quantize, code (words here, strips in compress_strips.h), write; exact tensors are coded as
+ *            they are (planes_encoder.h); plain tensors are copied or converted; at last what else
+ *            restoring the source's files takes
  *
  * The head is written last.  At most one tensor's codes and payload are in memory at a time.
  */
@@ -18,6 +19,7 @@
 #include "pipeline/compress_plan.h"
 #include "pipeline/compress_strips.h"
 #include "pipeline/encoder.h"
+#include "pipeline/planes_encoder.h"
 #include "container/gguf_output.h"
 #include "pipeline/table_choice.h"
 #include "container/weight_rows.h"
@@ -39,6 +41,7 @@ typedef struct compression {
     en_quantizer quantizer;
     en_encoder encoder;
     en_compress_strips strips;
+    en_planes_encoder planes;
     en_weight_rows_scratch scratch;
     uint8_t *plain; /* one converted tensor */
 
@@ -98,7 +101,8 @@ static entro_status measure(compression *c, entro_error *err)
     en_job_stage(&c->job, "measure", c->plan.n_coded_bytes);
     c->done = 0;
     for (uint32_t i = 0; i < c->plan.n_source; i++) {
-        if (c->plan.choices[i].kind != EN_STORE_CODED)
+        const en_store_choice *choice = &c->plan.choices[i];
+        if (choice->kind != EN_STORE_CODED || choice->method->exact)
             continue;
         uint64_t n_bytes = en_source_tensor(c->plan.source, i)->n_bytes;
         entro_status status = measure_tensor(c, i, n_bytes, err);
@@ -199,11 +203,44 @@ static entro_status put_strips(compression *c, uint32_t stored, const en_error_s
     return put_tensor(c, stored, w->front, w->n_front, err);
 }
 
+static entro_status put_exact(compression *c, uint32_t i, uint32_t stored, entro_error *err)
+{
+    en_source_rows from = {c->plan.source, en_source_tensor(c->plan.source, i)};
+    const en_number_rows rows = en_number_rows_of(&from);
+    en_planes_encoder *e = &c->planes;
+    EN_TRY(en_planes_encoder_run(e, &rows, c->done, from.tensor->n_bytes, err));
+    add_totals(c, &(account){.n_weights = e->plan.n_rows * e->plan.n_cols,
+                             .entropy = e->plan.entropy,
+                             .huffman_bits = e->plan.huffman_bits,
+                             .errors = {.weight = e->weight},
+                             .n_bytes = e->n_bytes});
+    c->totals.n_table_bytes += e->n_table_bytes;
+    return put_tensor(c, stored, e->payload, e->n_bytes, err);
+}
+
+/* What the source's files hold beside the tensors. */
+static entro_status put_original(compression *c, uint32_t stored, entro_error *err)
+{
+    en_collected *collected = &c->plan.collected;
+    const en_number_rows rows = en_collected_literals(collected);
+    EN_TRY(en_planes_encoder_run(&c->planes, &rows, c->done, 0, err));
+    EN_TRY(put_tensor(c, stored, c->planes.payload, c->planes.n_bytes, err));
+    c->report.n_original_bytes = c->planes.n_bytes;
+    size_t n_bytes;
+    EN_TRY(en_collected_list(collected, &n_bytes, err));
+    c->report.n_original_bytes += n_bytes;
+    c->report.n_original_files = collected->original.n_files;
+    c->report.n_left_out = collected->n_left_out;
+    return put_tensor(c, stored + 1, collected->list, n_bytes, err);
+}
+
 static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro_error *err)
 {
     const en_tensor *t = en_source_tensor(c->plan.source, i);
     const en_store_choice *choice = &c->plan.choices[i];
     uint64_t n_bytes = t->n_bytes, half = n_bytes / 2;
+    if (choice->method->exact)
+        return put_exact(c, i, stored, err);
     if (choice->method->bits == 0) {
         EN_TRY(en_compress_strips_rtn(&c->strips, t, choice->method, choice->bits, c->done, n_bytes,
                                       err));
@@ -232,12 +269,29 @@ static entro_status convert_plain(compression *c, const en_tensor *t, uint32_t d
     return ENTRO_OK;
 }
 
+/* As the source has it, which may have to put rows in order. */
+static entro_status put_copy(compression *c, const en_tensor *t, uint32_t stored, entro_error *err)
+{
+    c->plain = en_alloc((size_t)t->n_bytes, 1);
+    if (c->plain == NULL)
+        return en_fail_memory(err);
+    entro_status status =
+        en_source_read_bytes(c->plan.source, t, 0, en_tensor_n_rows(t), c->plain, err);
+    if (status == ENTRO_OK)
+        status = put_tensor(c, stored, c->plain, (size_t)t->n_bytes, err);
+    en_free(c->plain);
+    c->plain = NULL;
+    return status;
+}
+
 static entro_status put_plain(compression *c, uint32_t i, uint32_t stored, entro_error *err)
 {
     const en_tensor *t = en_source_tensor(c->plan.source, i);
     uint32_t dtype = c->plan.stored[stored].dtype;
     if (dtype == t->dtype && t->data != NULL)
         return put_tensor(c, stored, t->data, (size_t)t->n_bytes, err);
+    if (dtype == t->dtype)
+        return put_copy(c, t, stored, err);
     if (dtype != EN_DTYPE_F32 && dtype != EN_DTYPE_F16 && dtype != EN_DTYPE_BF16)
         return en_fail(err, ENTRO_ERR_UNSUPPORTED, "%s cannot be stored as computed",
                        en_dtype_get(dtype)->name);
@@ -272,14 +326,14 @@ static entro_status encode(compression *c, entro_error *err)
         if (status != ENTRO_OK)
             return fail_at_tensor(c, i, status, err);
     }
-    return ENTRO_OK;
+    return c->plan.keeps_files ? put_original(c, stored, err) : ENTRO_OK;
 }
 
 /* ---- report ---------------------------------------------------------------------------- */
 
 static entro_status compare_tables(compression *c, entro_error *err)
 {
-    if (c->plan.n_strip_tensors > 0) /* they have no choice */
+    if (c->plan.n_strip_tensors > 0 || c->plan.n_exact_tensors > 0) /* they have no choice */
         return ENTRO_OK;
     if (!c->plan.recipe.model_table) /* else the model's codes are there already */
         EN_TRY(en_table_choice_build(&c->tables, &c->model, err));
@@ -303,7 +357,9 @@ static void make_report(compression *c, uint64_t n_file_bytes)
     r->bits_per_coded_param = 8.0 * (double)r->n_coded_bytes / n;
     r->bits_per_param = 8.0 * (double)n_file_bytes / (double)c->plan.n_params;
     double other = c->plan.recipe.model_table ? -t->more_bits : t->more_bits;
-    r->bits_other_table = c->plan.n_strip_tensors > 0 ? NAN : r->bits_per_coded_param + other / n;
+    bool no_choice = c->plan.n_strip_tensors > 0 || c->plan.n_exact_tensors > 0;
+    r->bits_other_table = no_choice ? NAN : r->bits_per_coded_param + other / n;
+    r->n_exact_tensors = c->plan.n_exact_tensors;
     r->n_strip_tensors = c->plan.n_strip_tensors;
     r->n_strip_params = c->plan.n_strip_params;
     r->max_error = t->errors.max_error;
@@ -322,6 +378,7 @@ static void close_all(compression *c)
     en_weight_rows_scratch_free(&c->scratch);
     en_encoder_close(&c->encoder);
     en_compress_strips_close(&c->strips);
+    en_planes_encoder_close(&c->planes);
     en_quantizer_close(&c->quantizer);
     en_job_close(&c->job);
     en_compress_plan_close(&c->plan);
@@ -333,6 +390,7 @@ static entro_status open_parts(compression *c, entro_error *err)
     EN_TRY(en_job_open(&c->job, c->opt->n_threads, c->opt->progress, c->opt->progress_user, err));
     EN_TRY(en_table_choice_open(&c->tables, c->plan.word_alphabets, err));
     EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, &c->job, err));
+    EN_TRY(en_planes_encoder_open(&c->planes, &c->job, err));
     EN_TRY(en_quantizer_open(&c->quantizer, c->plan.source, &c->job, need, err));
     return en_encoder_open(&c->encoder, &c->job, err);
 }

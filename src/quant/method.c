@@ -7,11 +7,12 @@
 #include "tensor/half.h"
 
 static const en_quant_method methods[] = {
-    {"u8", "8-bit codes, one grid a tensor (the EntroLLM paper's)", 8, false},
-    {"u4", "4-bit codes, one grid a tensor (the EntroLLM paper's)", 4, false},
-    {"u8-row", "8-bit codes, one grid a row", 8, true},
-    {"u4-row", "4-bit codes, one grid a row", 4, true},
-    {"rtn", "integers of any size, one step a row; the entropy is asked for", 0, true},
+    {"u8", "8-bit codes, one grid a tensor (the EntroLLM paper's)", 8, false, false},
+    {"u4", "4-bit codes, one grid a tensor (the EntroLLM paper's)", 4, false, false},
+    {"u8-row", "8-bit codes, one grid a row", 8, true, false},
+    {"u4-row", "4-bit codes, one grid a row", 4, true, false},
+    {"rtn", "integers of any size, one step a row; the entropy is asked for", 0, true, false},
+    {EN_LOSSLESS, "the source's own numbers, every bit kept", 0, false, true},
 };
 
 uint32_t en_quant_n_methods(void)

@@ -423,10 +423,12 @@ typedef struct entro_verify_report {
     uint32_t n_compared; /* tensors compared with the source; 0 without one */
     double max_steps;    /* largest |weight - source| in quantization steps (0.5 is perfect) */
     double rms_error;    /* relative: rms(error) / rms(weight) */
+    uint32_t n_files;    /* originals that were made once more, for their checksums */
 } entro_verify_report;
 
-/* Checks structure, every checksum and every coded stream of a container; with 'source' (or
- * NULL) also that each weight lies within half a step of the source's. */
+/* Checks structure, every checksum and every coded stream of a container, and that original files
+ * come out as they were; with 'source' (or NULL) also that each weight lies within half a step of the
+ * source's, of a lossless one that it is the same. */
 ENTRO_API entro_status entro_verify(const char *path, const char *source,
                                     const entro_job_options *opt, entro_verify_report *report,
                                     entro_error *err);

@@ -34,7 +34,8 @@ static const cli_option options[] = {
      .choices = "u8|u4|u8-row|u4-row|rtn|lossless",
      .help =
          "how weights become integers: 8 or 4 bits, one scale a tensor or a row; rtn: one scale "
-         "a row, as fine as --bits says"},
+         "a row, as fine as --bits says; lossless: they keep every bit, and restore gives back the "
+         "source's files"},
     {.name = "bits",
      .kind = CLI_REAL,
      .offset = offsetof(settings, bits),
@@ -62,7 +63,7 @@ static const cli_option options[] = {
      .offset = offsetof(settings, overrides),
      .value = "PATTERN=METHOD",
      .help = "another method for tensors whose name matches (also rtn:6.5 and the like, keep, f16, "
-             "f32); may be repeated, the first match wins"},
+             "f32; lossless keeps 2-D weights exactly); may be repeated, the first match wins"},
     {.name = "keep",
      .kind = CLI_LIST,
      .offset = offsetof(settings, overrides),
@@ -88,6 +89,18 @@ static const cli_positional positionals[] = {
 static void print_coding(const settings *s, const entro_compress_report *r)
 {
     const char *other = strcmp(s->table, "tensor") == 0 ? "model" : "tensor";
+    if (r->n_exact_tensors > 0)
+        printf("  exact    %u of %u coded tensors are the source's own numbers, every bit\n",
+               r->n_exact_tensors, r->n_coded_tensors);
+    if (r->n_original_files > 0)
+        printf("  original %u file%s can be restored byte for byte, for %s beyond the weights\n",
+               r->n_original_files, r->n_original_files == 1 ? "" : "s",
+               cli_bytes((double)r->n_original_bytes).s);
+    if (r->n_left_out > 0)
+        printf(
+            "           %u file%s or folder%s of the source left out (larger than 64 MiB and not "
+            "used, or GGUF)\n",
+            r->n_left_out, r->n_left_out == 1 ? "" : "s", r->n_left_out == 1 ? "" : "s");
     if (r->n_strip_tensors > 0)
         printf("  coding   strips for %u of %u tensors; %.3f %% of their integers are exceptions\n",
                r->n_strip_tensors, r->n_coded_tensors,
@@ -107,7 +120,7 @@ static void print_account(const settings *s, const char *output, const entro_com
            cli_bytes((double)r->n_file_bytes).s, r->bits_per_param, r->bits_per_param / 0.16);
     printf("  coded    %s of %s parameters, %u of %u tensors: %s, one table a %s\n",
            cli_count(coded).s, cli_count(n).s, r->n_coded_tensors, r->n_tensors, s->method,
-           s->table);
+           r->n_exact_tensors > 0 && r->n_exact_tensors == r->n_coded_tensors ? "plane" : s->table);
     printf("  rate     %s bits a coded weight; entropy %s, one-symbol Huffman %s, tables %s\n",
            cli_figure(r->bits_per_coded_param, 4).s, cli_figure(r->entropy, 4).s,
            cli_figure(r->huffman_bits, 4).s, cli_bytes((double)r->n_table_bytes).s);
@@ -144,6 +157,10 @@ static int print_json(const settings *s, const char *output, const entro_compres
     cli_json_int(o, "n_strip_tensors", r->n_strip_tensors);
     cli_json_int(o, "n_strip_params", r->n_strip_params);
     cli_json_int(o, "n_exceptions", r->n_exceptions);
+    cli_json_int(o, "n_exact_tensors", r->n_exact_tensors);
+    cli_json_int(o, "n_original_files", r->n_original_files);
+    cli_json_int(o, "n_original_bytes", r->n_original_bytes);
+    cli_json_int(o, "n_left_out", r->n_left_out);
     cli_json_real(o, "max_error", r->max_error);
     cli_json_real(o, "rms_error", r->rms_error);
     cli_json_real(o, "rms_weight", r->rms_weight);
@@ -249,14 +266,18 @@ const cli_command cli_compress_command = {
     .summary = "quantize and entropy-code a model into one GGUF file",
     .about =
         "Reads a GGUF file or a Hugging Face folder and writes one GGUF file whose 2-D weights "
-        "are quantized and entropy-coded; norms and biases stay as they are.  The file appears "
-        "under its name only when it is complete.",
+        "are quantized and entropy-coded; norms and biases stay as they are.  With --method "
+        "lossless "
+        "nothing is quantized: the weights' exponents are coded, every bit is kept, and 'entrollm "
+        "restore' gives back the source's files.  The file appears under its name only when it is "
+        "complete.",
     .examples = "  entrollm compress model.gguf model-u8.gguf\n"
                 "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
                 "  entrollm compress model.gguf model-4.5.gguf --method rtn --bits 4.5\n"
                 "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
                 "--keep output.weight\n"
-                "  entrollm compress model.gguf out.gguf --table model --json\n",
+                "  entrollm compress model.gguf out.gguf --table model --json\n"
+                "  entrollm compress ./Llama-3.2-1B llama-lossless.gguf --method lossless\n",
     .options = options,
     .n_options = CLI_COUNT(options),
     .positionals = positionals,

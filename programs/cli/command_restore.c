@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct settings {
     const char *model, *output, *type;
@@ -72,8 +73,12 @@ static int choose_target(const settings *s, target *t)
 
 static char *name_output(const settings *s, const target *t)
 {
-    if (s->output)
-        return strdup(s->output);
+    if (s->output) {
+        size_t n = strlen(s->output);
+        while (t->is_folder && n > 1 && s->output[n - 1] == '/')
+            n--;
+        return strndup(s->output, n);
+    }
     char *stem = cli_stem(s->model), *output = NULL;
     if (stem && asprintf(&output, "%s-%s%s", stem, t->type, t->is_folder ? "" : ".gguf") < 0)
         output = NULL;
@@ -81,12 +86,15 @@ static char *name_output(const settings *s, const target *t)
     return output;
 }
 
-/* Somebody who names a GGUF file wants no folder. */
-static int check_name(const char *output, const target *t)
+/* Can it be written there?  Somebody who names a GGUF file wants no folder. */
+static int check_name(const char *output, const char *model, const target *t)
 {
     size_t n = strlen(output);
+    struct stat about;
+    if (t->is_folder && stat(output, &about) == 0 && S_ISDIR(about.st_mode))
+        return CLI_EXIT_OK; /* the library says what it may do there */
     if (!t->is_folder || n < 5 || strcmp(output + n - 5, ".gguf") != 0)
-        return CLI_EXIT_OK;
+        return cli_check_output(output, model);
     return cli_usage_error(
         &cli_restore_command,
         "the original is a folder: name one, not '%s', or ask for a GGUF file with "
@@ -141,9 +149,7 @@ static int restore(void *p)
     char *output = name_output(s, &t);
     if (!output)
         return cli_fail_text("out of memory");
-    code = check_name(output, &t);
-    if (!code)
-        code = cli_check_output(output, s->model);
+    code = check_name(output, s->model, &t);
     if (code) {
         free(output);
         return code;

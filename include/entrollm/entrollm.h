@@ -149,15 +149,19 @@ typedef struct entro_model_info {
     /* matrices in strips (entro_keep): how many, how many of them are packed, bytes that takes */
     uint32_t n_strip_matrices, n_packed_matrices;
     uint64_t n_packed_bytes;
+    /* files that entro_restore() can give back byte for byte; a folder, or one GGUF file */
+    uint32_t n_original_files;
+    bool original_is_folder;
 } entro_model_info;
 
 ENTRO_API void entro_model_get_info(const entro_model *model, entro_model_info *info);
 
 typedef struct entro_tensor_info {
     const char *name;
-    const char *type;   /* "F32", "Q4_K", ... or the coding: "huffman" (words) or "strips" */
-    const char *method; /* "u8", "u4", "u8-row", "u4-row", "rtn" of a coded tensor; else "" */
-    const char *table;  /* "tensor" or "model" of a coded tensor; else "" */
+    const char *type; /* "F32", "Q4_K", ... or the coding: "huffman" (words), "strips", "planes" */
+    const char
+        *method; /* "u8", "u4", "u8-row", "u4-row", "rtn", "lossless" of a coded one; else "" */
+    const char *table; /* "tensor" or "model" of a coded tensor; else "" */
     uint32_t n_dims;
     uint64_t dims[4];      /* dims[0] = columns (contiguous), dims[1] = rows */
     uint64_t n_params;     /* product of dims */
@@ -166,9 +170,10 @@ typedef struct entro_tensor_info {
     double bits;           /* 8 n_bytes / n_params */
     double entropy;        /* of the coded integers, bits each; NAN when not coded */
     double huffman_bits;   /* an ideal one-symbol Huffman code of them would take this; NAN ... */
-    float step_min, step_max; /* quantization steps of the rows; NAN when not coded */
+    float step_min, step_max; /* quantization steps of the rows; NAN when there are none */
     uint64_t offset;          /* of its data in the file */
-    const char *mode;         /* of strips: "N0" to "N2", "W1" to "W4", "mixed"; else "" */
+    const char *mode;         /* of strips: "N0" to "N2", "W1" to "W4", "mixed"; of planes: the type
+                                 of the numbers, "BF16"; else "" */
     double exceptions;        /* share of a strips tensor's integers on its list; NAN ... */
 } entro_tensor_info;
 
@@ -348,7 +353,8 @@ typedef void (*entro_account_fn)(void *user, const entro_tensor_account *account
 
 typedef struct entro_compress_options {
     size_t struct_size;
-    /* default for coded tensors: "u8", "u4", "u8-row", "u4-row", "rtn", "watersic", "u4-row-sparse" */
+    /* default for coded tensors: "u8", "u4", "u8-row", "u4-row", "rtn", "watersic", "u4-row-sparse";
+     * "lossless": every bit of every tensor and file is kept */
     const char *method;
     const char *table; /* "tensor": one code table a tensor; "model": one for all */
     /* Overrides by name, first match wins: "PATTERN=METHOD", METHOD also "rtn:BITS", "keep" (stored
@@ -397,7 +403,13 @@ typedef struct entro_compress_report {
     uint64_t peak_resident;
     uint32_t n_strip_tensors; /* of the coded ones, those in strips */
     uint64_t n_strip_params;
-    uint64_t n_exceptions; /* integers in strips that stand on a list of their own */
+    uint64_t n_exceptions;    /* integers in strips that stand on a list of their own */
+    uint32_t n_exact_tensors; /* of the coded ones, those of method lossless */
+    /* Files of the source that can be restored byte for byte (0: the model was changed), bytes that
+     * takes beyond the weights, and a folder's files that were left out: larger than 64 MiB and no
+     * weights that are used, GGUF files, folders. */
+    uint32_t n_original_files, n_left_out;
+    uint64_t n_original_bytes;
     double loss; /* estimate of what the errors add to the loss, nats a token; NAN when a coded
                            tensor has none */
     uint32_t n_passes;  /* that the search for a size took */
@@ -424,9 +436,17 @@ typedef struct entro_restore_report {
     uint64_t n_file_bytes;
     uint32_t n_tensors;
     uint64_t n_clipped; /* weights outside the range of f16, written as its largest value */
+    uint32_t n_files;   /* written: 1, or those of a folder */
+    bool is_original;   /* they are the source's, byte for byte, and their checksums say so */
+    bool is_folder;
 } entro_restore_report;
 
-/* Writes a plain GGUF file: 2-D weights as f16 ('type' "f16"; also "bf16", "f32"). */
+/*
+ * Writes a plain GGUF file: 2-D weights as f16 ('type' "f16"; also "bf16", "f32").  Type "original"
+ * gives back the files that a lossless container was made from, byte for byte: a GGUF file, or a
+ * folder (made under a temporary name; into an existing one only with 'overwrite', file by file).
+ * NULL: the original where the container holds it, else f16.
+ */
 ENTRO_API entro_status entro_restore(const char *model, const char *path, const char *type,
                                      const entro_job_options *opt, entro_restore_report *report,
                                      entro_error *err);
@@ -437,10 +457,12 @@ typedef struct entro_verify_report {
     uint32_t n_compared; /* tensors compared with the source; 0 without one */
     double max_steps;    /* largest |weight - source| in quantization steps (0.5 is perfect) */
     double rms_error;    /* relative: rms(error) / rms(weight) */
+    uint32_t n_files;    /* originals that were made once more, for their checksums */
 } entro_verify_report;
 
-/* Checks structure, every checksum and every coded stream of a container; with 'source' (or
- * NULL) also that each weight lies within half a step of the source's. */
+/* Checks structure, every checksum and every coded stream of a container, and that original files
+ * come out as they were; with 'source' (or NULL) also that each weight lies within half a step of the
+ * source's, of a lossless one that it is the same. */
 ENTRO_API entro_status entro_verify(const char *path, const char *source,
                                     const entro_job_options *opt, entro_verify_report *report,
                                     entro_error *err);

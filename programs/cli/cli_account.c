@@ -53,6 +53,18 @@ static void print_coding(const cli_account *a)
 {
     const entro_compress_report *r = &a->report;
     const char *other = strcmp(a->table, "tensor") == 0 ? "model" : "tensor";
+    if (r->n_exact_tensors > 0)
+        printf("  exact    %u of %u coded tensors are the source's own numbers, every bit\n",
+               r->n_exact_tensors, r->n_coded_tensors);
+    if (r->n_original_files > 0)
+        printf("  original %u file%s can be restored byte for byte, for %s beyond the weights\n",
+               r->n_original_files, r->n_original_files == 1 ? "" : "s",
+               cli_bytes((double)r->n_original_bytes).s);
+    if (r->n_left_out > 0)
+        printf(
+            "           %u file%s or folder%s of the source left out (larger than 64 MiB and not "
+            "used, or GGUF)\n",
+            r->n_left_out, r->n_left_out == 1 ? "" : "s", r->n_left_out == 1 ? "" : "s");
     if (r->n_strip_tensors > 0)
         printf("  coding   strips for %u of %u tensors; %.3f %% of their integers are exceptions\n",
                r->n_strip_tensors, r->n_coded_tensors,
@@ -73,7 +85,7 @@ void cli_account_print(const cli_account *a)
            cli_bytes((double)r->n_file_bytes).s, r->bits_per_param, r->bits_per_param / 0.16);
     printf("  coded    %s of %s parameters, %u of %u tensors: %s, one table a %s\n",
            cli_count(coded).s, cli_count(n).s, r->n_coded_tensors, r->n_tensors, a->method,
-           a->table);
+           r->n_exact_tensors > 0 && r->n_exact_tensors == r->n_coded_tensors ? "plane" : a->table);
     printf("  rate     %s bits a coded weight; entropy %s, one-symbol Huffman %s, tables %s\n",
            cli_figure(r->bits_per_coded_param, 4).s, cli_figure(r->entropy, 4).s,
            cli_figure(r->huffman_bits, 4).s, cli_bytes((double)r->n_table_bytes).s);
@@ -138,6 +150,10 @@ int cli_account_json(const cli_account *a)
     cli_json_int(o, "n_strip_tensors", r->n_strip_tensors);
     cli_json_int(o, "n_strip_params", r->n_strip_params);
     cli_json_int(o, "n_exceptions", r->n_exceptions);
+    cli_json_int(o, "n_exact_tensors", r->n_exact_tensors);
+    cli_json_int(o, "n_original_files", r->n_original_files);
+    cli_json_int(o, "n_original_bytes", r->n_original_bytes);
+    cli_json_int(o, "n_left_out", r->n_left_out);
     cli_json_real(o, "max_error", r->max_error);
     cli_json_real(o, "rms_error", r->rms_error);
     cli_json_real(o, "rms_weight", r->rms_weight);

@@ -32,10 +32,12 @@ static const cli_option options[] = {
      .offset = offsetof(settings, method),
      .value = "METHOD",
      .fallback = "u8",
-     .choices = "watersic|rtn|u8|u4|u8-row|u4-row|u4-row-sparse",
+     .choices = "watersic|rtn|u8|u4|u8-row|u4-row|u4-row-sparse|lossless",
      .help = "how weights become integers.  watersic: calibrated, the best for its size; rtn: one "
              "scale a row, as fine as --bits or the size says; u8, u4: 8 or 4 bits, one scale a "
-             "tensor (the EntroLLM paper's) or a row, the last one with outliers apart"},
+             "tensor (the EntroLLM paper's) or a row, the last one with outliers apart; lossless: "
+             "every bit "
+             "is kept, and restore gives back the source's files"},
     {.name = "bpw",
      .kind = CLI_REAL,
      .offset = offsetof(settings, bpw),
@@ -105,7 +107,7 @@ static const cli_option options[] = {
      .offset = offsetof(settings, overrides),
      .value = "PATTERN=METHOD",
      .help = "another method for tensors whose name matches (also rtn:6.5 and the like, keep, f16, "
-             "f32); may be repeated, the first match wins"},
+             "f32; lossless keeps 2-D weights exactly); may be repeated, the first match wins"},
     {.name = "keep",
      .kind = CLI_LIST,
      .offset = offsetof(settings, overrides),
@@ -298,8 +300,10 @@ const cli_command cli_compress_command = {
     .summary = "quantize and entropy-code a model into one GGUF file",
     .about =
         "Reads a GGUF file or a Hugging Face folder and writes one GGUF file whose 2-D weights "
-        "are quantized and entropy-coded; norms and biases stay as they are.  The file appears "
-        "under its name only when it is complete.",
+        "are quantized and entropy-coded; norms and biases stay as they are.  With --method "
+        "lossless nothing is quantized: the weights' exponents are coded, every bit is kept, and "
+        "'entrollm restore' gives back the source's files.  The file appears under its name only "
+        "when it is complete.",
     .examples =
         "  entrollm compress model.gguf model-u8.gguf\n"
         "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
@@ -308,7 +312,8 @@ const cli_command cli_compress_command = {
         "  entrollm compress model.gguf model-4.5.gguf --method rtn --bits 4.5\n"
         "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
         "--keep output.weight\n"
-        "  entrollm compress model.gguf out.gguf --table model --json\n",
+        "  entrollm compress model.gguf out.gguf --table model --json\n"
+        "  entrollm compress ./Llama-3.2-1B llama-lossless.gguf --method lossless\n",
     .options = options,
     .n_options = CLI_COUNT(options),
     .positionals = positionals,

@@ -51,6 +51,11 @@ static bool is_coded(const entro_tensor_info *t)
     return *t->method != 0;
 }
 
+static bool has_planes(const entro_tensor_info *t)
+{
+    return strcmp(t->type, "planes") == 0;
+}
+
 static void describe_shape(char *out, size_t n_out, const entro_tensor_info *t)
 {
     int n = 0;
@@ -63,9 +68,9 @@ static void describe_shape(char *out, size_t n_out, const entro_tensor_info *t)
 static void add_to_totals(total *totals, size_t *n_totals, const entro_tensor_info *t)
 {
     char label[40];
-    bool strips = strcmp(t->type, "strips") == 0;
-    if (strips)
-        snprintf(label, sizeof(label), "%s, strips", t->method);
+    if (*t->mode)
+        snprintf(label, sizeof(label), "%s, %s%s%s", t->method, t->type,
+                 has_planes(t) ? " of " : "", has_planes(t) ? t->mode : "");
     else
         snprintf(label, sizeof(label), "%s%s%s", is_coded(t) ? t->method : t->type,
                  *t->table ? ", words, table per " : "", t->table);
@@ -106,6 +111,10 @@ static void print_general(const settings *s, const entro_model_info *info)
     printf("  text          %u tokens%s%s, context %u%s\n", info->n_vocab,
            *info->tokenizer ? ", " : "", info->tokenizer, info->n_ctx_train,
            info->has_chat_template ? ", chat template" : "");
+    if (info->n_original_files > 0)
+        printf("  original      %s of %u file%s, which restore gives back byte for byte\n",
+               info->original_is_folder ? "a folder" : "GGUF,", info->n_original_files,
+               info->n_original_files == 1 ? "" : "s");
     if (*info->recipe)
         printf("  made by       %s: %s\n", info->tool, info->recipe);
     printf("  size          %s, %s parameters, %.3f bits each\n",
@@ -118,12 +127,12 @@ static void print_tensor(const entro_tensor_info *t, const entro_model_info *inf
     char name[128], shape[64], steps[48] = "", coding[16] = "";
     cli_format_shortened(name, sizeof(name), t->name, (size_t)name_width);
     describe_shape(shape, sizeof(shape), t);
-    if (is_coded(t) && t->step_min == t->step_max)
+    if (is_coded(t) && !has_planes(t) && t->step_min == t->step_max)
         snprintf(steps, sizeof(steps), "%.3g", (double)t->step_min);
-    else if (is_coded(t))
+    else if (is_coded(t) && !has_planes(t))
         snprintf(steps, sizeof(steps), "%.2g..%.2g", (double)t->step_min, (double)t->step_max);
     if (is_coded(t))
-        snprintf(coding, sizeof(coding), "%s%s%s", *t->mode ? "strips" : "words",
+        snprintf(coding, sizeof(coding), "%s%s%s", *t->mode ? t->type : "words",
                  *t->mode ? " " : "", t->mode);
     char exceptions[16] = "";
     if (!isnan(t->exceptions))
@@ -267,6 +276,8 @@ static int print_json(const settings *s, const entro_model *model, const entro_m
     cli_json_text(o, "recipe", info->recipe);
     cli_json_text(o, "tool", info->tool);
     cli_json_text(o, "tokenizer", info->tokenizer);
+    cli_json_int(o, "n_original_files", info->n_original_files);
+    json_object_set_new(o, "original_is_folder", json_boolean(info->original_is_folder));
     cli_json_int(o, "n_params", info->n_params);
     cli_json_int(o, "n_file_bytes", info->n_file_bytes);
     cli_json_real(o, "bits_per_param", per(8 * (double)info->n_file_bytes, (double)info->n_params));

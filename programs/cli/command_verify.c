@@ -41,12 +41,16 @@ static int report_result(const settings *s, const entro_verify_report *r)
         cli_json_int(o, "n_compared", r->n_compared);
         cli_json_real(o, "max_steps", r->max_steps);
         cli_json_real(o, "rms_error", r->rms_error);
+        cli_json_int(o, "n_files", r->n_files);
         return cli_json_print(o);
     }
     if (s->quiet)
         return CLI_EXIT_OK;
     printf("%s: ok, %u checksums over %s\n", s->model, r->n_tensors,
            cli_bytes((double)r->n_bytes).s);
+    if (r->n_files > 0)
+        printf("%u original file%s would be restored byte for byte\n", r->n_files,
+               r->n_files == 1 ? "" : "s");
     if (s->source)
         printf(
             "%u tensors compared with %s: within %.4f steps (0.5 is perfect rounding), rms error "
@@ -89,7 +93,9 @@ const cli_command cli_verify_command = {
     .summary = "check every checksum and every coded stream of a file",
     .about = "Reads the whole file, compares the checksum of each tensor and decodes each coded "
              "stream.  With --source it also compares the weights with those they were made from: "
-             "each must lie within half a quantization step.",
+             "each must lie within half a quantization step, or be the same where nothing was "
+             "quantized.  Of a lossless file the original files are made once more, in memory, for "
+             "their checksums.",
     .examples = "  entrollm verify model-u8.gguf\n"
                 "  entrollm verify model-u8.gguf --source model.gguf\n"
                 "  entrollm verify model-u8.gguf --json && echo whole\n",

@@ -70,6 +70,8 @@ static uint32_t count_vocab(const entro_model *model)
 void entro_model_get_info(const entro_model *model, entro_model_info *info)
 {
     const en_meta *meta = en_source_meta(model->source);
+    const en_original *original =
+        model->container != NULL ? en_container_original(model->container) : NULL;
     uint32_t n_heads = arch_u32(model, "attention.head_count", 0);
     *info = (entro_model_info){
         .kind = model_kind(model),
@@ -82,6 +84,8 @@ void entro_model_get_info(const entro_model *model, entro_model_info *info)
         .n_strip_matrices = model->residency.n_matrices,
         .n_packed_matrices = model->residency.n_packed,
         .n_packed_bytes = model->residency.packed_bytes,
+        .n_original_files = original != NULL ? original->n_files : 0,
+        .original_is_folder = original != NULL && original->is_folder,
         .n_file_bytes = en_source_file_bytes(model->source),
         .n_layers = arch_u32(model, "block_count", 0),
         .n_embd = arch_u32(model, "embedding_length", 0),
@@ -109,7 +113,7 @@ static const char *mode_name(const en_strip_matrix *m)
 
 static void describe_coded(const en_coded *coded, entro_tensor_info *info)
 {
-    info->type = coded->strips != NULL ? "strips" : "huffman";
+    info->type = coded->strips != NULL ? "strips" : coded->planes != NULL ? "planes" : "huffman";
     info->method = coded->method->name;
     info->table = coded->model_table ? "model" : "tensor";
     info->n_side_bytes = coded->n_side_bytes;
@@ -118,6 +122,10 @@ static void describe_coded(const en_coded *coded, entro_tensor_info *info)
     if (coded->strips != NULL) {
         info->mode = mode_name(coded->strips);
         info->exceptions = (double)coded->strips->n_exceptions / (double)info->n_params;
+    }
+    if (coded->planes != NULL) {
+        info->mode = en_dtype_get(coded->planes->dtype)->name;
+        return;
     }
     info->step_min = INFINITY;
     info->step_max = 0.0f;

@@ -11,6 +11,8 @@
 #define EN_CONTAINER_CONTAINER_H
 
 #include "base/bytes.h"
+#include "container/original.h"
+#include "container/planes_matrix.h"
 #include "container/strip_matrix.h"
 #include "entropy/code.h"
 #include "formats/source.h"
@@ -29,7 +31,8 @@ typedef struct en_coded {
     bool half_grids;               /* they are f16, else f32 */
     uint64_t n_grids;              /* 1 or n_rows */
     const en_strip_matrix *strips; /* coding 2; then there are no segments, and offsets may be NULL;
-                                      grids are in the order of stored rows.  NULL: coding 1 */
+                                      grids are in the order of stored rows */
+    const en_planes *planes;       /* coding 3; then there are no grids.  Both NULL: coding 1 */
     const en_code *code;
     const uint8_t *index;    /* n_segments + 1 starts, little-endian u64, relative to 'segments' */
     const uint8_t *segments; /* n_segment_bytes, readable EN_CODE_IN_PAD bytes further */
@@ -43,6 +46,7 @@ typedef struct en_container_tensor {
                          those of its payload as stored */
     const en_coded *coded; /* NULL for a plain tensor */
     uint64_t hash;         /* XXH3-64 of the stored bytes, from the file */
+    uint32_t number;       /* among the file's tensor infos */
 } en_container_tensor;
 
 typedef struct en_container en_container;
@@ -57,6 +61,17 @@ void en_container_close(en_container *c);
 uint32_t en_container_n_tensors(const en_container *c);
 const en_container_tensor *en_container_tensor_at(const en_container *c, uint32_t i);
 const en_container_tensor *en_container_find(const en_container *c, const char *name);
+
+/* The files that a lossless container was made from, NULL in any other.  Pieces are tensors and literal
+ * bytes of the container whose lengths add up to those of the files. */
+const en_original *en_container_original(const en_container *c);
+/* Where the literal bytes are: as many rows of one byte as the pieces take.  NULL when there is no
+ * original. */
+const en_planes *en_container_literals(const en_container *c);
+/* The tensor that a piece names. */
+const en_container_tensor *en_container_numbered(const en_container *c, uint64_t number);
+/* Bytes of a tensor in its source: 0 where they are not kept. */
+uint64_t en_container_source_bytes(const en_container_tensor *t);
 
 /* Rows and first row of a segment. */
 static inline uint64_t en_coded_segment_row(const en_coded *m, uint32_t segment)
@@ -90,5 +105,7 @@ bool en_coded_decode_segment(const en_coded *m, uint32_t segment, uint8_t *codes
 
 /* Compares the stored checksum of tensor i with its bytes. */
 entro_status en_container_check_hash(const en_container *c, uint32_t i, entro_error *err);
+/* The same for the literal bytes of an original; their list is checked when the file is opened. */
+entro_status en_container_check_literals(const en_container *c, entro_error *err);
 
 #endif

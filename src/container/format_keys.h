@@ -19,8 +19,9 @@ enum {
     EN_FEATURE_MODEL_TABLE = 1 << 1, /* shared code tables are used */
     EN_FEATURE_HALF_GRIDS = 1 << 2,  /* steps and offsets of 16 bits are used */
     EN_FEATURE_STRIPS = 1 << 3,      /* coding 2 is used */
-    EN_FEATURES_KNOWN =
-        EN_FEATURE_HUFFMAN | EN_FEATURE_MODEL_TABLE | EN_FEATURE_HALF_GRIDS | EN_FEATURE_STRIPS
+    EN_FEATURE_PLANES = 1 << 4,      /* coding 3 is used */
+    EN_FEATURES_KNOWN = EN_FEATURE_HUFFMAN | EN_FEATURE_MODEL_TABLE | EN_FEATURE_HALF_GRIDS |
+                        EN_FEATURE_STRIPS | EN_FEATURE_PLANES
 };
 
 #endif

@@ -26,7 +26,7 @@ static entro_status read_method(en_payload *p, const uint8_t name[16], uint32_t 
     if (p->method == NULL)
         return en_fail(err, ENTRO_ERR_VERSION,
                        "is quantized by a method this program does not know; use a newer entrollm");
-    if (p->method->bits == 0)
+    if (p->method->bits == 0) /* rtn, lossless */
         return en_fail(err, ENTRO_ERR_FORMAT, "is of method %s, which coding 1 cannot hold",
                        p->method->name);
     if (p->method->bits != bits)

@@ -39,6 +39,9 @@ static entro_status read_method(parser *p, entro_error *err)
     if (p->coded->method == NULL)
         return en_fail(err, ENTRO_ERR_VERSION,
                        "is quantized by a method this program does not know; use a newer entrollm");
+    if (p->coded->method->exact)
+        return en_fail(err, ENTRO_ERR_FORMAT, "is of method %s, which coding 2 cannot hold",
+                       p->coded->method->name);
     if (p->coded->method->bits != bits)
         return en_fail(err, ENTRO_ERR_FORMAT, "says %u-bit codes, but method %s has %u bits", bits,
                        p->coded->method->name, p->coded->method->bits);

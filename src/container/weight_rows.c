@@ -93,6 +93,55 @@ static entro_status read_chunk(const en_weight_rows *w, uint32_t chunk, float *r
     return ENTRO_OK;
 }
 
+static size_t elem_bytes(const en_planes *m)
+{
+    return m->n_planes; /* a plane is a byte of each */
+}
+
+static entro_status decode_planes(const en_weight_rows *w, uint32_t segment, uint8_t *codes,
+                                  entro_error *err)
+{
+    if (en_planes_decode(w->coded->planes, segment, codes))
+        return ENTRO_OK;
+    return en_fail(err, ENTRO_ERR_CHECKSUM,
+                   "segment %u of %u does not decode: the file is damaged; copy or make it again",
+                   segment, w->coded->n_segments);
+}
+
+static entro_status read_planes(const en_weight_rows *w, uint32_t segment, float *rows,
+                                uint8_t *codes, entro_error *err)
+{
+    const en_planes *m = w->coded->planes;
+    uint8_t *numbers = codes + en_planes_room_bytes(m);
+    size_t n = (size_t)(en_weight_rows_block_rows(w, segment) * w->n_cols);
+    EN_TRY(decode_planes(w, segment, codes, err));
+    en_planes_join(m, segment, codes, 0, n, numbers);
+    en_kernels_get()->dequantize[m->dtype](numbers, rows, n);
+    return ENTRO_OK;
+}
+
+size_t en_weight_rows_block_bytes(const en_weight_rows *w, uint32_t block)
+{
+    size_t n_rows = (size_t)en_weight_rows_block_rows(w, block);
+    if (w->coded != NULL)
+        return n_rows * (size_t)w->n_cols * elem_bytes(w->coded->planes);
+    return n_rows * (size_t)en_source_row_bytes(w->tensor);
+}
+
+entro_status en_weight_rows_read_bytes(const en_weight_rows *w, uint32_t block, uint8_t *out,
+                                       const en_weight_rows_scratch *scratch, uint32_t thread,
+                                       entro_error *err)
+{
+    if (w->coded == NULL)
+        return en_source_read_bytes(w->source, w->tensor, en_weight_rows_block_row(w, block),
+                                    en_weight_rows_block_rows(w, block), out, err);
+    uint8_t *codes = scratch->codes + thread * scratch->n_code_bytes;
+    EN_TRY(decode_planes(w, block, codes, err));
+    en_planes_join(w->coded->planes, block, codes, 0,
+                   (size_t)(en_weight_rows_block_rows(w, block) * w->n_cols), out);
+    return ENTRO_OK;
+}
+
 entro_status en_weight_rows_read(const en_weight_rows *w, uint32_t block, float *rows,
                                  const en_weight_rows_scratch *scratch, uint32_t thread,
                                  entro_error *err)
@@ -103,6 +152,8 @@ entro_status en_weight_rows_read(const en_weight_rows *w, uint32_t block, float 
     uint8_t *codes = scratch->codes + thread * scratch->n_code_bytes;
     if (w->coded->strips != NULL)
         return read_chunk(w, block, rows, scratch, codes, err);
+    if (w->coded->planes != NULL)
+        return read_planes(w, block, rows, codes, err);
     return read_segment(w, block, rows, codes, err);
 }
 
@@ -111,6 +162,9 @@ entro_status en_weight_rows_read(const en_weight_rows *w, uint32_t block, float 
 /* Bytes for what is decoded of one block. */
 static bool code_bytes(const en_weight_rows *w, size_t n_elems, size_t *n)
 {
+    if (w->coded != NULL && w->coded->planes != NULL)
+        return en_mul(n_elems, elem_bytes(w->coded->planes), n) &&
+               en_add(*n, en_planes_room_bytes(w->coded->planes), n);
     if (w->coded == NULL || w->coded->strips == NULL)
         return en_add(n_elems, EN_CODE_OUT_SLACK, n);
     return en_mul(n_elems, sizeof(int32_t), n) && en_add(*n, unit_bytes(w->coded->strips), n);

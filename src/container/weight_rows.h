@@ -58,6 +58,12 @@ void en_weight_rows_scratch_free(en_weight_rows_scratch *scratch);
 entro_status en_weight_rows_read(const en_weight_rows *w, uint32_t block, float *rows,
                                  const en_weight_rows_scratch *scratch, uint32_t thread,
                                  entro_error *err);
+/* The same as the source has them: so many bytes, every bit kept.  Of plain tensors and those in
+ * coding 3. */
+size_t en_weight_rows_block_bytes(const en_weight_rows *w, uint32_t block);
+entro_status en_weight_rows_read_bytes(const en_weight_rows *w, uint32_t block, uint8_t *out,
+                                       const en_weight_rows_scratch *scratch, uint32_t thread,
+                                       entro_error *err);
 float *en_weight_rows_scratch_rows(const en_weight_rows_scratch *scratch, uint32_t thread);
 float *en_weight_rows_scratch_others(const en_weight_rows_scratch *scratch, uint32_t thread);
 

@@ -317,25 +317,67 @@ const en_tensor *en_source_find(const en_source *source, const char *name)
     return NULL;
 }
 
-entro_status en_source_read_rows(const en_source *source, const en_tensor *tensor, uint64_t row,
-                                 uint64_t n_rows, float *out, entro_error *err)
+static entro_status check_rows(const en_tensor *tensor, uint64_t row, uint64_t n_rows,
+                               entro_error *err)
 {
-    entro_status status;
     uint64_t n_all = en_tensor_n_rows(tensor);
-    if (!en_dtype_get(tensor->dtype)->is_float)
-        status = en_fail(err, ENTRO_ERR_UNSUPPORTED, "has type %s, expected floats",
-                         en_dtype_get(tensor->dtype)->name);
-    else if (row > n_all || n_rows > n_all - row)
-        status =
-            en_fail(err, ENTRO_ERR_ARGUMENT,
-                    "%" PRIu64 " rows from row %" PRIu64 " on, of %" PRIu64, n_rows, row, n_all);
-    else
-        status = source->ops->read_rows(source, tensor, row, n_rows, out, err);
+    if (row <= n_all && n_rows <= n_all - row)
+        return ENTRO_OK;
+    return en_fail(err, ENTRO_ERR_ARGUMENT, "%" PRIu64 " rows from row %" PRIu64 " on, of %" PRIu64,
+                   n_rows, row, n_all);
+}
+
+static entro_status place_failure(const en_source *source, const en_tensor *tensor,
+                                  entro_status status, entro_error *err)
+{
     if (status != ENTRO_OK) {
         en_error_place(err, "tensor '%s'", tensor->name);
         en_error_place(err, "%s", source->path);
     }
     return status;
+}
+
+entro_status en_source_read_rows(const en_source *source, const en_tensor *tensor, uint64_t row,
+                                 uint64_t n_rows, float *out, entro_error *err)
+{
+    entro_status status;
+    if (!en_dtype_get(tensor->dtype)->is_float)
+        status = en_fail(err, ENTRO_ERR_UNSUPPORTED, "has type %s, expected floats",
+                         en_dtype_get(tensor->dtype)->name);
+    else
+        status = check_rows(tensor, row, n_rows, err);
+    if (status == ENTRO_OK)
+        status = source->ops->read_rows(source, tensor, row, n_rows, out, err);
+    return place_failure(source, tensor, status, err);
+}
+
+uint64_t en_source_row_bytes(const en_tensor *tensor)
+{
+    return tensor->n_bytes / en_tensor_n_rows(tensor);
+}
+
+entro_status en_source_read_bytes(const en_source *source, const en_tensor *tensor, uint64_t row,
+                                  uint64_t n_rows, uint8_t *out, entro_error *err)
+{
+    entro_status status = check_rows(tensor, row, n_rows, err);
+    if (status == ENTRO_OK)
+        status = source->ops->read_bytes(source, tensor, row, n_rows, out, err);
+    return place_failure(source, tensor, status, err);
+}
+
+uint32_t en_source_n_files(const en_source *source)
+{
+    return source->ops->n_files(source);
+}
+
+en_source_file en_source_file_at(const en_source *source, uint32_t i)
+{
+    return source->ops->file_at(source, i);
+}
+
+bool en_source_find_place(const en_source *source, uint32_t i, en_source_place *place)
+{
+    return source->ops->find_place(source, i, place);
 }
 
 void en_source_forget(const en_source *source, const en_tensor *tensor)

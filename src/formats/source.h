@@ -36,6 +36,39 @@ const en_tensor *en_source_find(const en_source *source, const char *name); /* N
 entro_status en_source_read_rows(const en_source *source, const en_tensor *tensor, uint64_t row,
                                  uint64_t n_rows, float *out, entro_error *err);
 
+/*
+ * The same rows as the file has them: n_rows times en_source_row_bytes(), also of types that are no
+ * floats (whole tensors of those: rows of blocks).  Every bit is kept.
+ */
+entro_status en_source_read_bytes(const en_source *source, const en_tensor *tensor, uint64_t row,
+                                  uint64_t n_rows, uint8_t *out, entro_error *err);
+/* Of a tensor of one dimension the row is the whole. */
+uint64_t en_source_row_bytes(const en_tensor *tensor);
+
+/* ---- where it all comes from ----------------------------------------------------------------- */
+
+/* A file with weights, mapped. */
+typedef struct en_source_file {
+    const char *name; /* without folders */
+    const uint8_t *data;
+    size_t n_bytes;
+} en_source_file;
+
+uint32_t en_source_n_files(const en_source *source);
+en_source_file en_source_file_at(const en_source *source, uint32_t i);
+
+/* A tensor's bytes in a file.  There, where n_head_rows is not 0, a head's even rows come before its
+ * odd ones: file row s n_head_rows / 2 + j of a head is the tensor's row 2 j + s (elements, of a
+ * tensor of one dimension). */
+typedef struct en_source_place {
+    uint32_t file;
+    uint64_t offset;
+    uint32_t n_head_rows; /* even */
+} en_source_place;
+
+/* False for a tensor that is computed. */
+bool en_source_find_place(const en_source *source, uint32_t i, en_source_place *place);
+
 /* Tells the system that the tensor's pages will not be needed soon (streaming jobs). */
 void en_source_forget(const en_source *source, const en_tensor *tensor);
 
@@ -44,6 +77,11 @@ void en_source_forget(const en_source *source, const en_tensor *tensor);
 typedef struct en_source_ops {
     entro_status (*read_rows)(const en_source *source, const en_tensor *tensor, uint64_t row,
                               uint64_t n_rows, float *out, entro_error *err);
+    entro_status (*read_bytes)(const en_source *source, const en_tensor *tensor, uint64_t row,
+                               uint64_t n_rows, uint8_t *out, entro_error *err);
+    uint32_t (*n_files)(const en_source *source);
+    en_source_file (*file_at)(const en_source *source, uint32_t i);
+    bool (*find_place)(const en_source *source, uint32_t i, en_source_place *place);
     void (*forget)(const en_source *source, const en_tensor *tensor);
     void (*close)(en_source *source); /* frees everything the kind allocated, 'source' too */
 } en_source_ops;

@@ -37,6 +37,35 @@ static entro_status read_rows(const en_source *source, const en_tensor *tensor, 
     return ENTRO_OK;
 }
 
+static entro_status read_bytes(const en_source *source, const en_tensor *tensor, uint64_t row,
+                               uint64_t n_rows, uint8_t *out, entro_error *err)
+{
+    (void)source;
+    (void)err;
+    size_t row_bytes = (size_t)en_source_row_bytes(tensor);
+    memcpy(out, tensor->data + row * row_bytes, (size_t)n_rows * row_bytes);
+    return ENTRO_OK;
+}
+
+static uint32_t n_files(const en_source *source)
+{
+    (void)source;
+    return 1;
+}
+
+static en_source_file file_at(const en_source *source, uint32_t i)
+{
+    (void)i;
+    const struct gguf_source *s = (const struct gguf_source *)source;
+    return (en_source_file){en_path_base(source->path), s->map.data, s->map.n_bytes};
+}
+
+static bool find_place(const en_source *source, uint32_t i, en_source_place *place)
+{
+    *place = (en_source_place){.offset = source->tensors[i].offset};
+    return true;
+}
+
 /* Whole pages inside the tensor only: its neighbours may be in use. */
 static void forget(const en_source *source, const en_tensor *tensor)
 {
@@ -48,8 +77,13 @@ static void forget(const en_source *source, const en_tensor *tensor)
         madvise((void *)first, end - first, MADV_DONTNEED);
 }
 
-static const en_source_ops gguf_ops = {
-    .read_rows = read_rows, .forget = forget, .close = close_gguf};
+static const en_source_ops gguf_ops = {.read_rows = read_rows,
+                                       .read_bytes = read_bytes,
+                                       .n_files = n_files,
+                                       .file_at = file_at,
+                                       .find_place = find_place,
+                                       .forget = forget,
+                                       .close = close_gguf};
 
 /* Large models are published in parts, each a GGUF file of its own. */
 static entro_status refuse_split(const en_meta *meta, entro_error *err)

@@ -59,32 +59,90 @@ static uint64_t row_in_file(uint64_t row, uint32_t n_head_rows)
     return row - in_head + in_head % 2 * (n_head_rows / 2) + in_head / 2;
 }
 
-static entro_status read_rows(const en_source *source, const en_tensor *tensor, uint64_t row,
-                              uint64_t n_rows, float *out, entro_error *err)
+/* Rows of a tensor and how they lie in the file. */
+typedef struct row_run {
+    const stored *from;
+    uint64_t row, n_rows, n_cols;
+    size_t row_bytes;
+} row_run;
+
+static entro_status find_rows(const en_source *source, const en_tensor *tensor, uint64_t row,
+                              uint64_t n_rows, row_run *run, entro_error *err)
 {
     const hf_source *s = (const hf_source *)source;
     size_t i = (size_t)(tensor - source->tensors);
     if (tensor < source->tensors || i >= source->n_tensors)
         return en_fail(err, ENTRO_ERR_ARGUMENT, "is no tensor of this source");
-    const stored *from = &s->stored[i];
-    /* A bias of one dimension is a column of heads: its elements move as rows do. */
-    bool bias = tensor->n_dims == 1 && from->n_head_rows > 0;
-    uint64_t n_cols = bias ? 1 : tensor->dims[0];
-    if (bias) {
-        row *= tensor->dims[0];
-        n_rows *= tensor->dims[0];
+    *run = (row_run){&s->stored[i], row, n_rows, tensor->dims[0], 0};
+    if (tensor->n_dims == 1 && run->from->n_head_rows > 0) {
+        /* A bias of one dimension is a column of heads: its elements move as rows do. */
+        run->row *= tensor->dims[0];
+        run->n_rows *= tensor->dims[0];
+        run->n_cols = 1;
     }
-    uint64_t row_bytes = n_cols * en_dtype_get(tensor->dtype)->block_bytes;
+    run->row_bytes = (size_t)(run->n_cols * en_dtype_get(tensor->dtype)->block_bytes);
+    return ENTRO_OK;
+}
+
+static entro_status read_rows(const en_source *source, const en_tensor *tensor, uint64_t row,
+                              uint64_t n_rows, float *out, entro_error *err)
+{
+    row_run run = {0};
+    EN_TRY(find_rows(source, tensor, row, n_rows, &run, err));
+    const stored *from = run.from;
     void (*dequantize)(const uint8_t *, float *, size_t) =
         en_kernels_get()->dequantize[tensor->dtype];
     if (from->n_head_rows == 0) {
-        dequantize(from->data + row * row_bytes, out, (size_t)(n_rows * n_cols));
+        dequantize(from->data + run.row * run.row_bytes, out, (size_t)(run.n_rows * run.n_cols));
         return ENTRO_OK;
     }
-    for (uint64_t r = 0; r < n_rows; r++)
-        dequantize(from->data + row_in_file(row + r, from->n_head_rows) * row_bytes,
-                   out + r * n_cols, (size_t)n_cols);
+    for (uint64_t r = 0; r < run.n_rows; r++)
+        dequantize(from->data + row_in_file(run.row + r, from->n_head_rows) * run.row_bytes,
+                   out + r * run.n_cols, (size_t)run.n_cols);
     return ENTRO_OK;
+}
+
+static entro_status read_bytes(const en_source *source, const en_tensor *tensor, uint64_t row,
+                               uint64_t n_rows, uint8_t *out, entro_error *err)
+{
+    row_run run = {0};
+    EN_TRY(find_rows(source, tensor, row, n_rows, &run, err));
+    const stored *from = run.from;
+    if (from->n_head_rows == 0) {
+        memcpy(out, from->data + run.row * run.row_bytes, (size_t)run.n_rows * run.row_bytes);
+        return ENTRO_OK;
+    }
+    for (uint64_t r = 0; r < run.n_rows; r++)
+        memcpy(out + r * run.row_bytes,
+               from->data + row_in_file(run.row + r, from->n_head_rows) * run.row_bytes,
+               run.row_bytes);
+    return ENTRO_OK;
+}
+
+static uint32_t n_files(const en_source *source)
+{
+    return ((const hf_source *)source)->n_shards;
+}
+
+static en_source_file file_at(const en_source *source, uint32_t i)
+{
+    const shard *from = &((const hf_source *)source)->shards[i];
+    return (en_source_file){from->name, from->map.data, from->map.n_bytes};
+}
+
+static bool find_place(const en_source *source, uint32_t i, en_source_place *place)
+{
+    const hf_source *s = (const hf_source *)source;
+    const stored *from = &s->stored[i];
+    for (uint32_t f = 0; f < s->n_shards; f++) {
+        const en_map *map = &s->shards[f].map;
+        uint64_t offset = (uint64_t)((uintptr_t)from->data - (uintptr_t)map->data);
+        if ((uintptr_t)from->data < (uintptr_t)map->data || offset >= map->n_bytes)
+            continue;
+        *place = (en_source_place){f, offset, from->n_head_rows};
+        return true;
+    }
+    return false;
 }
 
 /* Whole pages inside the tensor only: its neighbours may be in use. */
@@ -119,7 +177,13 @@ static void close_hf(en_source *source)
     en_free(s);
 }
 
-static const en_source_ops hf_ops = {.read_rows = read_rows, .forget = forget, .close = close_hf};
+static const en_source_ops hf_ops = {.read_rows = read_rows,
+                                     .read_bytes = read_bytes,
+                                     .n_files = n_files,
+                                     .file_at = file_at,
+                                     .find_place = find_place,
+                                     .forget = forget,
+                                     .close = close_hf};
 
 /* ---- weight files -------------------------------------------------------------------------- */
 
@@ -240,6 +304,11 @@ static entro_status interleave(hf_source *s, en_tensor *t, const char *hf_name, 
         return ENTRO_OK;
     uint32_t n_heads = rows == EN_HF_ROWS_OF_HEADS ? s->config.n_heads : s->config.n_kv_heads;
     uint64_t n_rows = t->n_dims == 1 ? t->dims[0] : t->dims[1];
+    if (s->config.n_head_dim % 2 != 0)
+        return en_fail(err, ENTRO_ERR_UNSUPPORTED,
+                       "config.json says heads of %u rows, expected an even number (rotary "
+                       "embedding turns pairs)",
+                       s->config.n_head_dim);
     if (t->n_dims > 2 || n_rows != (uint64_t)n_heads * s->config.n_head_dim)
         return en_fail(err, ENTRO_ERR_FORMAT,
                        "tensor '%s' has %llu rows, config.json says %u heads of %u", hf_name,

@@ -28,6 +28,11 @@ typedef struct en_kernels {
     void (*f32_to_f16)(const float *in, uint16_t *out, size_t n);  /* nearest even, +-inf above */
     void (*f32_to_bf16)(const float *in, uint16_t *out, size_t n); /* nearest even */
 
+    /* Numbers from their bytes, see planes_template.h: 16 bits and 32 bits. */
+    void (*join_planes_16)(const uint8_t *high, const uint8_t *low, uint16_t *out, size_t n);
+    void (*join_planes_32)(const uint8_t *high, const uint8_t *low, const uint8_t *third,
+                           const uint8_t *fourth, uint32_t *out, size_t n);
+
     /* ---- quantization (exact) ---- */
     /* *lo, *hi: smallest and largest value; returns false when there is a NaN or infinity.
      * n >= 1. */

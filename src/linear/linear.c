@@ -5,6 +5,7 @@
  *                                              -> (many)        f32 rows, tile by tile -> matmul
  *   item of a plain matrix:  some rows, see linear_plain.h
  *   item of a matrix in coding 2:  see linear_strips.h
+ *   item of a matrix in coding 3:  segments, see linear_planes.h
  *
  * Items of all products of a job stand in one sequence that the pool counts through.  How rows are
  * cut into items depends on the matrix and on 'one token or many' only, and each output is summed
@@ -15,7 +16,7 @@
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
-#include "linear/linear_plain.h"
+#include "linear/linear_planes.h"
 
 /* Products that one job of the pool can hold, and tokens: their activations take some memory. */
 enum { MAX_PRODUCTS = 8, MAX_TOKENS = 512 };
@@ -164,18 +165,39 @@ static void run_coded_one(job *j, const en_linear_product *p, uint64_t item, uin
 
 /* ---- plain matrices ------------------------------------------------------------------------ */
 
+static en_plain_product plain_product(const job *j, const en_linear_product *p)
+{
+    return (en_plain_product){.matrix = p->matrix,
+                              .integers = &j->integers,
+                              .x = j->x,
+                              .x_stride = j->x_stride,
+                              .n_tokens = j->n_tokens,
+                              .y = p->y,
+                              .y_stride = p->y_stride};
+}
+
 static void run_plain(job *j, const en_linear_product *p, uint64_t item, uint32_t thread)
 {
-    const en_plain_product product = {.matrix = p->matrix,
-                                      .integers = &j->integers,
-                                      .x = j->x,
-                                      .x_stride = j->x_stride,
-                                      .n_tokens = j->n_tokens,
-                                      .y = p->y,
-                                      .y_stride = p->y_stride};
+    const en_plain_product product = plain_product(j, p);
     entro_error err;
     entro_status status =
         en_plain_run_item(&product, item, en_linear_tile(j->scratch, thread), &err);
+    if (status != ENTRO_OK)
+        record_failure(j, status, &err);
+}
+
+/* ---- matrices in coding 3 ------------------------------------------------------------------ */
+
+static void run_planes(job *j, const en_linear_product *p, uint64_t item, uint32_t thread)
+{
+    const en_plain_product product = plain_product(j, p);
+    uint32_t n_segments = p->matrix->coded->n_segments;
+    uint64_t each = segments_per_item(p->matrix, j->n_tokens > 1);
+    uint64_t first = item * each, end = first + each < n_segments ? first + each : n_segments;
+    entro_error err;
+    entro_status status = en_linear_planes_run(&product, (uint32_t)first, (uint32_t)end,
+                                               en_linear_codes(j->scratch, thread),
+                                               en_linear_tile(j->scratch, thread), &err);
     if (status != ENTRO_OK)
         record_failure(j, status, &err);
 }
@@ -276,6 +298,8 @@ static void run_item(void *context, uint32_t item, uint32_t thread)
         run_strips(j, i, item, thread);
     else if (p->matrix->coded == NULL)
         run_plain(j, p, item, thread);
+    else if (p->matrix->coded->planes != NULL)
+        run_planes(j, p, item, thread);
     else if (j->n_tokens > 1)
         run_coded_many(j, p, item, thread);
     else
@@ -312,9 +336,11 @@ static entro_status plan_items(job *j, uint32_t n_threads, uint32_t *n_items, en
 
 static bool any_in_coding_1(const job *j)
 {
-    for (size_t i = 0; i < j->n_products; i++)
-        if (j->products[i].matrix->coded != NULL && !in_strips(j->products[i].matrix))
+    for (size_t i = 0; i < j->n_products; i++) {
+        const en_coded *c = j->products[i].matrix->coded;
+        if (c != NULL && c->strips == NULL && c->planes == NULL)
             return true;
+    }
     return false;
 }
 
@@ -376,8 +402,10 @@ entro_status en_linear_read_row(const en_linear *m, uint64_t row, float *out,
         en_strips_room room = en_linear_strips_room(scratch, 0);
         return en_strips_read_row(m, row, out, &room, err);
     }
-    uint32_t segment = (uint32_t)(row / c->rows_per_segment);
     uint8_t *codes = en_linear_codes(scratch, 0);
+    if (c->planes != NULL)
+        return en_linear_planes_read_row(m, row, out, codes, err);
+    uint32_t segment = (uint32_t)(row / c->rows_per_segment);
     job j = {.k = en_kernels_get()};
     if (!decode(&j, m, segment, codes)) {
         if (err != NULL)

@@ -5,6 +5,8 @@
  * into cache-sized numbers - decode codes, dequantize blocks - and multiply at once.  The result
  * does not depend on the number of threads: every output is summed by one thread, in one order.
  *
+ * A matrix in coding 3 holds the source's own numbers and gives the results that these give.
+ *
  * A matrix in coding 2 is multiplied in integers (activations.h), so that its results depend on
  * nothing else either: neither the processor, nor how many tokens are done at once, nor whether it
  * is decoded again each time or kept packed.

@@ -2,6 +2,7 @@
 #include "linear/linear_scratch.h"
 
 #include "base/memory.h"
+#include "linear/linear_planes.h"
 
 enum { LINE = 64 };
 
@@ -27,8 +28,12 @@ static bool make_room(en_linear_scratch *s, const en_linear *m)
 {
     if (m->coded != NULL && m->coded->strips != NULL)
         return make_strips_room(s, m->coded->strips);
-    size_t row_bytes;
-    if (m->coded != NULL &&
+    size_t row_bytes, n_codes = 0;
+    const en_planes *planes = en_linear_planes_of(m);
+    if (planes != NULL &&
+        !(en_linear_planes_bytes(planes, &n_codes) && grow_to(&s->codes_bytes, 1, n_codes, 0)))
+        return false;
+    if (m->coded != NULL && planes == NULL &&
         !grow_to(&s->codes_bytes, m->coded->rows_per_segment, m->coded->n_cols, EN_CODE_OUT_SLACK))
         return false;
     return en_mul(m->n_cols, sizeof(float), &row_bytes) &&

@@ -5,8 +5,9 @@
  *   calibrate: statistics of inputs and outputs, where a method wants them (calibration.h)
  *   rates:     what a slope will cost, where a size is asked for (rate_search.h)
  *   measure:   with one table a model, every coded tensor is quantized once for its histogram
- *   encode:    quantize, code (words here, strips in compress_strips.h), write; plain tensors are
- *              copied or converted
+ *   encode:    quantize, code (words here, strips in compress_strips.h), write; exact tensors are coded
+ *              as they are (planes_encoder.h); plain tensors are copied or converted; at last what
+ *              else restoring the source's files takes
  *
  * Measuring and encoding are repeated until the file has the size that was asked for.  The head is
  * written last.  At most one tensor's codes and payload are in memory at a time.
@@ -36,6 +37,7 @@ typedef struct compression {
     en_quantizer quantizer;
     en_encoder encoder;
     en_compress_strips strips;
+    en_planes_encoder planes;
     en_weight_rows_scratch scratch;
     uint8_t *plain; /* one converted tensor */
 
@@ -94,7 +96,8 @@ static entro_status measure(compression *c, entro_error *err)
     en_job_stage(&c->job, "measure", c->plan.n_coded_bytes);
     c->done = 0;
     for (uint32_t i = 0; i < c->plan.n_source; i++) {
-        if (c->plan.choices[i].kind != EN_STORE_CODED)
+        const en_store_choice *choice = &c->plan.choices[i];
+        if (choice->kind != EN_STORE_CODED || choice->method->exact)
             continue;
         uint64_t n_bytes = en_source_tensor(c->plan.source, i)->n_bytes;
         entro_status status = measure_tensor(c, i, n_bytes, err);
@@ -187,11 +190,37 @@ static entro_status put_rtn(compression *c, uint32_t i, uint32_t stored, entro_e
     return put_strips(c, i, stored, &c->strips.rtn.errors, NAN, err);
 }
 
+static entro_status put_exact(compression *c, uint32_t i, uint32_t stored, entro_error *err)
+{
+    en_source_rows from = {c->plan.source, en_source_tensor(c->plan.source, i)};
+    const en_number_rows rows = en_number_rows_of(&from);
+    en_planes_encoder *e = &c->planes;
+    EN_TRY(en_planes_encoder_run(e, &rows, c->done, from.tensor->n_bytes, err));
+    en_compress_account_exact(&c->account, from.tensor, e);
+    return put_tensor(c, stored, e->payload, e->n_bytes, err);
+}
+
+/* What the source's files hold beside the tensors. */
+static entro_status put_original(compression *c, uint32_t stored, entro_error *err)
+{
+    en_collected *collected = &c->plan.collected;
+    const en_number_rows rows = en_collected_literals(collected);
+    EN_TRY(en_planes_encoder_run(&c->planes, &rows, c->done, 0, err));
+    EN_TRY(put_tensor(c, stored, c->planes.payload, c->planes.n_bytes, err));
+    c->account.n_original_bytes = c->planes.n_bytes;
+    size_t n_bytes;
+    EN_TRY(en_collected_list(collected, &n_bytes, err));
+    c->account.n_original_bytes += n_bytes;
+    return put_tensor(c, stored + 1, collected->list, n_bytes, err);
+}
+
 static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro_error *err)
 {
     const en_tensor *t = en_source_tensor(c->plan.source, i);
     const en_store_choice *choice = &c->plan.choices[i];
     uint64_t n_bytes = t->n_bytes, half = n_bytes / 2;
+    if (choice->method->exact)
+        return put_exact(c, i, stored, err);
     if (choice->method->pass != NULL)
         return put_pass(c, i, stored, err);
     if (choice->method->bits == 0)
@@ -219,12 +248,29 @@ static entro_status convert_plain(compression *c, const en_tensor *t, uint32_t d
     return ENTRO_OK;
 }
 
+/* As the source has it, which may have to put rows in order. */
+static entro_status put_copy(compression *c, const en_tensor *t, uint32_t stored, entro_error *err)
+{
+    c->plain = en_alloc((size_t)t->n_bytes, 1);
+    if (c->plain == NULL)
+        return en_fail_memory(err);
+    entro_status status =
+        en_source_read_bytes(c->plan.source, t, 0, en_tensor_n_rows(t), c->plain, err);
+    if (status == ENTRO_OK)
+        status = put_tensor(c, stored, c->plain, (size_t)t->n_bytes, err);
+    en_free(c->plain);
+    c->plain = NULL;
+    return status;
+}
+
 static entro_status put_plain(compression *c, uint32_t i, uint32_t stored, entro_error *err)
 {
     const en_tensor *t = en_source_tensor(c->plan.source, i);
     uint32_t dtype = c->plan.stored[stored].dtype;
     if (dtype == t->dtype && t->data != NULL)
         return put_tensor(c, stored, t->data, (size_t)t->n_bytes, err);
+    if (dtype == t->dtype)
+        return put_copy(c, t, stored, err);
     if (dtype != EN_DTYPE_F32 && dtype != EN_DTYPE_F16 && dtype != EN_DTYPE_BF16)
         return en_fail(err, ENTRO_ERR_UNSUPPORTED, "%s cannot be stored as computed",
                        en_dtype_get(dtype)->name);
@@ -259,12 +305,12 @@ static entro_status encode(compression *c, entro_error *err)
         if (status != ENTRO_OK)
             return fail_at_tensor(c, i, status, err);
     }
-    return ENTRO_OK;
+    return c->plan.keeps_files ? put_original(c, stored, err) : ENTRO_OK;
 }
 
 static entro_status compare_tables(compression *c, entro_error *err)
 {
-    if (c->plan.n_strip_tensors > 0) /* they have no choice */
+    if (c->plan.n_strip_tensors > 0 || c->plan.n_exact_tensors > 0) /* they have no choice */
         return ENTRO_OK;
     if (!c->plan.recipe.model_table) /* else the model's codes are there already */
         EN_TRY(en_table_choice_build(&c->tables, &c->model, err));
@@ -354,6 +400,7 @@ static void close_all(compression *c)
     en_encoder_close(&c->encoder);
     en_compress_strips_close(&c->strips);
     en_calibration_close(&c->calibration);
+    en_planes_encoder_close(&c->planes);
     en_quantizer_close(&c->quantizer);
     en_job_close(&c->job);
     en_compress_plan_close(&c->plan);
@@ -364,6 +411,7 @@ static entro_status open_parts(compression *c, entro_error *err)
     const en_quantizer_need *need = &c->plan.need;
     EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, c->calibration.statistics, &c->job,
                                    err));
+    EN_TRY(en_planes_encoder_open(&c->planes, &c->job, err));
     EN_TRY(en_quantizer_open(&c->quantizer, c->plan.source, &c->job, need, err));
     return en_encoder_open(&c->encoder, &c->job, err);
 }

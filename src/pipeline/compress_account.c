@@ -63,6 +63,22 @@ void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
     add(a, &one, e->plan.huffman_bits, errors);
 }
 
+void en_compress_account_exact(en_compress_account *a, const en_tensor *t,
+                               const en_planes_encoder *e)
+{
+    entro_tensor_account one = {.name = t->name,
+                                .method = EN_LOSSLESS,
+                                .n_params = e->plan.n_rows * e->plan.n_cols,
+                                .n_bytes = e->n_bytes,
+                                .entropy = e->plan.entropy,
+                                .exceptions = NAN,
+                                .n_row_classes = 1,
+                                .n_col_classes = 1};
+    const en_error_sums errors = {.weight = e->weight};
+    a->n_table_bytes += e->n_table_bytes;
+    add(a, &one, e->plan.huffman_bits, &errors);
+}
+
 void en_compress_account_report(const en_compress_account *a, const en_compress_plan *plan,
                                 uint64_t n_file_bytes, entro_compress_report *r)
 {
@@ -80,7 +96,9 @@ void en_compress_account_report(const en_compress_account *a, const en_compress_
     r->bits_per_coded_param = 8.0 * (double)r->n_coded_bytes / n;
     r->bits_per_param = 8.0 * (double)n_file_bytes / (double)plan->n_params;
     double other = plan->recipe.model_table ? -a->more_bits : a->more_bits;
-    r->bits_other_table = plan->n_strip_tensors > 0 ? NAN : r->bits_per_coded_param + other / n;
+    bool no_choice = plan->n_strip_tensors > 0 || plan->n_exact_tensors > 0;
+    r->bits_other_table = no_choice ? NAN : r->bits_per_coded_param + other / n;
+    r->n_exact_tensors = plan->n_exact_tensors;
     r->n_strip_tensors = plan->n_strip_tensors;
     r->n_strip_params = plan->n_strip_params;
     r->n_exceptions = a->n_exceptions;
@@ -88,4 +106,9 @@ void en_compress_account_report(const en_compress_account *a, const en_compress_
     r->rms_error = sqrt(a->errors.error / n);
     r->rms_weight = sqrt(a->errors.weight / n);
     r->loss = a->loss;
+    r->n_original_bytes = a->n_original_bytes;
+    if (plan->keeps_files) {
+        r->n_original_files = plan->collected.original.n_files;
+        r->n_left_out = plan->collected.n_left_out;
+    }
 }

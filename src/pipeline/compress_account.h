@@ -6,14 +6,16 @@
 
 #include "pipeline/compress_plan.h"
 #include "pipeline/compress_strips.h"
+#include "pipeline/planes_encoder.h"
 
 typedef struct en_compress_account {
     uint64_t n_weights, n_coded_bytes, n_exceptions;
     uint64_t n_table_bytes; /* of the tables in use */
     double entropy_bits, huffman_bits;
-    double more_bits; /* what one table a model takes more than one a tensor */
-    double loss;      /* NAN once a tensor has none */
-    bool half_grids;  /* in use by a coded tensor */
+    double more_bits;          /* what one table a model takes more than one a tensor */
+    double loss;               /* NAN once a tensor has none */
+    bool half_grids;           /* in use by a coded tensor */
+    uint64_t n_original_bytes; /* for the source's files, beyond the weights */
     en_error_sums errors;
     uint32_t pass;
     const entro_compress_options *opt; /* whose account function is told */
@@ -29,6 +31,10 @@ void en_compress_account_words(en_compress_account *a, const en_tensor *t, const
 void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
                                 const en_matrix_encoder *e, const en_error_sums *errors,
                                 double loss);
+
+/* The tensor just coded as it is. */
+void en_compress_account_exact(en_compress_account *a, const en_tensor *t,
+                               const en_planes_encoder *e);
 
 /* Everything but time, memory and the search. */
 void en_compress_account_report(const en_compress_account *a, const en_compress_plan *plan,

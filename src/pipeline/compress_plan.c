@@ -34,6 +34,10 @@ static void add_coded(en_compress_plan *p, const en_tensor *t, const en_store_ch
     p->n_coded_bytes += t->n_bytes;
     p->n_coded_tensors++;
     p->n_coded_params += en_tensor_n_elems(t);
+    if (choice->method->exact) {
+        p->n_exact_tensors++;
+        return;
+    }
     if (choice->strips) {
         p->n_strip_tensors++;
         p->n_strip_params += en_tensor_n_elems(t);
@@ -48,16 +52,25 @@ static void add_coded(en_compress_plan *p, const en_tensor *t, const en_store_ch
         en_quantizer_need_add(&p->need, t, choice->method);
 }
 
+/* Are the source's numbers all there? */
+static bool is_kept(const en_store_choice *choice)
+{
+    return choice->kind == EN_STORE_KEEP ||
+           (choice->kind == EN_STORE_CODED && choice->method->exact);
+}
+
 static entro_status choose(en_compress_plan *p, entro_error *err)
 {
     p->choices = en_alloc_zero(p->n_source, sizeof *p->choices);
     if (p->choices == NULL)
         return en_fail_memory(err);
+    p->keeps_files = p->recipe.method->exact;
     for (uint32_t i = 0; i < p->n_source; i++) {
         const en_tensor *t = en_source_tensor(p->source, i);
         p->choices[i] = en_recipe_choose(&p->recipe, t);
         p->n_params += en_tensor_n_elems(t);
         p->n_all_bytes += t->n_bytes;
+        p->keeps_files = p->keeps_files && is_kept(&p->choices[i]);
         if (p->choices[i].kind == EN_STORE_CODED)
             add_coded(p, t, &p->choices[i]);
     }
@@ -98,21 +111,32 @@ static entro_status plan_stored(const en_compress_plan *p, uint32_t i, en_tensor
     return ENTRO_OK;
 }
 
+/* A tensor that is none of the model's. */
+static void add_own(en_compress_plan *p, const char *name)
+{
+    en_tensor *t = &p->stored[p->n_stored++];
+    *t = (en_tensor){.dtype = EN_DTYPE_I8, .n_dims = 1, .dims = {1, 1, 1, 1}};
+    snprintf(t->name, sizeof t->name, "%s", name);
+}
+
 static entro_status list_stored(en_compress_plan *p, entro_error *err)
 {
-    p->stored = en_alloc_zero((size_t)p->n_source + 2, sizeof *p->stored);
-    p->hashes = en_alloc_zero((size_t)p->n_source + 2, sizeof *p->hashes);
+    enum { MOST_OWN = 4 };
+    p->stored = en_alloc_zero((size_t)p->n_source + MOST_OWN, sizeof *p->stored);
+    p->hashes = en_alloc_zero((size_t)p->n_source + MOST_OWN, sizeof *p->hashes);
     if (!p->stored || !p->hashes)
         return en_fail_memory(err);
-    for (int slot = 0; slot < 2; slot++) {
-        if (!p->recipe.model_table || !p->word_alphabets[slot])
-            continue;
-        en_tensor *t = &p->stored[p->n_stored++];
-        *t = (en_tensor){.dtype = EN_DTYPE_I8, .n_dims = 1, .dims = {1, 1, 1, 1}};
-        snprintf(t->name, sizeof t->name, "%s", en_model_table_name(bits_of_slot(slot)));
-    }
+    for (int slot = 0; slot < 2; slot++)
+        if (p->recipe.model_table && p->word_alphabets[slot])
+            add_own(p, en_model_table_name(bits_of_slot(slot)));
+    uint32_t first_number = p->n_stored;
     for (uint32_t i = 0; i < p->n_source; i++)
         EN_TRY(plan_stored(p, i, &p->stored[p->n_stored++], err));
+    if (!p->keeps_files)
+        return ENTRO_OK;
+    EN_TRY(en_collected_open(&p->collected, p->source, first_number, err));
+    add_own(p, EN_ORIGINAL_LITERALS);
+    add_own(p, EN_ORIGINAL_FILES);
     return ENTRO_OK;
 }
 
@@ -137,7 +161,9 @@ static entro_status set_source_name(en_compress_plan *p, entro_error *err)
 entro_status en_compress_plan_features(en_compress_plan *p, bool half_grids, entro_error *err)
 {
     uint64_t features = 0;
-    if (p->n_coded_tensors > p->n_strip_tensors)
+    if (p->n_exact_tensors > 0 || p->keeps_files)
+        features |= EN_FEATURE_PLANES;
+    if (p->n_coded_tensors > p->n_strip_tensors + p->n_exact_tensors)
         features |= EN_FEATURE_HUFFMAN | (p->recipe.model_table ? EN_FEATURE_MODEL_TABLE : 0);
     if (p->n_strip_tensors > 0)
         features |= EN_FEATURE_STRIPS;
@@ -179,6 +205,7 @@ entro_status en_compress_plan_open(en_compress_plan *p, const char *source,
 void en_compress_plan_close(en_compress_plan *p)
 {
     en_meta_free(p->meta);
+    en_collected_close(&p->collected);
     en_free(p->stored);
     en_free(p->hashes);
     en_free(p->choices);

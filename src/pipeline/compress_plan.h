@@ -2,8 +2,11 @@
  * compress_plan.h - what a compression will write, known before any weight is read.
  *
  *   choices:  what becomes of each source tensor (recipe.h)
- *   stored:   the tensors of the file: shared tables first, then one for each of the source
+ *   stored:   the tensors of the file: shared tables first, then one for each of the source, then
+ *             what is needed to restore its files
  *   meta:     the file's metadata; it borrows 'hashes', filled in while tensors are written
+ *
+ *   collected: when nothing is lost, what else the source's files hold
  *
  * A payload's length in 'stored' is filled in likewise, which is why the head is written last.
  */
@@ -12,6 +15,7 @@
 
 #include "formats/metadata.h"
 #include "formats/source.h"
+#include "pipeline/original_collect.h"
 #include "pipeline/quantizer.h"
 #include "pipeline/recipe.h"
 
@@ -25,12 +29,15 @@ typedef struct en_compress_plan {
     uint32_t n_coded_tensors, n_strip_tensors;
     uint32_t n_unlimited_tensors; /* without a Huffman rate: integers of any size, passes */
     bool needs_statistics;
+    uint32_t n_exact_tensors; /* in coding 3 */
     uint64_t n_params, n_coded_params, n_strip_params;
     uint64_t n_coded_bytes, n_all_bytes; /* of the source's tensors */
 
     en_tensor *stored;
     uint32_t n_stored;
     uint64_t *hashes; /* of each stored tensor */
+    bool keeps_files; /* the source's files can be restored: 'collected' is set */
+    en_collected collected;
     en_meta *meta;
 } en_compress_plan;
 

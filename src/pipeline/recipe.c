@@ -45,7 +45,7 @@ static entro_status parse_method(en_store_choice *choice, const char *name, entr
         return ENTRO_OK;
     char *end;
     choice->bits = strtod(colon + 1, &end);
-    if (choice->method->bits != 0 || end == colon + 1 || *end != '\0' ||
+    if (!en_quant_is_unlimited(choice->method) || end == colon + 1 || *end != '\0' ||
         !bits_are_possible(choice->bits))
         return en_fail(err, ENTRO_ERR_ARGUMENT,
                        "'%s' is no method; bits are told like 'rtn:6.5', from %g to %g, and only "
@@ -75,6 +75,16 @@ static entro_status parse_rule(en_recipe_rule *rule, const char *text, entro_err
     return rule->pattern != NULL ? ENTRO_OK : en_fail_memory(err);
 }
 
+/* Does coding or table matter for any method asked for? */
+static bool has_integers(const en_recipe *recipe)
+{
+    bool has = !recipe->method->exact;
+    for (size_t i = 0; i < recipe->n_rules; i++)
+        has = has ||
+              (recipe->rules[i].choice.method != NULL && !recipe->rules[i].choice.method->exact);
+    return has;
+}
+
 static entro_status make_text(en_recipe *recipe, const entro_compress_options *opt,
                               entro_error *err)
 {
@@ -84,16 +94,18 @@ static entro_status make_text(en_recipe *recipe, const entro_compress_options *o
         snprintf(bits, sizeof bits, " size=%llu", (unsigned long long)recipe->file_bytes);
     else if (recipe->bits_per_param > 0)
         snprintf(bits, sizeof bits, " bpw=%g", recipe->bits_per_param);
-    else if (recipe->method->bits == 0)
+    else if (en_quant_is_unlimited(recipe->method))
         snprintf(bits, sizeof bits, ":%g", recipe->bits);
     for (size_t i = 0; i < opt->n_overrides; i++)
         n += strlen(opt->overrides[i]) + 1;
     recipe->text = en_alloc(n, 1);
     if (recipe->text == NULL)
         return en_fail_memory(err);
-    size_t at = (size_t)snprintf(recipe->text, n, "%s%s coding=%s table=%s", recipe->method->name,
-                                 bits, recipe->strips ? "strips" : "words",
-                                 recipe->model_table ? "model" : "tensor");
+    size_t at = (size_t)snprintf(recipe->text, n, "%s%s", recipe->method->name, bits);
+    if (has_integers(recipe))
+        at += (size_t)snprintf(recipe->text + at, n - at, " coding=%s table=%s",
+                               recipe->strips ? "strips" : "words",
+                               recipe->model_table ? "model" : "tensor");
     for (size_t i = 0; i < opt->n_overrides; i++)
         at += (size_t)snprintf(recipe->text + at, n - at, " %s", opt->overrides[i]);
     return ENTRO_OK;
@@ -162,9 +174,11 @@ static entro_status check_target(en_recipe *recipe, const entro_compress_options
 static entro_status check_bits(const en_recipe *recipe, const entro_compress_options *opt,
                                entro_error *err)
 {
-    const en_quant_method *unlimited = recipe->method->bits == 0 ? recipe->method : NULL;
+    const en_quant_method *unlimited =
+        en_quant_is_unlimited(recipe->method) ? recipe->method : NULL;
     for (size_t i = 0; i < recipe->n_rules && unlimited == NULL; i++)
-        if (recipe->rules[i].choice.method != NULL && recipe->rules[i].choice.method->bits == 0)
+        if (recipe->rules[i].choice.method != NULL &&
+            en_quant_is_unlimited(recipe->rules[i].choice.method))
             unlimited = recipe->rules[i].choice.method;
     for (size_t i = 0; i < recipe->n_rules && unlimited == NULL; i++)
         if (recipe->rules[i].choice.method != NULL && recipe->rules[i].choice.method->pass != NULL)
@@ -238,19 +252,31 @@ static const en_recipe_rule *find_rule(en_recipe *recipe, const char *name)
     return found;
 }
 
+/* Numbers that coding 3 can hold; blocks are integers already and stay as they are. */
+static en_store_choice choose_exact(const en_tensor *tensor, en_store_choice choice, bool is_named)
+{
+    bool large_enough = is_named || en_tensor_n_elems(tensor) >= MIN_CODED_ELEMS;
+    if (tensor->n_dims != 2 || !large_enough || en_planes_of_dtype(tensor->dtype) == 0 ||
+        !en_payload_fits(en_tensor_n_rows(tensor), tensor->dims[0]))
+        choice = (en_store_choice){.kind = EN_STORE_KEEP};
+    return choice;
+}
+
 en_store_choice en_recipe_choose(en_recipe *recipe, const en_tensor *tensor)
 {
     const en_recipe_rule *rule = find_rule(recipe, tensor->name);
     if (!en_dtype_get(tensor->dtype)->is_float)
         return (en_store_choice){.kind = EN_STORE_KEEP};
     if (tensor->n_dims == 1)
-        return (en_store_choice){.kind = EN_STORE_F32};
+        return (en_store_choice){.kind = recipe->method->exact ? EN_STORE_KEEP : EN_STORE_F32};
     en_store_choice choice = {.kind = EN_STORE_CODED, .method = recipe->method};
     if (rule != NULL)
         choice = rule->choice;
     if (choice.kind != EN_STORE_CODED)
         return choice;
     uint64_t n_rows = en_tensor_n_rows(tensor), n_cols = tensor->dims[0];
+    if (choice.method->exact)
+        return choose_exact(tensor, choice, rule != NULL);
     choice.strips = recipe->strips && en_strip_fits(n_rows, n_cols);
     bool is_rtn = choice.method->bits == 0 && choice.method->pass == NULL;
     choice.searched =

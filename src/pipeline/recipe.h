@@ -6,6 +6,8 @@
  *   two dimensions, >= 1024 weights    coded with the default method; embeddings included
  *   everything else                    as in the source
  *
+ * With the default method "lossless" everything but matrices of plain numbers stays as it is.
+ *
  * Coding 2 (strips) is used wherever the matrix fits, unless words were asked for; words otherwise.
  *
  * Overrides "PATTERN=METHOD" (of rtn also "PATTERN=rtn:BITS") change the choice for tensors of two or more dimensions; the first one

@@ -1,5 +1,6 @@
 /*
- * restore.c - any model to a plain GGUF file of f16, bf16 or f32 weights.
+ * restore.c - any model to a plain GGUF file of f16, bf16 or f32 weights, or a lossless container to
+ * the files it was made from (restore_original.h).
  *
  *   floats of one dimension   f32, as everybody expects norms and biases
  *   other floats              the type asked for
@@ -14,6 +15,7 @@
 
 #include "base/memory.h"
 #include "pipeline/file_meta.h"
+#include "pipeline/restore_original.h"
 #include "container/gguf_output.h"
 #include "container/weight_rows.h"
 
@@ -48,7 +50,8 @@ static entro_status parse_type(restoration *r, const char *type, entro_error *er
         r->file_type = types[i].file_type;
         return ENTRO_OK;
     }
-    return en_fail(err, ENTRO_ERR_ARGUMENT, "type is '%s', expected f16, bf16 or f32", type);
+    return en_fail(err, ENTRO_ERR_ARGUMENT, "type is '%s', expected original, f16, bf16 or f32",
+                   type);
 }
 
 /* The logical tensor, and how to read it. */
@@ -152,21 +155,51 @@ static entro_status put_all(restoration *r, entro_error *err)
     return ENTRO_OK;
 }
 
-static entro_status run(restoration *r, const char *model, const char *path, const char *type,
-                        const entro_job_options *opt, entro_restore_report *report,
-                        entro_error *err)
+/* Has the container's source to be written, rather than a plain file? */
+static entro_status wants_original(const restoration *r, const char *type, bool *wants,
+                                   entro_error *err)
 {
-    EN_TRY(parse_type(r, type, err));
-    EN_TRY(en_source_open(&r->source, model, err));
-    if (en_container_is(r->source))
-        EN_TRY(en_container_open(&r->container, r->source, err));
-    EN_TRY(en_job_open(&r->job, opt->n_threads, opt->progress, opt->progress_user, err));
+    bool holds = r->container != NULL && en_container_original(r->container) != NULL;
+    *wants = type != NULL ? strcmp(type, "original") == 0 : holds;
+    if (!*wants || holds)
+        return ENTRO_OK;
+    en_fail(err, ENTRO_ERR_ARGUMENT,
+            "does not hold the files it was made from, only 'entrollm compress --method lossless' "
+            "keeps them; --type f16 writes a plain file");
+    en_error_place(err, "%s", en_source_path(r->source));
+    return ENTRO_ERR_ARGUMENT;
+}
+
+static entro_status write_plain(restoration *r, const char *path, const entro_job_options *opt,
+                                entro_restore_report *done, entro_error *err)
+{
     EN_TRY(plan(r, err));
     EN_TRY(en_gguf_output_begin(&r->out, path, opt->overwrite, r->meta, r->tensors, r->n_tensors,
                                 ALIGNMENT, err));
     EN_TRY(put_all(r, err));
-    entro_restore_report done = {.n_tensors = r->n_tensors, .n_clipped = r->n_clipped};
-    EN_TRY(en_gguf_output_finish(&r->out, &done.n_file_bytes, err));
+    *done =
+        (entro_restore_report){.n_tensors = r->n_tensors, .n_clipped = r->n_clipped, .n_files = 1};
+    return en_gguf_output_finish(&r->out, &done->n_file_bytes, err);
+}
+
+static entro_status run(restoration *r, const char *model, const char *path, const char *type,
+                        const entro_job_options *opt, entro_restore_report *report,
+                        entro_error *err)
+{
+    if (type == NULL || strcmp(type, "original") != 0)
+        EN_TRY(parse_type(r, type, err));
+    EN_TRY(en_source_open(&r->source, model, err));
+    if (en_container_is(r->source))
+        EN_TRY(en_container_open(&r->container, r->source, err));
+    EN_TRY(en_job_open(&r->job, opt->n_threads, opt->progress, opt->progress_user, err));
+    bool original;
+    EN_TRY(wants_original(r, type, &original, err));
+    entro_restore_report done;
+    if (original)
+        EN_TRY(en_restore_original(r->source, r->container, &r->job, path, opt->overwrite, &done,
+                                   err));
+    else
+        EN_TRY(write_plain(r, path, opt, &done, err));
     if (report != NULL)
         *report = done;
     return ENTRO_OK;

@@ -3,9 +3,10 @@
  *
  * Without a source: the structure (checked by opening it), every tensor's checksum, and that every
  * segment or chunk decodes to exactly its number of codes from exactly its bytes.  With a source also the
- * numbers: coded weights lie within half a step of the source's, plain ones are the same.  Passes that feed
- * errors back put them where they matter least, not where they are least: of their tensors only the whole
- * is judged.
+ * numbers: coded weights lie within half a step of the source's, plain and lossless ones are the same.  Passes
+ * that feed errors back put them where they matter least, not where they are least: of their tensors only
+ * the whole is judged.  The files that a lossless container was made from are made once more, into nothing,
+ * for their checksums.
  */
 #include "pipeline/pipeline.h"
 
@@ -15,6 +16,7 @@
 #include "base/memory.h"
 #include "container/weight_rows.h"
 #include "kernels/kernels.h"
+#include "pipeline/restore_original.h"
 #include "quant/pass.h"
 
 /*
@@ -152,7 +154,7 @@ static entro_status check_block(void *context, uint32_t block, uint32_t thread, 
     if (v->source == NULL)
         return ENTRO_OK;
     EN_TRY(read_theirs(v, row, n_rows, theirs, err));
-    if (v->ours.coded != NULL)
+    if (v->ours.coded != NULL && v->ours.coded->planes == NULL)
         return compare_coded(v, row, n_rows, ours, theirs, &v->parts[thread], err);
     return compare_plain(v, row, (size_t)(n_rows * v->ours.n_cols), ours, theirs, err);
 }
@@ -235,10 +237,25 @@ static entro_status check_tensor(verification *v, uint32_t i, entro_error *err)
     return ENTRO_OK;
 }
 
+static entro_status check_original(verification *v, entro_error *err)
+{
+    const en_original *original = en_container_original(v->container);
+    if (original == NULL)
+        return ENTRO_OK;
+    entro_status status = en_container_check_literals(v->container, err);
+    if (status != ENTRO_OK) {
+        en_error_place(err, "%s", en_source_path(v->file));
+        return status;
+    }
+    v->report.n_files = original->n_files;
+    return en_check_original(v->file, v->container, &v->job, v->done, err);
+}
+
 static entro_status check_all(verification *v, entro_error *err)
 {
+    const en_original *original = en_container_original(v->container);
     uint32_t n = en_container_n_tensors(v->container);
-    uint64_t total = 0;
+    uint64_t total = original != NULL ? en_original_total_bytes(original) : 0;
     for (uint32_t i = 0; i < n; i++)
         total += en_container_tensor_at(v->container, i)->tensor.n_bytes;
     en_job_stage(&v->job, "verify", total);
@@ -258,6 +275,7 @@ static entro_status check_all(verification *v, entro_error *err)
             en_error_place(err, "%s", en_source_path(v->file));
         return status;
     }
+    EN_TRY(check_original(v, err));
     if (v->source == NULL)
         return ENTRO_OK;
     for (uint32_t i = 0; i < en_source_n_tensors(v->source); i++) {

@@ -8,14 +8,16 @@
 #include "tensor/half.h"
 
 static const en_quant_method methods[] = {
-    {"u8", "8-bit codes, one grid a tensor (the EntroLLM paper's)", 8, false, NULL},
-    {"u4", "4-bit codes, one grid a tensor (the EntroLLM paper's)", 4, false, NULL},
-    {"u8-row", "8-bit codes, one grid a row", 8, true, NULL},
-    {"u4-row", "4-bit codes, one grid a row", 4, true, NULL},
-    {"rtn", "integers of any size, one step a row; the entropy is asked for", 0, true, NULL},
+    {"u8", "8-bit codes, one grid a tensor (the EntroLLM paper's)", 8, false, false, NULL},
+    {"u4", "4-bit codes, one grid a tensor (the EntroLLM paper's)", 4, false, false, NULL},
+    {"u8-row", "8-bit codes, one grid a row", 8, true, false, NULL},
+    {"u4-row", "4-bit codes, one grid a row", 4, true, false, NULL},
+    {"rtn", "integers of any size, one step a row; the entropy is asked for", 0, true, false, NULL},
     {"watersic", "calibrated: integers of any size, steps for rows and columns, errors fed back", 0,
-     true, &en_pass_watersic},
-    {"u4-row-sparse", "4-bit codes, one grid a row, outliers apart", 4, true, &en_pass_sparse4},
+     true, false, &en_pass_watersic},
+    {"u4-row-sparse", "4-bit codes, one grid a row, outliers apart", 4, true, false,
+     &en_pass_sparse4},
+    {EN_LOSSLESS, "the source's own numbers, every bit kept", 0, false, true, NULL},
 };
 
 uint32_t en_quant_n_methods(void)

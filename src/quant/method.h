@@ -12,6 +12,7 @@
  * size and sign; how fine the steps are is asked for in bits of entropy.
  *
  * "watersic" and "u4-row-sparse" are passes over whole matrices: see pass.h.
+ * "lossless" quantizes nothing: every bit of the source's numbers is kept.
  *
  * Weights come back as q * step + offset with step = 1/s (negative for an all-negative tensor under
  * the unsigned rule).  Grids of rows are rounded outwards to f16 first, where that costs next to nothing.
@@ -25,17 +26,26 @@ typedef struct en_quant_method {
     const char *name;    /* "u8-row" */
     const char *summary; /* one line for --help */
     unsigned bits;       /* 8 or 4: codes are below 1 << bits; 0: integers of any size, which only
-                            coding 2 (entropy/strips.h) can hold */
+                            coding 2 (entropy/strips.h) can hold, or none */
     bool per_row;        /* a grid for each row instead of one for the tensor */
+    bool exact;          /* no integers: the source's own bits, in coding 3 */
     const struct en_pass
         *pass; /* it sees whole matrices (pass.h); NULL: rows, one after the other */
 } en_quant_method;
+
+#define EN_LOSSLESS "lossless" /* the name of the exact one */
 
 /* Bits of entropy that can be asked of a method with integers of any size, and their bound. */
 #define EN_QUANT_DEFAULT_ENTROPY 4.0
 #define EN_QUANT_MIN_ENTROPY     1.0
 #define EN_QUANT_MAX_ENTROPY     9.0
 enum { EN_QUANT_MAX_INTEGER = 1 << 30 };
+
+/* Integers of any size, for an entropy that is asked for. */
+static inline bool en_quant_is_unlimited(const en_quant_method *method)
+{
+    return method->bits == 0 && !method->exact;
+}
 
 uint32_t en_quant_n_methods(void);
 const en_quant_method *en_quant_method_at(uint32_t i);

@@ -15,7 +15,7 @@
 #include "test_support.h"
 
 static char g_folder[] = "/tmp/entrollm-alloc-XXXXXX";
-static char g_coded[96], g_output[96];
+static char g_coded[96], g_lossless[96], g_output[96];
 
 typedef entro_status (*scenario_fn)(const char *model, entro_error *err);
 
@@ -54,6 +54,28 @@ static entro_status compress_strips(const char *model, entro_error *err)
 static entro_status compress_rtn(const char *model, entro_error *err)
 {
     return compress(model, "rtn", "strips", "tensor", err);
+}
+
+static entro_status compress_lossless(const char *model, entro_error *err)
+{
+    entro_compress_options opt;
+    entro_compress_options_init(&opt);
+    opt.method = "lossless";
+    opt.n_threads = 2;
+    opt.overwrite = true;
+    return entro_compress(model, g_output, &opt, NULL, err);
+}
+
+static entro_status verify_lossless(const char *model, entro_error *err)
+{
+    (void)model;
+    return entro_verify(g_lossless, NULL, NULL, NULL, err);
+}
+
+static entro_status restore_original(const char *model, entro_error *err)
+{
+    (void)model;
+    return entro_restore(g_lossless, g_output, "original", NULL, NULL, err);
 }
 
 static entro_status verify_with_source(const char *model, entro_error *err)
@@ -140,6 +162,12 @@ static entro_status run_packed(const char *model, entro_error *err)
     return run(g_coded, ENTRO_KEEP_PACKED, err);
 }
 
+static entro_status run_lossless(const char *model, entro_error *err)
+{
+    (void)model;
+    return run(g_lossless, ENTRO_KEEP_AUTO, err);
+}
+
 static entro_status measure_perplexity(const char *path, entro_error *err)
 {
     (void)path;
@@ -217,6 +245,20 @@ static entro_status ask_for_a_number(const char *path, entro_error *err)
                err);
 }
 
+/* A file, or the folder that restoring an original makes. */
+static void remove_output(void)
+{
+    DIR *d = opendir(g_output);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", g_output, e->d_name);
+        unlink(path);
+    }
+    if (d != NULL)
+        closedir(d);
+    remove(g_output);
+}
+
 static int count_files(void)
 {
     int n = 0;
@@ -255,7 +297,7 @@ static void fail_each_allocation(scenario_fn scenario, const char *model, uint64
 {
     entro_error err;
     assert_int_equal(scenario(model, &err), ENTRO_OK); /* tables that are made once are made now */
-    unlink(g_output);
+    remove_output();
     size_t in_use = en_memory_in_use();
     int n_files = count_files();
     uint64_t n = first, n_failed = 0;
@@ -270,7 +312,7 @@ static void fail_each_allocation(scenario_fn scenario, const char *model, uint64
             fail_msg("allocation %llu failed and gave '%s': %s: %s", (unsigned long long)n,
                      entro_status_name(status), err.where, err.message);
         if (done)
-            unlink(g_output);
+            remove_output();
         assert_int_equal(count_files(), n_files);
         if (en_memory_in_use() != in_use)
             fail_msg("allocation %llu failed and left %lld bytes", (unsigned long long)n,
@@ -288,6 +330,10 @@ static void jobs_on(const char *model, const char *coding)
     entro_error err;
     if (compress(model, "u8", coding, "tensor", &err) != ENTRO_OK)
         fail_msg("%s: %s", err.where, err.message);
+    snprintf(g_lossless, sizeof g_lossless, "%s/lossless.gguf", g_folder);
+    snprintf(g_output, sizeof g_output, "%s/lossless.gguf", g_folder);
+    if (compress_lossless(model, &err) != ENTRO_OK)
+        fail_msg("%s: %s", err.where, err.message);
     snprintf(g_output, sizeof g_output, "%s/output.gguf", g_folder);
     static const struct {
         const char *name;
@@ -298,11 +344,15 @@ static void jobs_on(const char *model, const char *coding)
         {"compress, one table", compress_model_table, true},
         {"compress, strips", compress_strips, true},
         {"compress, integers of any size", compress_rtn, true},
+        {"compress, lossless", compress_lossless, true},
         {"verify", verify_with_source, true},
+        {"verify, lossless", verify_lossless, false},
         {"restore", restore, false},
+        {"restore the original", restore_original, false},
         {"run the source", run_source, true},
         {"run the coded file", run_coded, false},
         {"run the coded file, packed", run_packed, false},
+        {"run the lossless file", run_lossless, false},
         {"perplexity", measure_perplexity, false},
         {"compare, the reference kept", compare_models, false},
         {"eval, choices", ask_for_a_choice, false},
@@ -319,6 +369,7 @@ static void jobs_on(const char *model, const char *coding)
             fail_each_allocation(scenarios[i].run, model, 0, 0, 1);
     }
     unlink(g_coded);
+    unlink(g_lossless);
 }
 
 static void every_allocation_may_fail_on_a_gguf_file(void **state)

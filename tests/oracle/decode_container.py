@@ -297,10 +297,12 @@ def decode_payloads(payloads):
 
 def open_container(reader):
     """From a gguf.GGUFReader: {name: Payload} of the coded tensors, and the plain tensors."""
+    from decode_planes import PlanesPayload  # which uses the code tables of this file
+
     def number(key):
         return int(reader.fields[key].parts[-1][0])
 
-    need(number("entrollm.version") == 1 and number("entrollm.features") & ~15 == 0, "a newer file")
+    need(number("entrollm.version") == 1 and number("entrollm.features") & ~31 == 0, "a newer file")
     shared, plain = {}, {}
     for t in reader.tensors:
         if t.name in ("entrollm.table.4", "entrollm.table.8"):
@@ -308,13 +310,14 @@ def open_container(reader):
             shared[bits] = Table(t.data.view(np.uint8).tolist(), 1 << bits)
     payloads = {}
     for t in reader.tensors:
-        if t.name.startswith("entrollm.table."):
+        if t.name.startswith("entrollm."):  # tables, parts of an original
             continue
         if t.tensor_type.name == "I8":
             need(t.data_offset % 64 == 0, "alignment")
             data = np.ascontiguousarray(t.data).view(np.uint8)
-            strips = len(data) >= 320 and int(data[16:20].view("<u4")[0]) == 2
-            payloads[t.name] = StripPayload(data) if strips else Payload(data, shared)
+            coding = int(data[16:20].view("<u4")[0]) if len(data) >= 192 else 1
+            payloads[t.name] = (StripPayload(data) if coding == 2 else PlanesPayload(data) if coding == 3
+                                else Payload(data, shared))
         else:
             plain[t.name] = t
     return payloads, plain

@@ -6,6 +6,8 @@ For small models and every method and table, and for the model in ENTRO_MODEL wi
   - the codes that tests/oracle/decode_container.py reads are those that NumPy computes from the source, and so are steps
     and offsets, bit for bit, and whether these have 16 bits or 32;
   - "entrollm restore --type f32" gives the same weights, bit for bit.
+
+Of method lossless the numbers are the source's, bit for bit, and so are its files, put together from the page alone.
 """
 import ctypes
 import ctypes.util
@@ -25,9 +27,11 @@ except ImportError as missing:
     sys.exit(77)
 
 from decode_container import decode_payloads, open_container
+from decode_planes import original_files
 
 PROGRAM = os.environ.get("ENTROLLM", "")
 SHARED = pathlib.Path(os.environ.get("ENTRO_SHARED", ""))
+FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "models"
 METHODS = ["u8", "u4", "u8-row", "u4-row"]
 
 
@@ -185,7 +189,7 @@ def text(reader, key):
 
 
 def check_file(reader, path, source, recipe, hash64):
-    tensors = [t for t in reader.tensors if not t.name.startswith("entrollm.table.")]
+    tensors = [t for t in reader.tensors if not t.name.startswith("entrollm.")]
     assert sorted(t.name for t in tensors) == sorted(source), "the gguf package lists other tensors"
     assert text(reader, "entrollm.recipe") == recipe
     assert text(reader, "entrollm.tool").startswith("entrollm ")
@@ -242,6 +246,46 @@ def check(label, path, source, method, table, coding, folder, hash64):
     sys.stdout.flush()
 
 
+def check_lossless(label, path, folder, hash64, source=None):
+    """source: its numbers as f32, where they are known."""
+    container = folder / "lossless.gguf"
+    run("compress", path, container, "--method", "lossless", "--force")
+    reader = gguf.GGUFReader(container)
+    payloads, plain = open_container(reader)
+    n = 0
+    for name, w in (source or {}).items():
+        ours = payloads[name].weights() if name in payloads else floats_of(plain[name])
+        assert np.array_equal(ours.view(np.uint32), w.view(np.uint32)), f"{name} differs from the source's"
+        assert (name in payloads) == is_coded(w)
+        n += w.size
+    for p in payloads.values():
+        check_entropy(p)
+    if source:
+        check_file(reader, container, source, "lossless", hash64)
+    is_folder, files = original_files(reader, hash64)
+    path = pathlib.Path(path)
+    assert is_folder == path.is_dir()
+    expected = [f for f in path.iterdir() if f.is_file()] if is_folder else [path]
+    assert sorted(files) == sorted(f.name for f in expected)
+    assert all(files[f.name] == f.read_bytes() for f in expected), "an original file differs"
+    print(f"ok: {label}, lossless: {n} numbers and {len(files)} files agree")
+    sys.stdout.flush()
+
+
+def check_entropy(p):
+    """That of the planes, and which of them are coded."""
+    n = p.numbers()
+    top = (n >> 16 if p.n_planes == 4 else n).astype(np.uint32)
+    planes = [top >> 7 & 255, top >> 8 & 128 | top & 127] + ([n >> 8 & 255, n & 255] if p.n_planes == 4 else [])
+    bits = 0
+    for i, plane in enumerate(planes):
+        counts = np.bincount(plane.ravel().astype(np.int64)) / plane.size
+        entropy = -np.sum(counts[counts > 0] * np.log2(counts[counts > 0]))
+        bits += entropy if i in p.tables else 8
+        assert (i in p.tables) or entropy > 7, "a plane worth coding lies raw"
+    assert abs(p.entropy - bits) < 1e-6, (p.entropy, bits)
+
+
 def main():
     models = SHARED / "data" / "models"
     if not PROGRAM or not models.is_dir():
@@ -259,6 +303,9 @@ def main():
             for method in METHODS:
                 for table, coding in (("tensor", "words"), ("model", "words"), ("tensor", "strips")):
                     check(label, path, source, method, table, coding, folder, hash64)
+            check_lossless(label, path, folder, hash64, source)
+        for fixture in ("llama", "llama-bias", "phi3-longrope"):
+            check_lossless(fixture, FIXTURES / fixture, folder, hash64)
         model = os.environ.get("ENTRO_MODEL", "")
         if model:
             check(pathlib.Path(model).name, model, gguf_source(model), "u4", "tensor", "strips", folder, hash64)

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/planes_template.h"
 #include "tensor/half.h"
 
 /* ---- conversions --------------------------------------------------------------------------- */
@@ -194,6 +195,7 @@ static void add(const float *x, float *y, size_t n)
 
 void en_kernels_init_ref(en_kernels *table)
 {
+    init_planes_kernels(table);
     table->f32_to_f16 = f32_to_f16;
     table->f32_to_bf16 = f32_to_bf16;
     table->min_max = min_max;

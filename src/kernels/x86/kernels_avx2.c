@@ -221,9 +221,11 @@ static inline float v_lowest(vec v)
 
 #include "kernels/vector_template.h"
 #include "kernels/matmul_template.h"
+#include "kernels/planes_template.h"
 
 void en_kernels_init_avx2(en_kernels *table)
 {
     init_vector_kernels(table);
+    init_planes_kernels(table);
     table->matmul_f32 = matmul_f32;
 }

@@ -1,12 +1,14 @@
 /*
- * fuzz_payload.c - hostile containers: a whole file when the bytes start with "GGUF", else the payload of
- * one coded tensor.  Everything that opens is decoded, up to a cap.
+ * fuzz_payload.c - hostile containers: a whole file when the bytes start with "GGUF", a list of original
+ * files when they start with "EntroOrg", else the payload of one coded tensor.  Everything that
+ * opens is decoded, up to a cap.
  */
 #include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "container/payload.h"
+#include "container/planes_payload.h"
 #include "container/strip_payload.h"
 #include "formats/gguf.h"
 
@@ -30,8 +32,31 @@ static void decode_strips(const en_strip_matrix *m)
     en_free(units);
 }
 
+static void decode_planes(const en_planes *m)
+{
+    size_t n_segment = en_planes_segment_elems(m), n_all = 0;
+    if (n_segment > MAX_SEGMENT)
+        return;
+    uint8_t *room = en_alloc(en_planes_room_bytes(m), 1);
+    uint8_t *numbers = en_alloc(n_segment, m->n_planes);
+    for (uint32_t i = 0; room != NULL && numbers != NULL && i < m->n_segments; i++) {
+        uint64_t left = (m->n_rows - (uint64_t)i * m->rows_per_segment) * m->n_cols;
+        if (en_planes_decode(m, i, room))
+            en_planes_join(m, i, room, 0, left < n_segment ? (size_t)left : n_segment, numbers);
+        n_all += n_segment;
+        if (n_all >= MAX_SYMBOLS)
+            break;
+    }
+    en_free(room);
+    en_free(numbers);
+}
+
 static void decode(const en_coded *m)
 {
+    if (m->planes != NULL) {
+        decode_planes(m->planes);
+        return;
+    }
     if (m->strips != NULL) {
         decode_strips(m->strips);
         return;
@@ -60,6 +85,26 @@ static void decode(const en_coded *m)
     en_free(codes);
 }
 
+/* Whoever restores relies on this. */
+static void check_original(const en_container *c)
+{
+    const en_original *o = en_container_original(c);
+    for (uint32_t i = 0; o != NULL && i < o->n_files; i++) {
+        const en_original_file *f = &o->files[i];
+        uint64_t n = 0;
+        if (!en_original_name_fits(f->name, strlen(f->name)))
+            __builtin_trap();
+        for (uint64_t k = f->first_piece; k < f->first_piece + f->n_pieces; k++) {
+            const en_piece *p = &o->pieces[k];
+            n += p->kind == EN_PIECE_LITERAL
+                     ? p->n_bytes
+                     : en_container_source_bytes(en_container_numbered(c, p->tensor));
+        }
+        if (n != f->n_bytes)
+            __builtin_trap();
+    }
+}
+
 static void open_file(const uint8_t *bytes, size_t n_bytes)
 {
     en_gguf gguf = {0};
@@ -81,9 +126,24 @@ static void open_file(const uint8_t *bytes, size_t n_bytes)
             if (t->coded != NULL)
                 decode(t->coded);
         }
+        if (en_container_literals(c) != NULL)
+            decode_planes(en_container_literals(c));
+        en_container_check_literals(c, &err);
+        check_original(c);
         en_container_close(c);
     }
     en_gguf_close(&gguf);
+}
+
+static void open_list(const uint8_t *bytes, size_t n_bytes)
+{
+    en_original *o;
+    entro_error err;
+    if (en_original_parse(&o, bytes, n_bytes, &err) != ENTRO_OK)
+        return;
+    if (en_original_stored_bytes(o) != n_bytes)
+        __builtin_trap(); /* a list has one form, but for zeros behind names */
+    en_original_free(o);
 }
 
 static void open_payload(const uint8_t *bytes, size_t n_bytes)
@@ -92,7 +152,14 @@ static void open_payload(const uint8_t *bytes, size_t n_bytes)
     en_coded coded;
     en_code *own;
     en_strip_matrix *strips;
+    en_planes *planes;
     entro_error err;
+    if (en_planes_payload_is(bytes, n_bytes)) {
+        if (en_planes_payload_parse(&coded, &planes, bytes, n_bytes, &err) == ENTRO_OK)
+            decode(&coded);
+        en_planes_free(planes);
+        return;
+    }
     if (en_strip_payload_is(bytes, n_bytes)) {
         if (en_strip_payload_parse(&coded, &strips, bytes, n_bytes, &err) == ENTRO_OK)
             decode(&coded);
@@ -112,6 +179,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     memcpy(bytes, data, n_bytes);
     if (en_gguf_is(bytes, n_bytes))
         open_file(bytes, n_bytes);
+    else if (n_bytes >= 8 && memcmp(bytes, EN_ORIGINAL_MAGIC, 8) == 0)
+        open_list(bytes, n_bytes);
     else
         open_payload(bytes, n_bytes);
     en_free(bytes);

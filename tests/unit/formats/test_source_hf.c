@@ -205,6 +205,42 @@ static void interleaves_rows_of_q_and_k(void **state)
     en_source_close(s);
 }
 
+/* Bytes are those of the rows; where they lie in the file, and in what order, is told. */
+static void gives_bytes_and_their_places(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"blk.0.attn_q.weight", "blk.0.attn_q.bias",
+                                        "blk.0.attn_v.weight"};
+    en_source *s = opened();
+    assert_int_equal(en_source_n_files(s), 1);
+    en_source_file file = en_source_file_at(s, 0);
+    assert_string_equal(file.name, "model.safetensors");
+    for (int i = 0; i < 3; i++) {
+        const en_tensor *t = en_source_find(s, names[i]);
+        float rows[64], bytes[64];
+        en_source_place place;
+        uint64_t n_rows = en_tensor_n_rows(t);
+        assert_int_equal(en_source_row_bytes(t) * n_rows, t->n_bytes);
+        assert_int_equal(en_source_read_rows(s, t, 0, n_rows, rows, NULL), ENTRO_OK);
+        assert_int_equal(en_source_read_bytes(s, t, 0, n_rows, (uint8_t *)bytes, NULL), ENTRO_OK);
+        assert_memory_equal(bytes, rows, t->n_bytes);
+        assert_true(en_source_find_place(s, (uint32_t)(t - en_source_tensor(s, 0)), &place));
+        assert_int_equal(place.file, 0);
+        assert_int_equal(place.n_head_rows, i < 2 ? N_HEAD_DIM : 0);
+        /* File row s n / 2 + j of a head is row 2 j + s. */
+        uint64_t n = t->n_dims == 1 ? t->dims[0] : n_rows, n_cols = t->n_bytes / 4 / n;
+        for (uint64_t r = 0; r < n; r++) {
+            uint64_t h = place.n_head_rows > 0 ? place.n_head_rows : 2 * n;
+            uint64_t at = h > n ? r : r / h * h + r % 2 * (h / 2) + r % h / 2;
+            assert_memory_equal(file.data + place.offset + 4 * n_cols * at, bytes + n_cols * r,
+                                4 * n_cols);
+        }
+        assert_int_equal(en_source_read_bytes(s, t, n_rows, 1, (uint8_t *)bytes, NULL),
+                         ENTRO_ERR_ARGUMENT);
+    }
+    en_source_close(s);
+}
+
 static void drops_a_tied_output(void **state)
 {
     (void)state;
@@ -374,6 +410,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(gives_tensors_gguf_names_in_layer_order),
         TEST(interleaves_rows_of_q_and_k),
+        TEST(gives_bytes_and_their_places),
         TEST(drops_a_tied_output),
         TEST(computes_rope_tensors),
         TEST(reads_shards),

@@ -341,6 +341,37 @@ static void quantize_and_expand_are_exact(void **state)
     for_all(quantize_length);
 }
 
+static void join_length(const en_kernels *k, size_t n)
+{
+    uint8_t *planes[4];
+    for (int i = 0; i < 4; i++) {
+        planes[i] = place(i, n);
+        fill_bytes(planes[i], n);
+    }
+    uint16_t *halves[2] = {place(4, 2 * n), place(5, 2 * n)};
+    ref->join_planes_16(planes[0], planes[1], halves[0], n);
+    k->join_planes_16(planes[0], planes[1], halves[1], n);
+    check_same(halves[1], halves[0], 2 * n, n);
+    check_canary(halves[1]);
+    uint32_t *words[2] = {place(4, 4 * n), place(5, 4 * n)};
+    ref->join_planes_32(planes[0], planes[1], planes[2], planes[3], words[0], n);
+    k->join_planes_32(planes[0], planes[1], planes[2], planes[3], words[1], n);
+    check_same(words[1], words[0], 4 * n, n);
+    check_canary(words[1]);
+    for (size_t i = 0; i < n; i++) { /* by the page */
+        uint32_t top = (uint32_t)(planes[1][i] >> 7) << 15 | (uint32_t)planes[0][i] << 7 |
+                       (planes[1][i] & 127u);
+        assert_int_equal(words[0][i],
+                         top << 16 | (uint32_t)planes[2][i] << 8 | (uint32_t)planes[3][i]);
+    }
+}
+
+static void joining_planes_is_exact(void **state)
+{
+    (void)state;
+    for_all(join_length);
+}
+
 /* ---- products ----------------------------------------------------------------------------------- */
 
 static void dot_length(const en_kernels *k, size_t n)
@@ -512,7 +543,7 @@ static void tables_are_complete(void **state)
         assert_true(k->f32_to_f16 && k->f32_to_bf16 && k->min_max && k->quantize &&
                     k->expand_codes && k->quantize_planes && k->dot_codes && k->dot_f32 &&
                     k->matmul_f32 && k->dot_f16 && k->axpy_f16 && k->sum && k->rms_norm &&
-                    k->softmax && k->silu_mul && k->add);
+                    k->softmax && k->silu_mul && k->add && k->join_planes_16 && k->join_planes_32);
     }
 }
 
@@ -556,6 +587,7 @@ int main(void)
         cmocka_unit_test(min_max_finds_extremes_and_refuses_nan),
         cmocka_unit_test(quantize_and_expand_are_exact),
         cmocka_unit_test(planes_are_exact),
+        cmocka_unit_test(joining_planes_is_exact),
         cmocka_unit_test(dots_and_sums_are_close),
         cmocka_unit_test(matmul_is_close_and_independent_of_the_cut),
         cmocka_unit_test(steps_are_close),

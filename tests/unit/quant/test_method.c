@@ -11,7 +11,7 @@
 static void finds_methods_by_name(void **state)
 {
     (void)state;
-    assert_int_equal(en_quant_n_methods(), 5);
+    assert_int_equal(en_quant_n_methods(), 6);
     for (uint32_t i = 0; i < en_quant_n_methods(); i++) {
         const en_quant_method *m = en_quant_method_at(i);
         assert_ptr_equal(en_quant_method_find(m->name), m);
@@ -20,9 +20,12 @@ static void finds_methods_by_name(void **state)
     assert_true(en_quant_method_find("u4-row")->per_row);
     assert_int_equal(en_quant_method_find("u4")->bits, 4);
     assert_int_equal(en_quant_method_find("rtn")->bits, 0);
+    assert_true(en_quant_is_unlimited(en_quant_method_find("rtn")));
+    assert_true(en_quant_method_find(EN_LOSSLESS)->exact);
+    assert_false(en_quant_is_unlimited(en_quant_method_find(EN_LOSSLESS)));
     assert_null(en_quant_method_find("u5"));
     assert_null(en_quant_method_find(""));
-    assert_null(en_quant_method_at(5));
+    assert_null(en_quant_method_at(6));
 }
 
 /* The code of w by the definition. */

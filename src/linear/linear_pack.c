@@ -257,7 +257,7 @@ static bool is_small(int32_t delta)
     return delta >= -SMALL_DELTA && delta <= SMALL_DELTA;
 }
 
-/* Returns the bytes of the list; 0: no memory. */
+/* Large ones first, where they are found sooner.  Returns the bytes of the list; 0: no memory. */
 static size_t add_list(chunk_lists *lists, const en_strip_exception *e, size_t n)
 {
     size_t n_large = 0;
@@ -273,14 +273,13 @@ static size_t add_list(chunk_lists *lists, const en_strip_exception *e, size_t n
     cols += sizeof(uint32_t);
     tags = cols + 2 * n;
     large = tags + n;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0, at_large = 0, at_small = n_large; i < n; i++) {
         bool small = is_small(e[i].delta);
-        en_store16(cols + 2 * i, (uint16_t)e[i].col);
-        tags[i] = (uint8_t)(e[i].row | (small ? (uint32_t)(e[i].delta + 8) << 4 : 0));
-        if (!small) {
-            en_store32(large, (uint32_t)e[i].delta);
-            large += LARGE_BYTES;
-        }
+        size_t at = small ? at_small++ : at_large++;
+        en_store16(cols + 2 * at, (uint16_t)e[i].col);
+        tags[at] = (uint8_t)(e[i].row | (small ? (uint32_t)(e[i].delta + 8) << 4 : 0));
+        if (!small)
+            en_store32(large + LARGE_BYTES * at, (uint32_t)e[i].delta);
     }
     lists->n += n_bytes;
     return n_bytes;
@@ -292,6 +291,7 @@ en_strip_list en_pack_list(const en_linear_packed *p, uint32_t strip)
     en_strip_list list = {.n = en_load32(at), .cols = at + sizeof(uint32_t)};
     list.tags = list.cols + 2 * (size_t)list.n;
     list.large = list.tags + list.n;
+    list.n_large = (uint32_t)(p->lists + p->list_start[strip + 1] - list.large) / LARGE_BYTES;
     return list;
 }
 

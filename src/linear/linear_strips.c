@@ -52,7 +52,7 @@ static void add_dots(int64_t *sums, const int32_t *dots, int64_t base)
 /* What the outputs of a strip's rows take besides S. */
 typedef struct strip_rows {
     uint32_t n; /* without padding */
-    double step[EN_STRIP_ROWS], offset[EN_STRIP_ROWS];
+    float step[EN_STRIP_ROWS], offset[EN_STRIP_ROWS];
     uint64_t row[EN_STRIP_ROWS];
 } strip_rows;
 
@@ -60,13 +60,9 @@ static void load_rows(strip_rows *rows, const en_coded *c, uint32_t strip)
 {
     uint64_t first = (uint64_t)strip * EN_STRIP_ROWS, left = c->n_rows - first;
     rows->n = left < EN_STRIP_ROWS ? (uint32_t)left : EN_STRIP_ROWS;
-    for (uint32_t r = 0; r < rows->n; r++) {
-        float step, offset;
-        en_coded_grid(c, first + r, &step, &offset);
-        rows->step[r] = (double)step;
-        rows->offset[r] = (double)offset;
+    en_coded_grids(c, first, rows->n, rows->step, rows->offset);
+    for (uint32_t r = 0; r < rows->n; r++)
         rows->row[r] = en_strip_row(c->strips, first + r);
-    }
 }
 
 static void store_token(const en_strips_product *p, const strip_rows *rows, size_t token,
@@ -76,8 +72,8 @@ static void store_token(const en_strips_product *p, const strip_rows *rows, size
     double scale = p->x->scales[token];
     double all = (double)en_activations_sum(p->x, token, 0, p->x->n_padded / EN_UNIT_COLS);
     for (uint32_t r = 0; r < rows->n; r++)
-        y[rows->row[r]] =
-            (float)(scale * (rows->step[r] * (double)sums[r] + rows->offset[r] * all));
+        y[rows->row[r]] = (float)(scale * ((double)rows->step[r] * (double)sums[r] +
+                                           (double)rows->offset[r] * all));
 }
 
 static void store_tokens(const en_strips_product *p, uint32_t strip, size_t first, size_t n,
@@ -123,16 +119,37 @@ static void dot_strips(const en_strips_product *p, en_strips_decoder *decoders, 
     }
 }
 
+/* Differences that tags hold.  Four sums a row: entries of one row in a row would wait for each other. */
+static void add_small(const en_strip_list *list, const int16_t *q, int64_t *sums)
+{
+    enum { WAYS = 4, N_TAGS = 16 };
+    int32_t deltas[N_TAGS] = {0};
+    int64_t parts[WAYS][EN_STRIP_ROWS] = {0};
+    for (int i = 1; i < N_TAGS; i++)
+        deltas[i] = (i - 8) * (1 << list->shift);
+    for (uint32_t i = 0; i < list->n; i++) {
+        uint32_t tag = list->tags[i], col = en_load16(list->cols + 2 * (size_t)i);
+        parts[i % WAYS][tag & 15] += (int64_t)deltas[tag >> 4] * q[col];
+    }
+    for (uint32_t r = 0; r < EN_STRIP_ROWS; r++)
+        sums[r] += parts[0][r] + parts[1][r] + parts[2][r] + parts[3][r];
+}
+
+static void add_large(const en_strip_list *list, const int16_t *q, int64_t *sums)
+{
+    for (uint32_t i = 0, n = 0; n < list->n_large; i++) {
+        uint32_t tag = list->tags[i], col = en_load16(list->cols + 2 * (size_t)i);
+        if (tag >> 4 == 0)
+            sums[tag & 15] += (int64_t)(int32_t)en_load32(list->large + 4 * (size_t)n++) * q[col];
+    }
+}
+
 static void add_list(const en_strips_product *p, const en_strip_list *list, row_sums *sums)
 {
     for (size_t t = 0; t < p->x->n_tokens; t++) {
-        const uint8_t *large = list->large;
-        const int8_t *high = en_activations_plane(p->x, t, 0);
-        const int8_t *low = en_activations_plane(p->x, t, 1);
-        for (uint32_t i = 0; i < list->n; i++) {
-            en_strip_exception e = en_strip_list_entry(list, i, &large);
-            sums[t][e.row] += (int64_t)e.delta * (128 * high[e.col] + low[e.col]);
-        }
+        const int16_t *q = p->x->q + t * p->x->n_padded;
+        add_small(list, q, sums[t]);
+        add_large(list, q, sums[t]);
     }
 }
 
@@ -260,6 +277,22 @@ static void run_many(const en_strips_product *p, en_strip_chunk place, en_strips
     }
 }
 
+/* What a strip needs after its units comes from memory while these are multiplied. */
+static void fetch_ends(const en_linear *matrix, uint32_t strip)
+{
+    enum { LINE = 64 };
+    const en_linear_packed *p = matrix->packed;
+    const en_coded *c = matrix->coded;
+    uintptr_t list = (uintptr_t)(p->lists + p->list_start[strip]);
+    uintptr_t end = (uintptr_t)(p->lists + p->list_start[strip + 1]);
+    for (; list < end; list += LINE)
+        __builtin_prefetch((const void *)list);
+    size_t grid = c->n_grids == 1 ? 0 : (size_t)strip * EN_STRIP_ROWS * (c->half_grids ? 2 : 4);
+    __builtin_prefetch((const void *)((uintptr_t)c->steps + grid));
+    if (c->offsets != NULL)
+        __builtin_prefetch((const void *)((uintptr_t)c->offsets + grid));
+}
+
 /* Packed strips times few tokens, as they lie in memory. */
 static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
 {
@@ -268,6 +301,7 @@ static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
     size_t strip_bytes = en_strips_packed_forms(p->matrix, place.row_class, forms);
     const uint8_t *units = en_pack_strip(p->matrix, place.row_class, place.first_strip);
     for (uint32_t i = place.first_strip; i < place.first_strip + place.n_strips; i++) {
+        fetch_ends(p->matrix, i);
         en_strip_list list = en_pack_list(p->matrix->packed, i);
         dot_units(p, units, forms, 0, p->x->n_tokens, sums);
         add_list(p, &list, sums);

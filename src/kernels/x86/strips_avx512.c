@@ -13,6 +13,9 @@
 
 #include "kernels/x86/units_avx512.h"
 
+/* Bytes fetched ahead (measured on Zen 4, two threads from memory: 15 %; half of it with 1024). */
+enum { AHEAD = 2048 };
+
 enum { FUSED_VECTORS = 8 }; /* sums of more would not stay in registers */
 
 typedef struct tables {
@@ -191,8 +194,8 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
 #pragma GCC unroll 4
         for (int i = 0; i < n_chunks; i++) {
             l[i].raw += en_strip_raw_unit_bytes(mode);
-            fetch(l[i].raw, en_strip_raw_unit_bytes(mode));
-            fetch(l[i].next, 192); /* about what a unit takes */
+            fetch(l[i].raw, en_strip_raw_unit_bytes(mode), AHEAD);
+            fetch(l[i].next, 192, AHEAD); /* about what a unit takes */
         }
     }
 #pragma GCC unroll 4

@@ -15,16 +15,15 @@
 void en_units_avx512_dot(const uint8_t *units, unsigned bits, size_t n_units,
                          const int8_t *const *x, size_t n_vectors, int32_t *sums);
 
-/* Bytes fetched ahead: the processor's own prefetching stops at the end of a page (measured on Zen 4,
- * two threads from memory: 15 % for coded matrices, as much for packed ones; half of it with 1024). */
-enum { AHEAD = 2048 };
-
-/* The address may lie beyond the allocation: nothing is read. */
-INLINED void fetch(const uint8_t *p, size_t n_bytes)
+/*
+ * Fetches what lies 'ahead' bytes further on: the processor's own prefetching stops at the end of a
+ * page.  The address may lie beyond the allocation: nothing is read.
+ */
+INLINED void fetch(const uint8_t *p, size_t n_bytes, size_t ahead)
 {
 #pragma GCC unroll 8
     for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch((const void *)((uintptr_t)p + AHEAD + i), _MM_HINT_T0);
+        _mm_prefetch((const void *)((uintptr_t)p + ahead + i), _MM_HINT_T0);
 }
 
 INLINED __m512i raw_vector(const uint8_t *raw, int i)

@@ -399,7 +399,9 @@ int main(int argc, char **argv)
     }
     if (strstr(only, "strips")) {
         bench_strips(8960, 1536, 10.0f);
+        bench_strips(8960, 1536, 2.7f);
         bench_strips(8960, 1536, 2.0f);
+        bench_strips(8960, 1536, 1.0f);
     }
     return 0;
 }

@@ -244,13 +244,13 @@ static void bench_sigma(double sigma)
     fflush(stdout);
 }
 
-static double time_units(const uint8_t *units, bool wide, const int8_t *const *x, size_t n_vectors,
-                         int32_t *sums)
+static double time_units(const uint8_t *units, unsigned bits, const int8_t *const *x,
+                         size_t n_vectors, int32_t *sums)
 {
     double best = 1e9;
     for (int round = 0; round < 10 * n_rounds; round++) {
         double start = en_clock_seconds();
-        en_kernels_get()->unit_dot(units, wide, n_cols / EN_UNIT_COLS, x, n_vectors, sums);
+        en_kernels_get()->unit_dot(units, bits, n_cols / EN_UNIT_COLS, x, n_vectors, sums);
         double t = en_clock_seconds() - start;
         best = t < best ? t : best;
     }
@@ -274,11 +274,11 @@ static void bench_units(void)
     printf("\nproducts of decoded units, G multiply-adds/s; columns: vectors\n\n| units |");
     for (int i = 0; i < CASES; i++)
         printf(" %zu |", n_vectors[i]);
-    for (int wide = 0; wide < 2; wide++) {
-        printf("\n| %s |", wide ? "wide" : "narrow");
+    for (unsigned bits = 1; bits <= 8; bits++) {
+        printf("\n| %u bits |", bits);
         for (int i = 0; i < CASES; i++) {
             double n = (double)(EN_STRIP_ROWS * n_cols * n_vectors[i]);
-            printf(" %.0f |", n / time_units(units, wide, x, n_vectors[i], sums) * 1e-9);
+            printf(" %.0f |", n / time_units(units, bits, x, n_vectors[i], sums) * 1e-9);
         }
     }
     printf("\n");

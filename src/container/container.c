@@ -15,6 +15,7 @@
 #include "container/payload.h"
 #include "container/planes_payload.h"
 #include "container/strip_payload.h"
+#include "kernels/kernels.h"
 
 struct en_container {
     const en_source *source;
@@ -386,4 +387,25 @@ const en_container_tensor *en_container_find(const en_container *c, const char *
 entro_status en_container_check_hash(const en_container *c, uint32_t i, entro_error *err)
 {
     return compare_hash(&c->tensors[i].tensor, c->tensors[i].hash, err);
+}
+
+static void load_floats(const void *stored, bool half, uint64_t first, size_t n, float *out)
+{
+    en_dtype type = half ? EN_DTYPE_F16 : EN_DTYPE_F32;
+    size_t each = half ? 2 : 4;
+    if (stored != NULL)
+        en_kernels_get()->dequantize[type]((const uint8_t *)stored + first * each, out, n);
+    else
+        memset(out, 0, n * sizeof *out);
+}
+
+void en_coded_grids(const en_coded *m, uint64_t first, size_t n, float *steps, float *offsets)
+{
+    bool one = m->n_grids == 1;
+    load_floats(m->steps, m->half_grids, one ? 0 : first, one ? 1 : n, steps);
+    load_floats(m->offsets, m->half_grids, one ? 0 : first, one ? 1 : n, offsets);
+    for (size_t i = 1; one && i < n; i++) {
+        steps[i] = steps[0];
+        offsets[i] = offsets[0];
+    }
 }

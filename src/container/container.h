@@ -99,6 +99,9 @@ static inline void en_coded_grid(const en_coded *m, uint64_t row, float *step, f
     }
 }
 
+/* Of n rows from 'first' on. */
+void en_coded_grids(const en_coded *m, uint64_t first, size_t n, float *steps, float *offsets);
+
 /* Codes of one segment, row after row: room for rows_per_segment * n_cols + EN_CODE_OUT_SLACK.
  * False when the stream is damaged (codes are then any valid ones). */
 bool en_coded_decode_segment(const en_coded *m, uint32_t segment, uint8_t *codes);

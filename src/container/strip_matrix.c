@@ -94,6 +94,7 @@ bool en_strip_lists_next(en_strip_lists *lists, en_strip_list *list)
     }
     if (last_col >= lists->padded_cols || n_large > (size_t)(lists->end - list->large) / 4)
         return false;
+    list->n_large = n_large;
     lists->p = list->large + 4 * (size_t)n_large;
     return true;
 }

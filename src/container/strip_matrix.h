@@ -97,6 +97,7 @@ typedef struct en_strip_list {
     const uint8_t *cols;  /* u16 x n, below the padded columns */
     const uint8_t *tags;  /* u8 x n */
     const uint8_t *large; /* i32 x as many as tags say so */
+    uint32_t n_large;
 } en_strip_list;
 
 /* The lists of a chunk's strips lie one behind the other. */

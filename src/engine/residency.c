@@ -33,11 +33,6 @@ typedef struct choice {
     float *x, *y;
 } choice;
 
-static bool can_pack(const en_linear *m)
-{
-    return en_linear_pack_bytes(m) > 0;
-}
-
 static void add_kind(choice *c, en_linear **matrices, uint32_t n)
 {
     if (n > 0)
@@ -56,7 +51,7 @@ static en_linear **list_kind(choice *c, en_linear **at, uint32_t which)
                        : which < n_qkv + n_gate_up  ? &l->gate_up[which - n_qkv]
                        : which == n_qkv + n_gate_up ? &l->attn_output
                                                     : &l->ffn_down;
-        if (can_pack(m))
+        if (en_linear_can_pack(m))
             at[n++] = m;
     }
     add_kind(c, at, n);
@@ -76,7 +71,7 @@ static entro_status list_kinds(choice *c, entro_error *err)
         at = list_kind(c, at, i);
     /* Of the embedding a token reads one row, which is decoded wherever it lies. */
     *at = &w->output;
-    add_kind(c, at, can_pack(&w->output) ? 1 : 0);
+    add_kind(c, at, en_linear_can_pack(&w->output) ? 1 : 0);
     return ENTRO_OK;
 }
 

@@ -67,10 +67,32 @@ static inline size_t en_strip_raw_unit_bytes(en_strip_mode mode)
     return (size_t)EN_STRIP_LANES * en_strip_raw_bits(mode);
 }
 
-/* Bytes a decoded unit takes. */
+/*
+ * Values kept in memory after decoding: 1 to 8 bits each, for a unit as many vectors of 64 bytes.  A
+ * unit's columns are eight groups of four; group j of all rows, one value a lane, is cut into pieces
+ * of 8, 4, 2 and 1 bits as the number of bits has ones, the piece of most bits lowest:
+ *
+ *   piece   vectors  where group j lies
+ *   8 bits  8        vector j
+ *   4       4        vector j / 2, from bit 4 (j % 2) on
+ *   2       2        vector j / 4, from bit 2 (j % 4) on
+ *   1       1        bit j
+ *
+ * Vectors of longer pieces come first.  With 4 and with 8 bits this is what a unit decodes to.
+ */
+static inline size_t en_unit_bytes(unsigned bits)
+{
+    return (size_t)EN_STRIP_LANES * bits;
+}
+
+static inline unsigned en_strip_decoded_bits(en_strip_mode mode)
+{
+    return en_strip_is_wide(mode) ? 8 : 4;
+}
+
 static inline size_t en_strip_unit_bytes(en_strip_mode mode)
 {
-    return (size_t)EN_STRIP_LANES * EN_UNIT_STEPS * (en_strip_is_wide(mode) ? 2 : 1);
+    return en_unit_bytes(en_strip_decoded_bits(mode));
 }
 
 /* Half 0 has the lanes with c = 0 and 2, half 1 those with c = 1 and 3; word i of half h belongs to

@@ -24,6 +24,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
     if (cpu_features & EN_CPU_AVX512) {
         en_kernels_init_avx512(table);
         en_kernels_init_strips_avx512(table);
+        en_kernels_init_units_avx512(table);
         en_kernels_init_blocks_avx512(table);
     }
 #elif defined(__aarch64__)

@@ -83,9 +83,12 @@ typedef struct en_kernels {
     /* Decodes the next n_units of a strip: en_strip_unit_bytes(mode) each. */
     void (*strip_decode)(en_strip_lanes *lanes, const en_pair_table *table, en_strip_mode mode,
                          size_t n_units, uint8_t *out);
-    /* sums[vector * 16 + row] += v . x of decoded units (any n_vectors). */
-    void (*unit_dot)(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
+    /* sums[vector * 16 + row] += v . x of units of so many bits a value (any n_vectors). */
+    void (*unit_dot)(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums);
+    /* Units of fewer bits as units of 8, 'lift' added to each value; sums are below 256. */
+    void (*unit_expand)(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
+                        uint8_t *out);
 
     /*
      * ---- GGUF's blocks, multiplied as they are stored ----
@@ -120,6 +123,7 @@ void en_kernels_init_strips_avx2(en_kernels *table);
 void en_kernels_init_blocks_avx2(en_kernels *table);
 void en_kernels_init_avx512(en_kernels *table);
 void en_kernels_init_strips_avx512(en_kernels *table);
+void en_kernels_init_units_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx512(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);

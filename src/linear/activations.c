@@ -30,7 +30,7 @@ static size_t sums_of_token(const en_strip_matrix *m)
 
 bool en_activations_bytes(const en_strip_matrix *m, size_t n_tokens, size_t *n_bytes)
 {
-    size_t each = 2 * en_strip_padded_cols(m) + sums_of_token(m) * sizeof(int32_t) + sizeof(double);
+    size_t each = 4 * en_strip_padded_cols(m) + sums_of_token(m) * sizeof(int32_t) + sizeof(double);
     size_t all;
     if (!en_mul(each, n_tokens, &all) || !en_add(all, LINE - 1, &all))
         return false;
@@ -43,6 +43,8 @@ void en_activations_place(en_activations *a, const en_strip_matrix *m, size_t n_
 {
     *a = (en_activations){.matrix = m, .n_tokens = n_tokens, .n_padded = en_strip_padded_cols(m)};
     a->planes = (int8_t *)memory; /* whole units: what follows is aligned */
+    memory += n_tokens * 2 * a->n_padded;
+    a->q = (int16_t *)(void *)memory;
     memory += n_tokens * 2 * a->n_padded;
     a->scales = (double *)(void *)memory;
     memory += n_tokens * sizeof *a->scales;
@@ -73,7 +75,8 @@ void en_activations_set(const en_activations *a, size_t token, const float *x, f
 {
     const en_kernels *k = en_kernels_get();
     const en_strip_matrix *m = a->matrix;
-    int8_t *high = a->planes + 2 * token * a->n_padded;
+    int8_t *high = a->planes + 2 * token * a->n_padded, *low = high + a->n_padded;
+    int16_t *q = a->q + token * a->n_padded;
     int32_t *sums = a->sums + token * sums_of_token(m), sum = 0;
     put_in_order(m, x, ordered);
     float lo, hi;
@@ -81,11 +84,14 @@ void en_activations_set(const en_activations *a, size_t token, const float *x, f
     float inverse = EN_PLANES_MAX / (-lo > hi ? -lo : hi);
     if (!finite || isinf(inverse)) { /* all (nearly) zero, or without meaning */
         memset(high, 0, 2 * a->n_padded);
+        memset(q, 0, a->n_padded * sizeof *q);
         memset(sums, 0, sums_of_token(m) * sizeof *sums);
         a->scales[token] = finite ? 0.0 : (double)NAN;
         return;
     }
-    k->quantize_planes(ordered, inverse, m->n_units, high, high + a->n_padded, sums + 1);
+    k->quantize_planes(ordered, inverse, m->n_units, high, low, sums + 1);
+    for (size_t i = 0; i < a->n_padded; i++)
+        q[i] = (int16_t)(128 * high[i] + low[i]);
     a->scales[token] = 1.0 / (double)inverse;
     sums[0] = 0;
     for (size_t u = 1; u <= m->n_units; u++)

@@ -17,6 +17,7 @@ typedef struct en_activations {
     const en_strip_matrix *matrix; /* whose order and scales these have */
     size_t n_tokens, n_padded;     /* n_padded: columns */
     int8_t *planes;                /* [token][high, low][n_padded] */
+    int16_t *q;                    /* [token][n_padded] */
     int32_t *sums;                 /* [token][n_units + 1]: all q before this unit */
     double *scales;                /* [token]: x' = scale q, about; NaN where an x' is not finite */
 } en_activations;
@@ -41,8 +42,7 @@ static inline const int8_t *en_activations_plane(const en_activations *a, size_t
 
 static inline int32_t en_activations_q(const en_activations *a, size_t token, size_t col)
 {
-    const int8_t *high = en_activations_plane(a, token, 0) + col;
-    return 128 * high[0] + high[a->n_padded];
+    return a->q[token * a->n_padded + col];
 }
 
 /* Sum of q over units first to end - 1. */

@@ -58,10 +58,12 @@ entro_status en_linear_read_row(const en_linear *matrix, uint64_t row, float *ou
                                 en_linear_scratch *scratch, entro_error *err);
 
 /*
- * A matrix in coding 2 may be kept in memory decoded: 4 or 8 bits a weight, of which a product for
- * one token is as fast as memory.  Results stay the same, bit for bit.
+ * A matrix in coding 2 may be kept in memory decoded: in 1 to 8 bits a weight and a list of those that
+ * need more, of which a product for one token is as fast as memory.  Results stay the same, bit for
+ * bit.
  */
-/* What it would take, but for a few exceptions; 0 for any other matrix. */
+bool en_linear_can_pack(const en_linear *matrix);
+/* What it takes; before it is packed an estimate from a sample.  0 for any other matrix. */
 uint64_t en_linear_pack_bytes(const en_linear *matrix);
 /* ENTRO_ERR_CHECKSUM when the coded matrix is damaged, ENTRO_ERR_ARGUMENT when it is none in coding
  * 2.  A second call does nothing. */

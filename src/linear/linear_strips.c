@@ -2,6 +2,7 @@
 #include "linear/linear_strips.h"
 
 #include "kernels/kernels.h"
+#include "linear/linear_pack.h"
 
 /* ---- items ------------------------------------------------------------------------------- */
 
@@ -51,7 +52,7 @@ static void add_dots(int64_t *sums, const int32_t *dots, int64_t base)
 /* What the outputs of a strip's rows take besides S. */
 typedef struct strip_rows {
     uint32_t n; /* without padding */
-    double step[EN_STRIP_ROWS], offset[EN_STRIP_ROWS];
+    float step[EN_STRIP_ROWS], offset[EN_STRIP_ROWS];
     uint64_t row[EN_STRIP_ROWS];
 } strip_rows;
 
@@ -59,13 +60,9 @@ static void load_rows(strip_rows *rows, const en_coded *c, uint32_t strip)
 {
     uint64_t first = (uint64_t)strip * EN_STRIP_ROWS, left = c->n_rows - first;
     rows->n = left < EN_STRIP_ROWS ? (uint32_t)left : EN_STRIP_ROWS;
-    for (uint32_t r = 0; r < rows->n; r++) {
-        float step, offset;
-        en_coded_grid(c, first + r, &step, &offset);
-        rows->step[r] = (double)step;
-        rows->offset[r] = (double)offset;
+    en_coded_grids(c, first, rows->n, rows->step, rows->offset);
+    for (uint32_t r = 0; r < rows->n; r++)
         rows->row[r] = en_strip_row(c->strips, first + r);
-    }
 }
 
 static void store_token(const en_strips_product *p, const strip_rows *rows, size_t token,
@@ -75,8 +72,8 @@ static void store_token(const en_strips_product *p, const strip_rows *rows, size
     double scale = p->x->scales[token];
     double all = (double)en_activations_sum(p->x, token, 0, p->x->n_padded / EN_UNIT_COLS);
     for (uint32_t r = 0; r < rows->n; r++)
-        y[rows->row[r]] =
-            (float)(scale * (rows->step[r] * (double)sums[r] + rows->offset[r] * all));
+        y[rows->row[r]] = (float)(scale * ((double)rows->step[r] * (double)sums[r] +
+                                           (double)rows->offset[r] * all));
 }
 
 static void store_tokens(const en_strips_product *p, uint32_t strip, size_t first, size_t n,
@@ -122,18 +119,37 @@ static void dot_strips(const en_strips_product *p, en_strips_decoder *decoders, 
     }
 }
 
-static void add_exceptions(const en_strips_product *p, en_strips_decoder *d, row_sums *sums)
+/* Differences that tags hold.  Four sums a row: entries of one row in a row would wait for each other. */
+static void add_small(const en_strip_list *list, const int16_t *q, int64_t *sums)
 {
-    en_strip_list list;
-    en_strips_next_list(d, &list);
+    enum { WAYS = 4, N_TAGS = 16 };
+    int32_t deltas[N_TAGS] = {0};
+    int64_t parts[WAYS][EN_STRIP_ROWS] = {0};
+    for (int i = 1; i < N_TAGS; i++)
+        deltas[i] = (i - 8) * (1 << list->shift);
+    for (uint32_t i = 0; i < list->n; i++) {
+        uint32_t tag = list->tags[i], col = en_load16(list->cols + 2 * (size_t)i);
+        parts[i % WAYS][tag & 15] += (int64_t)deltas[tag >> 4] * q[col];
+    }
+    for (uint32_t r = 0; r < EN_STRIP_ROWS; r++)
+        sums[r] += parts[0][r] + parts[1][r] + parts[2][r] + parts[3][r];
+}
+
+static void add_large(const en_strip_list *list, const int16_t *q, int64_t *sums)
+{
+    for (uint32_t i = 0, n = 0; n < list->n_large; i++) {
+        uint32_t tag = list->tags[i], col = en_load16(list->cols + 2 * (size_t)i);
+        if (tag >> 4 == 0)
+            sums[tag & 15] += (int64_t)(int32_t)en_load32(list->large + 4 * (size_t)n++) * q[col];
+    }
+}
+
+static void add_list(const en_strips_product *p, const en_strip_list *list, row_sums *sums)
+{
     for (size_t t = 0; t < p->x->n_tokens; t++) {
-        const uint8_t *large = list.large;
-        const int8_t *high = en_activations_plane(p->x, t, 0);
-        const int8_t *low = en_activations_plane(p->x, t, 1);
-        for (uint32_t i = 0; i < list.n; i++) {
-            en_strip_exception e = en_strip_list_entry(&list, i, &large);
-            sums[t][e.row] += (int64_t)e.delta * (128 * high[e.col] + low[e.col]);
-        }
+        const int16_t *q = p->x->q + t * p->x->n_padded;
+        add_small(list, q, sums[t]);
+        add_large(list, q, sums[t]);
     }
 }
 
@@ -151,7 +167,9 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
         n -= decoders[n - 1].place.n_strips == s;
         dot_strips(p, decoders, n, sums);
         for (uint32_t i = 0; i < n; i++) {
-            add_exceptions(p, &decoders[i], sums + i * n_tokens);
+            en_strip_list list;
+            en_strips_next_list(&decoders[i], &list);
+            add_list(p, &list, sums + i * n_tokens);
             store_tokens(p, decoders[i].place.first_strip + s, 0, n_tokens, sums + i * n_tokens);
         }
     }
@@ -163,20 +181,10 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
 
 /* ---- decoded strips ---------------------------------------------------------------------- */
 
-/* Some strips of a chunk. */
-typedef struct strip_run {
-    const uint8_t *units;
-    uint32_t row_class, first_strip; /* of the matrix */
-    uint32_t n_strips;
-    const en_strip_exception *rest; /* rows counted from the chunk's first */
-    size_t n_rest;
-    uint32_t first_row; /* of the run, counted likewise */
-} strip_run;
-
 enum { BLOCK_TOKENS = 32, BLOCK_VECTORS = 2 * BLOCK_TOKENS };
 
 /* One decoded strip times tokens first_token to first_token + n - 1. */
-static void dot_units(const en_strips_product *p, const uint8_t *units, uint32_t row_class,
+static void dot_units(const en_strips_product *p, const uint8_t *units, const en_strips_form *forms,
                       size_t first_token, size_t n, row_sums *sums)
 {
     const en_strip_matrix *m = p->matrix->coded->strips;
@@ -184,33 +192,41 @@ static void dot_units(const en_strips_product *p, const uint8_t *units, uint32_t
     int32_t dots[BLOCK_VECTORS * EN_STRIP_ROWS];
     memset(sums, 0, n * sizeof *sums);
     for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
-        en_strip_layout layout = m->layouts[row_class * m->n_col_classes + i];
         uint32_t end = m->col_class_end[i];
         for (size_t v = 0; v < 2 * n; v++)
             vectors[v] = en_activations_plane(p->x, first_token + v / 2, v % 2) +
                          (size_t)first * EN_UNIT_COLS;
         memset(dots, 0, 2 * n * EN_STRIP_ROWS * sizeof *dots);
-        en_kernels_get()->unit_dot(units, en_strip_is_wide(layout.mode), end - first, vectors,
-                                   2 * n, dots);
+        en_kernels_get()->unit_dot(units, forms[i].bits, end - first, vectors, 2 * n, dots);
         for (size_t t = 0; t < n; t++) {
             int64_t q = en_activations_sum(p->x, first_token + t, first, end);
-            add_dots(sums[t], dots + 2 * t * EN_STRIP_ROWS, q * layout.base);
+            add_dots(sums[t], dots + 2 * t * EN_STRIP_ROWS, q * forms[i].base);
         }
-        units += (end - first) * en_strip_unit_bytes(layout.mode);
+        units += (end - first) * en_unit_bytes(forms[i].bits);
     }
 }
+
+/* Some strips of a chunk. */
+typedef struct strip_run {
+    const uint8_t *units;
+    size_t strip_bytes;
+    en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
+    uint32_t first_strip, n_strips; /* of the matrix */
+    const en_strip_exception *rest; /* rows counted from the chunk's first */
+    size_t n_rest;
+    uint32_t first_row; /* of the run, counted likewise */
+} strip_run;
 
 /* All tokens, a block at a time: the block's planes stay in cache while the strips pass by. */
 static void multiply_run(const en_strips_product *p, const strip_run *run)
 {
     row_sums sums[BLOCK_TOKENS];
-    size_t strip_bytes = en_strips_strip_bytes(p->matrix->coded->strips, run->row_class);
     for (size_t first = 0; first < p->x->n_tokens; first += BLOCK_TOKENS) {
         size_t left = p->x->n_tokens - first, n = left < BLOCK_TOKENS ? left : BLOCK_TOKENS;
         const en_strip_exception *e = run->rest, *end = e + run->n_rest;
         for (uint32_t s = 0; s < run->n_strips; s++) {
             uint32_t end_row = run->first_row + (s + 1) * EN_STRIP_ROWS;
-            dot_units(p, run->units + s * strip_bytes, run->row_class, first, n, sums);
+            dot_units(p, run->units + s * run->strip_bytes, run->forms, first, n, sums);
             for (; e < end && e->row < end_row; e++)
                 for (size_t t = 0; t < n; t++)
                     sums[t][e->row % EN_STRIP_ROWS] +=
@@ -224,76 +240,100 @@ static void multiply_run(const en_strips_product *p, const strip_run *run)
 static uint32_t strips_at_once(const en_strip_matrix *m)
 {
     enum { UNITS_BYTES = 128 << 10 };
-    size_t most = 1;
-    for (uint32_t i = 0; i < m->n_row_classes; i++) {
-        size_t n_bytes = en_strips_strip_bytes(m, i);
-        most = n_bytes > most ? n_bytes : most;
-    }
-    uint32_t n = (uint32_t)(UNITS_BYTES / most);
+    uint32_t n = (uint32_t)(UNITS_BYTES / (m->n_units * en_unit_bytes(8)));
     n = n > m->strips_per_chunk ? m->strips_per_chunk : n;
     return n < 1 ? 1 : n;
 }
 
 size_t en_strips_units_bytes(const en_strip_matrix *m)
 {
-    size_t wide = (size_t)m->n_units * en_strip_unit_bytes(EN_STRIP_W1);
-    return wide * strips_at_once(m);
+    return m->n_units * en_unit_bytes(8) * strips_at_once(m);
 }
 
-static entro_status run_many(const en_strips_product *p, uint32_t chunk, const en_strips_room *room,
-                             entro_error *err)
+/* The strips of a chunk, a run at a time: decoded by 'd', or, when it is NULL, packed ones as bytes. */
+static void run_many(const en_strips_product *p, en_strip_chunk place, en_strips_decoder *d,
+                     const en_strips_room *room)
 {
     const en_strip_matrix *m = p->matrix->coded->strips;
-    en_strips_decoder d;
-    en_strips_decoder_start(&d, m, chunk);
-    size_t strip_bytes = en_strips_strip_bytes(m, d.place.row_class);
     uint32_t at_once = strips_at_once(m);
-    for (uint32_t s = 0; s < d.place.n_strips; s += at_once) {
-        uint32_t left = d.place.n_strips - s;
-        strip_run run = {.units = room->units,
-                         .row_class = d.place.row_class,
-                         .first_strip = d.place.first_strip + s,
-                         .n_strips = left < at_once ? left : at_once,
-                         .rest = room->rest,
-                         .first_row = s * EN_STRIP_ROWS};
-        for (uint32_t i = 0; i < run.n_strips; i++)
-            en_strips_decode(&d, room->units + i * strip_bytes, room->rest, &run.n_rest);
+    strip_run run = {.units = room->units, .rest = room->rest};
+    run.strip_bytes = d != NULL ? en_strips_decoded_forms(m, place.row_class, run.forms)
+                                : en_strips_byte_forms(m, place.row_class, run.forms);
+    for (uint32_t s = 0; s < place.n_strips; s += run.n_strips) {
+        uint32_t left = place.n_strips - s;
+        run.first_strip = place.first_strip + s;
+        run.n_strips = left < at_once ? left : at_once;
+        run.first_row = s * EN_STRIP_ROWS;
+        run.n_rest = 0;
+        for (uint32_t i = 0; i < run.n_strips; i++) {
+            uint8_t *units = room->units + i * run.strip_bytes;
+            if (d != NULL)
+                en_strips_decode(d, units, room->rest, &run.n_rest);
+            else
+                en_strips_expand(p->matrix, place.row_class, run.first_strip + i,
+                                 run.first_row + i * EN_STRIP_ROWS, units, room->rest, &run.n_rest);
+        }
         multiply_run(p, &run);
     }
-    return en_strips_decoder_ended(&d) ? ENTRO_OK : en_strips_fail(p->matrix, chunk, err);
 }
 
-/* The chunk's strips in the packed form. */
-static strip_run packed_chunk(const en_linear *matrix, uint32_t chunk)
+/* What a strip needs after its units comes from memory while these are multiplied. */
+static void fetch_ends(const en_linear *matrix, uint32_t strip)
 {
-    const en_strip_matrix *m = matrix->coded->strips;
-    const en_linear_packed *packed = matrix->packed;
-    en_strip_chunk c = en_strip_chunk_at(m, chunk);
-    uint32_t skipped =
-        c.row_class == 0 ? c.first_strip : c.first_strip - m->row_class_end[c.row_class - 1];
-    uint64_t first = packed->rest_start[chunk];
-    return (strip_run){.units = packed->units + packed->class_start[c.row_class] +
-                                skipped * en_strips_strip_bytes(m, c.row_class),
-                       .row_class = c.row_class,
-                       .first_strip = c.first_strip,
-                       .n_strips = c.n_strips,
-                       .rest = packed->rest + first,
-                       .n_rest = (size_t)(packed->rest_start[chunk + 1] - first)};
+    enum { LINE = 64 };
+    const en_linear_packed *p = matrix->packed;
+    const en_coded *c = matrix->coded;
+    uintptr_t list = (uintptr_t)(p->lists + p->list_start[strip]);
+    uintptr_t end = (uintptr_t)(p->lists + p->list_start[strip + 1]);
+    for (; list < end; list += LINE)
+        __builtin_prefetch((const void *)list);
+    size_t grid = c->n_grids == 1 ? 0 : (size_t)strip * EN_STRIP_ROWS * (c->half_grids ? 2 : 4);
+    __builtin_prefetch((const void *)((uintptr_t)c->steps + grid));
+    if (c->offsets != NULL)
+        __builtin_prefetch((const void *)((uintptr_t)c->offsets + grid));
+}
+
+/* Packed strips times few tokens, as they lie in memory. */
+static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
+{
+    row_sums sums[MAX_FEW];
+    en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
+    size_t strip_bytes = en_strips_packed_forms(p->matrix, place.row_class, forms);
+    const uint8_t *units = en_pack_strip(p->matrix, place.row_class, place.first_strip);
+    for (uint32_t i = place.first_strip; i < place.first_strip + place.n_strips; i++) {
+        fetch_ends(p->matrix, i);
+        en_strip_list list = en_pack_list(p->matrix->packed, i);
+        dot_units(p, units, forms, 0, p->x->n_tokens, sums);
+        add_list(p, &list, sums);
+        store_tokens(p, i, 0, p->x->n_tokens, sums);
+        units += strip_bytes;
+    }
+}
+
+static entro_status run_decoded(const en_strips_product *p, uint32_t chunk,
+                                const en_strips_room *room, entro_error *err)
+{
+    en_strips_decoder d;
+    en_strips_decoder_start(&d, p->matrix->coded->strips, chunk);
+    run_many(p, d.place, &d, room);
+    return en_strips_decoder_ended(&d) ? ENTRO_OK : en_strips_fail(p->matrix, chunk, err);
 }
 
 entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
                                 const en_strips_room *room, entro_error *err)
 {
+    bool packed = p->matrix->packed != NULL, few = p->x->n_tokens <= EN_STRIPS_FEW_TOKENS;
     uint32_t first, n = chunks_of_item(p->matrix->coded->strips, p->side_by_side, item, &first);
-    if (p->matrix->packed == NULL && p->x->n_tokens <= EN_STRIPS_FEW_TOKENS)
+    if (few && !packed)
         return run_few(p, first, n, err);
     for (uint32_t i = first; i < first + n; i++) {
-        if (p->matrix->packed != NULL) {
-            strip_run run = packed_chunk(p->matrix, i);
-            multiply_run(p, &run);
-        } else {
-            EN_TRY(run_many(p, i, room, err));
-        }
+        en_strip_chunk place = en_strip_chunk_at(p->matrix->coded->strips, i);
+        if (few)
+            run_packed_few(p, place);
+        else if (packed)
+            run_many(p, place, NULL, room);
+        else
+            EN_TRY(run_decoded(p, i, room, err));
     }
     return ENTRO_OK;
 }
@@ -318,18 +358,17 @@ static uint32_t chunk_of_strip(const en_strip_matrix *m, uint32_t strip)
     return chunk + (strip - first) / m->strips_per_chunk;
 }
 
-/* A decoded strip's row, in stored order. */
-static void unpack_row(const en_strip_matrix *m, const uint8_t *units, uint32_t row_class,
+/* A row of a decoded strip, in stored order. */
+static void unpack_row(const en_strip_matrix *m, const en_strips_form *forms, const uint8_t *units,
                        unsigned row, int32_t *z)
 {
     for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
-        en_strip_layout layout = m->layouts[row_class * m->n_col_classes + i];
-        bool wide = en_strip_is_wide(layout.mode);
+        bool wide = forms[i].bits == 8;
         for (uint32_t step = 0; step < (m->col_class_end[i] - first) * EN_UNIT_STEPS; step++) {
             const uint8_t *at = units + row * 4;
             for (unsigned c = 0; c < 4; c++) {
-                z[c] = layout.base + (wide ? at[c] : at[c] & 15);
-                z[4 + c] = layout.base + (wide ? at[EN_STRIP_LANES + c] : at[c] >> 4);
+                z[c] = forms[i].base + (wide ? at[c] : at[c] & 15);
+                z[4 + c] = forms[i].base + (wide ? at[EN_STRIP_LANES + c] : at[c] >> 4);
             }
             z += EN_STEP_COLS;
             units += wide ? 2 * EN_STRIP_LANES : EN_STRIP_LANES;
@@ -337,35 +376,42 @@ static void unpack_row(const en_strip_matrix *m, const uint8_t *units, uint32_t 
     }
 }
 
-/* Of row 'row' of a run. */
-static void unpack_integers(const en_strip_matrix *m, const strip_run *run, uint32_t row,
-                            int32_t *z)
+static void add_rest(const en_strip_exception *rest, size_t n_rest, uint32_t row, int32_t *z)
 {
-    unpack_row(m, run->units, run->row_class, row % EN_STRIP_ROWS, z);
-    for (size_t i = 0; i < run->n_rest; i++)
-        if (run->rest[i].row == row)
-            z[run->rest[i].col] =
-                (int32_t)((uint32_t)z[run->rest[i].col] + (uint32_t)run->rest[i].delta);
+    for (size_t i = 0; i < n_rest; i++)
+        if (rest[i].row == row)
+            z[rest[i].col] = (int32_t)((uint32_t)z[rest[i].col] + (uint32_t)rest[i].delta);
 }
 
-/* Decodes all of the chunk, to know whether it is sound. */
-static entro_status decode_row(const en_linear *matrix, uint32_t chunk, uint32_t strip,
-                               uint32_t row, const en_strips_room *room, int32_t *z,
-                               entro_error *err)
+/* Row 'row' of the chunk.  Decodes all of it, to know whether it is sound. */
+static entro_status decode_row(const en_linear *matrix, uint32_t chunk, uint32_t row,
+                               const en_strips_room *room, int32_t *z, entro_error *err)
 {
     en_strips_decoder d;
     en_strips_decoder_start(&d, matrix->coded->strips, chunk);
     size_t n_rest = 0;
-    for (uint32_t s = d.place.first_strip; s < d.place.first_strip + d.place.n_strips; s++) {
+    for (uint32_t s = 0; s < d.place.n_strips; s++) {
         en_strips_decode(&d, room->units, room->rest, &n_rest);
-        strip_run run = {.units = room->units,
-                         .row_class = d.place.row_class,
-                         .rest = room->rest,
-                         .n_rest = n_rest};
-        if (s == strip)
-            unpack_integers(d.matrix, &run, row, z);
+        if (s == row / EN_STRIP_ROWS) {
+            unpack_row(d.matrix, d.forms, room->units, row % EN_STRIP_ROWS, z);
+            add_rest(room->rest, n_rest, row, z);
+        }
     }
     return en_strips_decoder_ended(&d) ? ENTRO_OK : en_strips_fail(matrix, chunk, err);
+}
+
+static void expand_row(const en_linear *matrix, uint32_t row_class, uint64_t stored,
+                       const en_strips_room *room, int32_t *z)
+{
+    const en_strip_matrix *m = matrix->coded->strips;
+    en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
+    size_t n_rest = 0;
+    uint32_t row = stored % EN_STRIP_ROWS;
+    en_strips_expand(matrix, row_class, (uint32_t)(stored / EN_STRIP_ROWS), 0, room->units,
+                     room->rest, &n_rest);
+    en_strips_byte_forms(m, row_class, forms);
+    unpack_row(m, forms, room->units, row, z);
+    add_rest(room->rest, n_rest, row, z);
 }
 
 static void dequantize_row(const en_coded *c, uint64_t stored_row, const int32_t *z, float *out)
@@ -386,17 +432,15 @@ entro_status en_strips_read_row(const en_linear *matrix, uint64_t row, float *ou
 {
     const en_strip_matrix *m = matrix->coded->strips;
     uint64_t stored = find_row(m, row);
-    uint32_t strip = (uint32_t)(stored / EN_STRIP_ROWS), chunk = chunk_of_strip(m, strip);
-    uint32_t first_strip = en_strip_chunk_at(m, chunk).first_strip;
-    uint32_t chunk_row = (uint32_t)(stored - (uint64_t)first_strip * EN_STRIP_ROWS);
+    uint32_t chunk = chunk_of_strip(m, (uint32_t)(stored / EN_STRIP_ROWS));
+    en_strip_chunk place = en_strip_chunk_at(m, chunk);
     int32_t *z = (int32_t *)(void *)room->ordered; /* as large as floats, which it is not now */
-    if (matrix->packed != NULL) {
-        strip_run run = packed_chunk(matrix, chunk);
-        run.units += (strip - first_strip) * en_strips_strip_bytes(m, run.row_class);
-        unpack_integers(m, &run, chunk_row, z);
-    } else {
-        EN_TRY(decode_row(matrix, chunk, strip, chunk_row, room, z, err));
-    }
+    if (matrix->packed != NULL)
+        expand_row(matrix, place.row_class, stored, room, z);
+    else
+        EN_TRY(decode_row(matrix, chunk,
+                          (uint32_t)(stored - (uint64_t)place.first_strip * EN_STRIP_ROWS), room, z,
+                          err));
     dequantize_row(matrix->coded, stored, z, out);
     return ENTRO_OK;
 }

@@ -1,12 +1,13 @@
 /*
- * linear_strips.h - products with matrices in coding 2: items of work, and the packed form.
+ * linear_strips.h - products with matrices in coding 2, item by item.
  *
  *   S = sum over column classes [128 v . high + v . low + base sum q] + sum of exceptions delta q
  *   y = scale (step S + offset sum q)
  *
  * Few tokens: lanes of several chunks run side by side and multiply what they decode in registers.
  * Many: some strips are decoded to where they stay in L2, then all tokens pass by.  A packed matrix
- * is in the decoded form already.  The integers S are the same in every case.
+ * (linear_pack.h) is multiplied as it is by few tokens, and turned into bytes for many.  The integers
+ * S are the same in every case.
  */
 #ifndef EN_LINEAR_LINEAR_STRIPS_H
 #define EN_LINEAR_LINEAR_STRIPS_H
@@ -19,21 +20,6 @@ enum {
     EN_STRIPS_FEW_TOKENS = 4,   /* measured: for 8 it makes no difference */
     EN_STRIPS_SIDE_BY_SIDE = 3, /* chunks, for one token */
 };
-
-/*
- * The decoded form: units of all strips one after the other, in each those of its column classes in
- * order.  Exceptions are put right in place as far as a value's bits reach; 'rest' has what remains,
- * for each chunk, with rows counted from the chunk's first.
- */
-struct en_linear_packed {
-    uint8_t *units;
-    en_strip_exception *rest;
-    uint64_t *rest_start; /* n_chunks + 1 */
-    uint64_t class_start[EN_STRIP_MAX_ROW_CLASSES];
-};
-
-/* Bytes of a decoded strip. */
-size_t en_strips_strip_bytes(const en_strip_matrix *m, uint32_t row_class);
 
 /* One thread's memory. */
 typedef struct en_strips_room {
@@ -61,7 +47,29 @@ entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
 entro_status en_strips_read_row(const en_linear *matrix, uint64_t row, float *out,
                                 const en_strips_room *room, entro_error *err);
 
-/* ---- decoding, for linear_strips.c and linear_pack.c --------------------------------------- */
+/* ---- decoded strips, between the files of coding 2 ----------------------------------------- */
+
+/* How the units of a column class lie in a strip, and what their values lack. */
+typedef struct en_strips_form {
+    unsigned bits;
+    int32_t base;
+} en_strips_form;
+
+/* Adds delta to a value of 4 or 8 bits as far as these reach; returns what is left of it. */
+int32_t en_strips_add_to_value(uint8_t *units, const en_strip_matrix *m,
+                               const en_strips_form *forms, uint32_t row, uint32_t col,
+                               int32_t delta);
+
+/* As strips are decoded; returns the bytes of one. */
+size_t en_strips_decoded_forms(const en_strip_matrix *m, uint32_t row_class, en_strips_form *forms);
+/* As they lie in a packed matrix, and as bytes. */
+size_t en_strips_packed_forms(const en_linear *matrix, uint32_t row_class, en_strips_form *forms);
+size_t en_strips_byte_forms(const en_strip_matrix *m, uint32_t row_class, en_strips_form *forms);
+
+/* One strip of a packed matrix as bytes, its list put right as far as bytes reach; appends what is
+ * left to rest[*n_rest], in rows from first_row on. */
+void en_strips_expand(const en_linear *matrix, uint32_t row_class, uint32_t strip,
+                      uint32_t first_row, uint8_t *bytes, en_strip_exception *rest, size_t *n_rest);
 
 /* Decodes the strips of a chunk in turn, exceptions put right as far as possible. */
 typedef struct en_strips_decoder {
@@ -70,6 +78,7 @@ typedef struct en_strips_decoder {
     en_strip_chunk place;
     en_strip_lanes lanes;
     en_strip_lists lists;
+    en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
     bool damaged; /* a list is */
 } en_strips_decoder;
 

@@ -1,14 +1,39 @@
 /* strips_decoder.c - chunks of coding 2, strip by strip, with their exceptions; see linear_strips.h. */
 #include "kernels/kernels.h"
-#include "linear/linear_strips.h"
+#include "linear/linear_pack.h"
 
-size_t en_strips_strip_bytes(const en_strip_matrix *m, uint32_t row_class)
+static size_t bytes_of(const en_strip_matrix *m, const en_strips_form *forms)
 {
     size_t n = 0;
     for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++])
-        n += (m->col_class_end[i] - first) *
-             en_strip_unit_bytes(m->layouts[row_class * m->n_col_classes + i].mode);
+        n += (m->col_class_end[i] - first) * en_unit_bytes(forms[i].bits);
     return n;
+}
+
+size_t en_strips_decoded_forms(const en_strip_matrix *m, uint32_t row_class, en_strips_form *forms)
+{
+    const en_strip_layout *layouts = m->layouts + row_class * m->n_col_classes;
+    for (uint32_t i = 0; i < m->n_col_classes; i++)
+        forms[i] = (en_strips_form){en_strip_decoded_bits(layouts[i].mode), layouts[i].base};
+    return bytes_of(m, forms);
+}
+
+size_t en_strips_byte_forms(const en_strip_matrix *m, uint32_t row_class, en_strips_form *forms)
+{
+    const en_strip_layout *layouts = m->layouts + row_class * m->n_col_classes;
+    for (uint32_t i = 0; i < m->n_col_classes; i++)
+        forms[i] = (en_strips_form){8, layouts[i].base};
+    return bytes_of(m, forms);
+}
+
+size_t en_strips_packed_forms(const en_linear *matrix, uint32_t row_class, en_strips_form *forms)
+{
+    const en_strip_matrix *m = matrix->coded->strips;
+    const en_pack_layout *packed = matrix->packed->layouts + row_class * m->n_col_classes;
+    const en_strip_layout *layouts = m->layouts + row_class * m->n_col_classes;
+    for (uint32_t i = 0; i < m->n_col_classes; i++)
+        forms[i] = (en_strips_form){packed[i].bits, layouts[i].base + packed[i].lift};
+    return bytes_of(m, forms);
 }
 
 size_t en_strips_max_rest(const en_strip_matrix *m)
@@ -37,6 +62,7 @@ void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uin
     d->chunk = chunk;
     d->next_strip = 0;
     d->place = en_strip_chunk_at(m, chunk);
+    en_strips_decoded_forms(m, d->place.row_class, d->forms);
     d->damaged = false;
     en_strip_chunk_start(m, chunk, &d->lanes);
     d->lists = en_strip_lists_of(m, chunk);
@@ -59,15 +85,14 @@ bool en_strips_decoder_ended(const en_strips_decoder *d)
            en_strip_chunk_ended(d->matrix, d->chunk, &d->lanes);
 }
 
-/* Adds delta to a decoded value as far as its bits reach; returns what is left of it. */
-static int32_t add_to_value(uint8_t *units, const en_strip_matrix *m, uint32_t row_class,
-                            uint32_t row, uint32_t col, int32_t delta)
+int32_t en_strips_add_to_value(uint8_t *units, const en_strip_matrix *m,
+                               const en_strips_form *forms, uint32_t row, uint32_t col,
+                               int32_t delta)
 {
     uint32_t unit = col / EN_UNIT_COLS, first = 0, i = 0;
-    const en_strip_layout *layouts = m->layouts + row_class * m->n_col_classes;
     for (; unit >= m->col_class_end[i]; first = m->col_class_end[i++])
-        units += (m->col_class_end[i] - first) * en_strip_unit_bytes(layouts[i].mode);
-    bool wide = en_strip_is_wide(layouts[i].mode);
+        units += (m->col_class_end[i] - first) * en_unit_bytes(forms[i].bits);
+    bool wide = forms[i].bits == 8;
     uint32_t step = (col - first * EN_UNIT_COLS) / EN_STEP_COLS, second = col / 4 % 2;
     uint8_t *at = units + (size_t)step * EN_STRIP_LANES * (wide ? 2 : 1) + row * 4 + col % 4;
     at += wide ? second * EN_STRIP_LANES : 0;
@@ -96,9 +121,34 @@ void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *
     const uint8_t *large = list.large;
     for (uint32_t i = 0; i < list.n; i++) {
         en_strip_exception e = en_strip_list_entry(&list, i, &large);
-        int32_t left = add_to_value(units, m, d->place.row_class, e.row, e.col, e.delta);
+        int32_t left = en_strips_add_to_value(units, m, d->forms, e.row, e.col, e.delta);
         if (left != 0)
             rest[(*n_rest)++] = (en_strip_exception){strip * EN_STRIP_ROWS + e.row, e.col, left};
+    }
+}
+
+void en_strips_expand(const en_linear *matrix, uint32_t row_class, uint32_t strip,
+                      uint32_t first_row, uint8_t *bytes, en_strip_exception *rest, size_t *n_rest)
+{
+    const en_strip_matrix *m = matrix->coded->strips;
+    const en_pack_layout *layouts = matrix->packed->layouts + row_class * m->n_col_classes;
+    const uint8_t *from = en_pack_strip(matrix, row_class, strip);
+    uint8_t *to = bytes;
+    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
+        size_t n_units = m->col_class_end[i] - first;
+        en_kernels_get()->unit_expand(from, layouts[i].bits, n_units, layouts[i].lift, to);
+        from += n_units * en_unit_bytes(layouts[i].bits);
+        to += n_units * en_unit_bytes(8);
+    }
+    en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
+    en_strips_byte_forms(m, row_class, forms);
+    en_strip_list list = en_pack_list(matrix->packed, strip);
+    const uint8_t *large = list.large;
+    for (uint32_t i = 0; i < list.n; i++) {
+        en_strip_exception e = en_strip_list_entry(&list, i, &large);
+        int32_t left = en_strips_add_to_value(bytes, m, forms, e.row, e.col, e.delta);
+        if (left != 0)
+            rest[(*n_rest)++] = (en_strip_exception){first_row + e.row, e.col, left};
     }
 }
 

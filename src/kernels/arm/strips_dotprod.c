@@ -105,10 +105,10 @@ static void strip_dot(en_strip_lanes *const *lanes, size_t n_chunks, const en_pa
     en_strips_neon_dot(dot, lanes, n_chunks, table, mode, n_units, x, n_vectors, sums);
 }
 
-static void unit_dot(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
+static void unit_dot(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums)
 {
-    en_strips_neon_unit_dot(dot, units, wide, n_units, x, n_vectors, sums);
+    en_strips_neon_unit_dot(dot, units, bits, n_units, x, n_vectors, sums);
 }
 
 void en_kernels_init_strips_dotprod(en_kernels *table)

@@ -283,15 +283,66 @@ static unsigned bits_of_largest(const uint8_t *units, size_t n_bytes)
     return bits;
 }
 
-void en_strips_neon_unit_dot(en_strips_units_dot *dot, const uint8_t *units, bool wide,
+/* Group j of a unit, of one group of lanes. */
+INLINED uint8x16_t unit_value(const uint8_t *unit, unsigned bits, int j)
+{
+    uint8x16_t v = vdupq_n_u8(0);
+    int at = 0, n_known = 0;
+    if (bits == 8)
+        return vld1q_u8(unit + j * EN_STRIP_LANES);
+#pragma GCC unroll 3
+    for (int piece = 4; piece > 0; piece /= 2) {
+        if ((bits & (unsigned)piece) == 0)
+            continue;
+        int per_byte = 8 / piece, mask = ((1 << piece) - 1) << n_known;
+        uint8x16_t here = vld1q_u8(unit + (at + j / per_byte) * EN_STRIP_LANES);
+        v = select_bits((uint8_t)mask, shift(here, n_known - j % per_byte * piece), v);
+        at += piece;
+        n_known += piece;
+    }
+    return v;
+}
+
+INLINED void expand(const uint8_t *units, unsigned bits, size_t n_units, uint8x16_t lift,
+                    uint8_t *out)
+{
+    for (size_t unit = 0; unit < n_units; unit++, units += en_unit_bytes(bits))
+#pragma GCC unroll 8
+        for (int j = 0; j < 2 * EN_UNIT_STEPS; j++, out += EN_STRIP_LANES)
+#pragma GCC unroll 4
+            for (int g = 0; g < N_GROUPS; g++)
+                vst1q_u8(out + GROUP * g, vaddq_u8(unit_value(units + GROUP * g, bits, j), lift));
+}
+
+void en_strips_neon_unit_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
+                                uint8_t *out)
+{
+    uint8x16_t all = vdupq_n_u8((uint8_t)lift);
+    switch (bits) {
+    case 1: expand(units, 1, n_units, all, out); break;
+    case 2: expand(units, 2, n_units, all, out); break;
+    case 3: expand(units, 3, n_units, all, out); break;
+    case 4: expand(units, 4, n_units, all, out); break;
+    case 5: expand(units, 5, n_units, all, out); break;
+    case 6: expand(units, 6, n_units, all, out); break;
+    case 7: expand(units, 7, n_units, all, out); break;
+    default: expand(units, 8, n_units, all, out); break;
+    }
+}
+
+void en_strips_neon_unit_dot(en_strips_units_dot *dot, const uint8_t *units, unsigned bits,
                              size_t n_units, const int8_t *const *x, size_t n_vectors,
                              int32_t *sums)
 {
-    size_t unit_bytes = (size_t)EN_STRIP_LANES * EN_UNIT_STEPS * (wide ? 2 : 1);
-    for (size_t done = 0; done < n_units; done += BLOCK_UNITS) {
+    _Alignas(64) uint8_t bytes[BLOCK_BYTES];
+    bool as_they_are = bits == 4 || bits == 8;
+    for (size_t done = 0; done < n_units;
+         done += BLOCK_UNITS, units += BLOCK_UNITS * en_unit_bytes(bits)) {
         size_t n = n_units - done < BLOCK_UNITS ? n_units - done : BLOCK_UNITS;
-        unsigned bits = wide ? bits_of_largest(units, n * unit_bytes) : 4;
-        dot(units, wide, bits, n, x, done * EN_UNIT_COLS, n_vectors, sums);
-        units += n * unit_bytes;
+        unsigned value_bits = bits == 8 ? bits_of_largest(units, n * en_unit_bytes(bits)) : bits;
+        if (!as_they_are)
+            en_strips_neon_unit_expand(units, bits, n, 0, bytes);
+        dot(as_they_are ? units : bytes, bits != 4, value_bits, n, x, done * EN_UNIT_COLS,
+            n_vectors, sums);
     }
 }

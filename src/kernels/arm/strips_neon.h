@@ -31,9 +31,13 @@ void en_strips_neon_dot(en_strips_units_dot *dot, en_strip_lanes *const *lanes, 
                         const int8_t *const *x, size_t n_vectors, int32_t *sums);
 
 /* unit_dot of kernels.h, as many units at a time as a first cache holds. */
-void en_strips_neon_unit_dot(en_strips_units_dot *dot, const uint8_t *units, bool wide,
+void en_strips_neon_unit_dot(en_strips_units_dot *dot, const uint8_t *units, unsigned bits,
                              size_t n_units, const int8_t *const *x, size_t n_vectors,
                              int32_t *sums);
+
+/* unit_expand of kernels.h. */
+void en_strips_neon_unit_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
+                                uint8_t *out);
 
 /* What values that were made signed by taking 128 off lack: 128 times the sum of x, in every row. */
 INLINED void add_centre(size_t n_units, const int8_t *x, int32_t *sums)

@@ -114,10 +114,10 @@ static void strip_dot(en_strip_lanes *const *lanes, size_t n_chunks, const en_pa
     en_strips_neon_dot(dot, lanes, n_chunks, table, mode, n_units, x, n_vectors, to);
 }
 
-static void unit_dot(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
+static void unit_dot(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *to)
 {
-    en_strips_neon_unit_dot(dot, units, wide, n_units, x, n_vectors, to);
+    en_strips_neon_unit_dot(dot, units, bits, n_units, x, n_vectors, to);
 }
 
 void en_kernels_init_strips_neon(en_kernels *table)
@@ -125,4 +125,5 @@ void en_kernels_init_strips_neon(en_kernels *table)
     table->strip_decode = en_strips_neon_decode;
     table->strip_dot = strip_dot;
     table->unit_dot = unit_dot;
+    table->unit_expand = en_strips_neon_unit_expand;
 }

@@ -124,24 +124,44 @@ static void strip_decode(en_strip_lanes *l, const en_pair_table *table, en_strip
     }
 }
 
-static void unit_dot(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
+enum { UNIT_GROUPS = EN_UNIT_COLS / 4 };
+
+static unsigned unit_value(const uint8_t *unit, unsigned bits, unsigned group, unsigned lane)
+{
+    unsigned value = 0, n_known = 0;
+    for (unsigned piece = 8; piece > 0; piece /= 2) {
+        if ((bits & piece) == 0)
+            continue;
+        unsigned per_byte = 8 / piece;
+        unsigned byte = unit[group / per_byte * EN_STRIP_LANES + lane];
+        unsigned part = byte >> group % per_byte * piece & ((1u << piece) - 1);
+        value |= part << n_known;
+        n_known += piece;
+        unit += en_unit_bytes(piece);
+    }
+    return value;
+}
+
+static void unit_dot(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums)
 {
-    uint8_t nibbles[2][EN_STRIP_LANES];
-    for (size_t step = 0; step < n_units * EN_UNIT_STEPS; step++) {
-        const uint8_t *first = units, *second = units + EN_STRIP_LANES;
-        for (unsigned lane = 0; !wide && lane < EN_STRIP_LANES; lane++) {
-            nibbles[0][lane] = units[lane] & 15;
-            nibbles[1][lane] = units[lane] >> 4;
-            first = nibbles[0];
-            second = nibbles[1];
+    uint8_t values[EN_STRIP_LANES];
+    for (size_t unit = 0; unit < n_units; unit++, units += en_unit_bytes(bits))
+        for (unsigned group = 0; group < UNIT_GROUPS; group++) {
+            for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++)
+                values[lane] = (uint8_t)unit_value(units, bits, group, lane);
+            for (size_t v = 0; v < n_vectors; v++)
+                multiply(values, x[v] + unit * EN_UNIT_COLS + 4 * group, sums + v * EN_STRIP_ROWS);
         }
-        for (size_t v = 0; v < n_vectors; v++) {
-            multiply(first, x[v] + step * EN_STEP_COLS, sums + v * EN_STRIP_ROWS);
-            multiply(second, x[v] + step * EN_STEP_COLS + 4, sums + v * EN_STRIP_ROWS);
-        }
-        units += wide ? 2 * EN_STRIP_LANES : EN_STRIP_LANES;
-    }
+}
+
+static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
+                        uint8_t *out)
+{
+    for (size_t unit = 0; unit < n_units; unit++, units += en_unit_bytes(bits))
+        for (unsigned group = 0; group < UNIT_GROUPS; group++)
+            for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++)
+                *out++ = (uint8_t)(unit_value(units, bits, group, lane) + lift);
 }
 
 void en_kernels_init_strips_ref(en_kernels *table)
@@ -149,4 +169,5 @@ void en_kernels_init_strips_ref(en_kernels *table)
     table->strip_dot = strip_dot;
     table->strip_decode = strip_decode;
     table->unit_dot = unit_dot;
+    table->unit_expand = unit_expand;
 }

@@ -11,21 +11,10 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/x86/units_avx512.h"
 
-#define INLINED static inline __attribute__((always_inline))
-
-/* Bytes fetched ahead: the processor's own prefetching stops at the end of a page (measured on Zen 4,
- * two threads from memory: 15 % for coded matrices, as much for packed ones; half of it with 1024). */
+/* Bytes fetched ahead (measured on Zen 4, two threads from memory: 15 %; half of it with 1024). */
 enum { AHEAD = 2048 };
-
-/* The address may lie beyond the allocation: nothing is read. */
-INLINED void fetch(const uint8_t *p, size_t n_bytes)
-{
-#pragma GCC unroll 8
-    for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch((const void *)((uintptr_t)p + AHEAD + i), _MM_HINT_T0);
-}
 
 enum { FUSED_VECTORS = 8 }; /* sums of more would not stay in registers */
 
@@ -114,30 +103,6 @@ INLINED void next_symbols(lanes *l, const tables *t, __m512i symbols[2])
 
 /* ---- raw bits ---------------------------------------------------------------------------- */
 
-INLINED __m512i raw_vector(const uint8_t *raw, int i)
-{
-    return _mm512_loadu_si512(raw + 64 * i);
-}
-
-/* Shifts to the left by n, or to the right by -n; what crosses bytes is masked away by the caller. */
-INLINED __m512i shift(__m512i v, int n)
-{
-    return n > 0   ? _mm512_slli_epi16(v, (unsigned)n)
-           : n < 0 ? _mm512_srli_epi16(v, (unsigned)-n)
-                   : v;
-}
-
-INLINED __m512i bits_at(__m512i v, int n, int mask)
-{
-    return _mm512_and_si512(shift(v, n), _mm512_set1_epi8((char)mask));
-}
-
-/* a where the mask has ones, else b */
-INLINED __m512i select_bits(int mask, __m512i a, __m512i b)
-{
-    return _mm512_ternarylogic_epi64(_mm512_set1_epi8((char)mask), a, b, 0xCA);
-}
-
 /* N modes: the decoded byte, both values of it. */
 INLINED __m512i narrow_values(__m512i symbols, const uint8_t *raw, en_strip_mode mode, int step)
 {
@@ -180,13 +145,6 @@ INLINED void values_of(__m512i symbols, const uint8_t *raw, en_strip_mode mode, 
 }
 
 /* ---- products ---------------------------------------------------------------------------- */
-
-INLINED __m512i four(const int8_t *x)
-{
-    int32_t columns;
-    memcpy(&columns, x, sizeof columns);
-    return _mm512_set1_epi32(columns);
-}
 
 INLINED void add_sums(int32_t *sums, __m512i first, __m512i second, en_strip_mode mode)
 {
@@ -236,8 +194,8 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
 #pragma GCC unroll 4
         for (int i = 0; i < n_chunks; i++) {
             l[i].raw += en_strip_raw_unit_bytes(mode);
-            fetch(l[i].raw, en_strip_raw_unit_bytes(mode));
-            fetch(l[i].next, 192); /* about what a unit takes */
+            fetch(l[i].raw, en_strip_raw_unit_bytes(mode), AHEAD);
+            fetch(l[i].next, 192, AHEAD); /* about what a unit takes */
         }
     }
 #pragma GCC unroll 4
@@ -373,92 +331,7 @@ static void strip_decode(en_strip_lanes *state, const en_pair_table *table, en_s
     }
 }
 
-/* ---- products of decoded units ------------------------------------------------------------ */
-
-enum { DOT_UNITS = 32 }; /* of a block, which stay in the first-level cache for all vectors */
-
-/* The factors of a unit: 4 columns of 16 rows each. */
-INLINED void load_values(const uint8_t *unit, bool wide, __m512i values[2 * EN_UNIT_STEPS])
-{
-    const __m512i nibble = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-    for (int i = 0; i < EN_UNIT_STEPS; i++) {
-        if (wide) {
-            values[2 * i] = raw_vector(unit, 2 * i);
-            values[2 * i + 1] = raw_vector(unit, 2 * i + 1);
-        } else {
-            __m512i both = raw_vector(unit, i);
-            values[2 * i] = _mm512_and_si512(both, nibble);
-            values[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
-        }
-    }
-}
-
-/* Eight registers of sums, shared by up to eight vectors, hide the latency of products; sixteen vectors
- * at once were slower. */
-INLINED void dot_vectors(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
-                         size_t col, int n_vectors, int32_t *sums)
-{
-    enum { FACTORS = 2 * EN_UNIT_STEPS };
-    int n_sums = FACTORS / n_vectors;
-    __m512i all[FACTORS], values[FACTORS];
-#pragma GCC unroll 8
-    for (int i = 0; i < n_vectors * n_sums; i++)
-        all[i] = _mm512_setzero_si512();
-    for (size_t unit = 0; unit < n_units; unit++, col += EN_UNIT_COLS) {
-        size_t unit_bytes = (size_t)EN_STRIP_LANES * EN_UNIT_STEPS * (wide ? 2 : 1);
-        load_values(units + unit * unit_bytes, wide, values);
-        if (n_vectors <= 2) /* else they are in a cache */
-            fetch(units + unit * unit_bytes, unit_bytes);
-#pragma GCC unroll 8
-        for (int v = 0; v < n_vectors; v++) {
-            const int8_t *at = x[v] + col;
-#pragma GCC unroll 8
-            for (int j = 0; j < FACTORS; j++) {
-                __m512i *to = &all[v * n_sums + j % n_sums];
-                *to = _mm512_dpbusd_epi32(*to, values[j], four(at + 4 * j));
-            }
-        }
-    }
-#pragma GCC unroll 8
-    for (int v = 0; v < n_vectors; v++, sums += EN_STRIP_ROWS) {
-        __m512i sum = _mm512_loadu_si512(sums);
-#pragma GCC unroll 8
-        for (int i = 0; i < n_sums; i++)
-            sum = _mm512_add_epi32(sum, all[v * n_sums + i]);
-        _mm512_storeu_si512(sums, sum);
-    }
-}
-
-INLINED void dot_block(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
-                       size_t col, size_t n_vectors, int32_t *sums)
-{
-    for (; n_vectors >= 8; n_vectors -= 8, x += 8, sums += 8 * EN_STRIP_ROWS)
-        dot_vectors(units, wide, n_units, x, col, 8, sums);
-#define DOT_REST(N)                                                                                \
-    if (n_vectors & (N)) {                                                                         \
-        dot_vectors(units, wide, n_units, x, col, N, sums);                                        \
-        x += N;                                                                                    \
-        sums += (N)*EN_STRIP_ROWS;                                                                 \
-    }
-    DOT_REST(4)
-    DOT_REST(2)
-    DOT_REST(1)
-#undef DOT_REST
-}
-
-static void unit_dot(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
-                     size_t n_vectors, int32_t *sums)
-{
-    for (size_t done = 0; done < n_units; done += DOT_UNITS) {
-        size_t n = n_units - done < DOT_UNITS ? n_units - done : DOT_UNITS;
-        const uint8_t *at = units + done * EN_STRIP_LANES * EN_UNIT_STEPS * (wide ? 2 : 1);
-        if (wide)
-            dot_block(at, true, n, x, done * EN_UNIT_COLS, n_vectors, sums);
-        else
-            dot_block(at, false, n, x, done * EN_UNIT_COLS, n_vectors, sums);
-    }
-}
+/* ---- all of it ---------------------------------------------------------------------------- */
 
 /* Many vectors: decoded first, some units at a time. */
 static void dot_many(en_strip_lanes *state, const en_pair_table *table, en_strip_mode mode,
@@ -472,7 +345,7 @@ static void dot_many(en_strip_lanes *state, const en_pair_table *table, en_strip
         for (size_t v = 0; v < n_vectors; v++)
             at[v] = x[v] + done * EN_UNIT_COLS;
         strip_decode(state, table, mode, n, units);
-        unit_dot(units, en_strip_is_wide(mode), n, at, n_vectors, sums);
+        en_units_avx512_dot(units, en_strip_decoded_bits(mode), n, at, n_vectors, sums);
     }
 }
 
@@ -492,5 +365,4 @@ void en_kernels_init_strips_avx512(en_kernels *table)
 {
     table->strip_dot = strip_dot;
     table->strip_decode = strip_decode;
-    table->unit_dot = unit_dot;
 }

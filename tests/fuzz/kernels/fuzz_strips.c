@@ -4,7 +4,9 @@
  * size the contract asks for.
  *
  *   | mode: 1 | chunks - 1, in bits 0, 1; vectors - 1: 1 | units: 1 | bytes of words: 2 |
- *   | stored table | words | the rest, over and over: raw bits, then x |
+ *   | stored table | words | the rest, over and over: raw bits, units, then x |
+ *
+ * The units are of 1 to 8 bits a value: one more than the first byte has beyond the mode.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -23,6 +25,8 @@ typedef struct input {
     en_strip_mode mode;
     size_t n_chunks, n_vectors, n_units;
     uint8_t *words, *raw; /* of all chunks */
+    unsigned unit_bits;
+    uint8_t *units;
     size_t n_words;
     int8_t *x[EN_STRIP_MAX_VECTORS];
 } input;
@@ -69,6 +73,8 @@ static int read_input(input *in, const uint8_t *data, size_t n_bytes)
     n_rest -= in->n_words;
     in->raw =
         repeat(rest, n_rest, in->n_units * en_strip_raw_unit_bytes(in->mode), EN_STRIP_IN_PAD);
+    in->unit_bits = data[0] / EN_STRIP_MODE_COUNT % 8 + 1;
+    in->units = repeat(rest, n_rest, in->n_units * en_unit_bytes(in->unit_bits), 0);
     for (size_t v = 0; v < in->n_vectors; v++) {
         size_t skip = n_rest > v ? v : 0;
         in->x[v] = (int8_t *)repeat(rest + skip, n_rest - skip, in->n_units * EN_UNIT_COLS, 0);
@@ -80,6 +86,7 @@ static void free_input(input *in)
 {
     free(in->words);
     free(in->raw);
+    free(in->units);
     for (size_t v = 0; v < in->n_vectors; v++)
         free(in->x[v]);
 }
@@ -95,6 +102,25 @@ static void start(const input *in, en_strip_lanes lanes[EN_STRIP_MAX_CHUNKS])
         for (size_t i = 0; i < EN_STRIP_LANES; i++)
             lanes[c].position[i] = (uint8_t)((c + i) % 30);
     }
+}
+
+/* Units as they are and as bytes have the same products, and the reference's. */
+static void check_units(const en_kernels *k, const input *in)
+{
+    size_t n_sums = in->n_vectors * EN_STRIP_ROWS * sizeof(int32_t);
+    int32_t *sums[3];
+    uint8_t *bytes = exact(in->n_units * en_unit_bytes(8));
+    const int8_t *const *x = (const int8_t *const *)in->x;
+    for (int i = 0; i < 3; i++)
+        memset(sums[i] = exact(n_sums), 0, n_sums);
+    k->unit_dot(in->units, in->unit_bits, in->n_units, x, in->n_vectors, sums[0]);
+    k->unit_expand(in->units, in->unit_bits, in->n_units, 0, bytes);
+    k->unit_dot(bytes, 8, in->n_units, x, in->n_vectors, sums[1]);
+    en_kernels_ref()->unit_dot(in->units, in->unit_bits, in->n_units, x, in->n_vectors, sums[2]);
+    require(memcmp(sums[0], sums[1], n_sums) == 0 && memcmp(sums[0], sums[2], n_sums) == 0);
+    free(bytes);
+    for (int i = 0; i < 3; i++)
+        free(sums[i]);
 }
 
 /* What the kernels answer, one after the other. */
@@ -115,9 +141,10 @@ static uint8_t *answers(const en_kernels *k, const input *in, size_t *n_bytes)
     k->strip_dot(at, in->n_chunks, &in->table, in->mode, in->n_units, (const int8_t *const *)in->x,
                  in->n_vectors, sums);
     k->strip_decode(&lanes[1][0], &in->table, in->mode, in->n_units, units);
-    k->unit_dot(units, en_strip_is_wide(in->mode), in->n_units, (const int8_t *const *)in->x,
+    k->unit_dot(units, en_strip_decoded_bits(in->mode), in->n_units, (const int8_t *const *)in->x,
                 in->n_vectors, unit_sums);
     require(memcmp(sums, unit_sums, n_sums) == 0);
+    check_units(k, in);
     for (size_t c = 0; c < in->n_chunks; c++)
         require(lanes[0][c].next <= lanes[0][c].end);
     *n_bytes = sizeof lanes + n_units + n_sums * in->n_chunks;

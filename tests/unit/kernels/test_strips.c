@@ -371,12 +371,11 @@ static void equal_integers_take_no_words(void **state)
     }
 }
 
-static void check_units(bool wide, size_t n_units, size_t n_vectors)
+static void check_units(unsigned bits, size_t n_units, size_t n_vectors)
 {
     int32_t expected[MANY_VECTORS * EN_STRIP_ROWS], before[MANY_VECTORS * EN_STRIP_ROWS];
     const int8_t *x[MANY_VECTORS];
-    size_t unit_bytes = en_strip_unit_bytes(wide ? EN_STRIP_W4 : EN_STRIP_N0);
-    size_t n_bytes = n_vectors * EN_STRIP_ROWS * sizeof *expected;
+    size_t unit_bytes = en_unit_bytes(bits), n_bytes = n_vectors * EN_STRIP_ROWS * sizeof *expected;
     uint8_t *units = place_random(UNITS, n_units * unit_bytes);
     if (draw() % 4 == 0)
         memset(units, 0xff, n_units * unit_bytes); /* the largest sums */
@@ -384,25 +383,67 @@ static void check_units(bool wide, size_t n_units, size_t n_vectors)
     for (size_t i = 0; i < n_vectors * EN_STRIP_ROWS; i++)
         before[i] = (int32_t)(draw() % 200000) - 100000;
     memcpy(expected, before, n_bytes);
-    ref->unit_dot(units, wide, n_units, x, n_vectors, expected);
+    ref->unit_dot(units, bits, n_units, x, n_vectors, expected);
     for (int i = 0; i < n_variants; i++) {
         int32_t *sums = place(SUMS, n_bytes);
         memcpy(sums, before, n_bytes);
-        variants[i].unit_dot(units, wide, n_units, x, n_vectors, sums);
+        variants[i].unit_dot(units, bits, n_units, x, n_vectors, sums);
         if (memcmp(sums, expected, n_bytes) != 0)
-            fail_msg("%s: %s, %zu units, %zu vectors: not the reference's sums", variant_names[i],
-                     wide ? "wide" : "narrow", n_units, n_vectors);
+            fail_msg("%s: %u bits, %zu units, %zu vectors: not the reference's sums",
+                     variant_names[i], bits, n_units, n_vectors);
         check_canary(sums);
     }
 }
 
-static void decoded_units_equal_reference(void **state)
+static void units_of_all_bits_equal_reference(void **state)
 {
     (void)state;
-    for (int wide = 0; wide < 2; wide++)
+    for (unsigned bits = 1; bits <= 8; bits++)
         for (size_t n_vectors = 1; n_vectors <= MANY_VECTORS; n_vectors++) {
-            check_units(wide, 1, n_vectors);
-            check_units(wide, draw_units(), n_vectors);
+            check_units(bits, 1, n_vectors);
+            check_units(bits, draw_units(), n_vectors);
+        }
+}
+
+/* The value of a lane in group j of a unit, from the drawing in entropy/strips.h. */
+static unsigned drawn_value(const uint8_t *unit, unsigned bits, size_t j, size_t lane)
+{
+    unsigned value = 0, n_known = 0;
+    for (size_t vector = 0, i = 0; i < 4; i++) {
+        unsigned piece = 8u >> i;
+        if ((bits & piece) == 0)
+            continue;
+        size_t at = piece == 8 ? j : piece == 4 ? j / 2 : piece == 2 ? j / 4 : 0;
+        unsigned bit = (unsigned)(piece == 8   ? 0
+                                  : piece == 4 ? j % 2 * 4
+                                  : piece == 2 ? j % 4 * 2
+                                               : j);
+        value |= (unit[(vector + at) * EN_STRIP_LANES + lane] >> bit & ((1u << piece) - 1))
+                 << n_known;
+        vector += piece;
+        n_known += piece;
+    }
+    return value;
+}
+
+static void units_become_bytes(void **state)
+{
+    (void)state;
+    enum { GROUPS = EN_UNIT_COLS / 4 };
+    for (unsigned bits = 1; bits <= 8; bits++)
+        for (unsigned lift = 0; lift <= 256 - (1u << bits); lift += lift / 2 + 1) {
+            size_t n_units = draw_units(), n_bytes = n_units * en_unit_bytes(8);
+            const uint8_t *units = place_random(UNITS, n_units * en_unit_bytes(bits));
+            for (int i = -1; i < n_variants; i++) {
+                uint8_t *out = place(X, n_bytes);
+                (i < 0 ? ref : &variants[i])->unit_expand(units, bits, n_units, lift, out);
+                for (size_t k = 0; k < n_bytes; k++) {
+                    size_t lane = k % EN_STRIP_LANES, group = k / EN_STRIP_LANES;
+                    const uint8_t *unit = units + group / GROUPS * en_unit_bytes(bits);
+                    assert_int_equal(out[k], lift + drawn_value(unit, bits, group % GROUPS, lane));
+                }
+                check_canary(out);
+            }
         }
 }
 
@@ -442,7 +483,8 @@ int main(void)
         cmocka_unit_test(equal_integers_take_no_words),
         cmocka_unit_test(encoded_streams_equal_reference),
         cmocka_unit_test(hostile_streams_equal_reference),
-        cmocka_unit_test(decoded_units_equal_reference),
+        cmocka_unit_test(units_of_all_bits_equal_reference),
+        cmocka_unit_test(units_become_bytes),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include <cblas.h>
+#include "quant/blas.h"
 
 #include "base/memory.h"
 #include "calib/block.h"
@@ -109,8 +109,9 @@ static void prepare(setting *s)
 /* The layer's largest product by itself: gate and up. */
 static void blas(setting *s)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)s->n_tokens, 2 * FF, EMBD, 1.0f,
-                s->tape.x, EMBD, s->block.gate_up, EMBD, 0.0f, s->tape.gate_up, 2 * FF);
+    en_blas_get()->sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)s->n_tokens, 2 * FF,
+                         EMBD, 1.0f, s->tape.x, EMBD, s->block.gate_up, EMBD, 0.0f, s->tape.gate_up,
+                         2 * FF);
 }
 
 static void forward(setting *s)
@@ -173,12 +174,12 @@ int main(int argc, char **argv)
     double attention = 2.0 * Q * (s.n_positions + 1) / 2; /* of one of its products, causal */
     double down = 2.0 * FF * EMBD, all = 2.0 * EMBD * (QKV + Q + 2.0 * FF) + down;
     printf("%u sequences of %u, %u threads, OpenBLAS for %s\n", s.n_sequences, s.n_positions,
-           en_pool_n_threads(s.pool), openblas_get_corename());
+           en_pool_n_threads(s.pool), entro_cpu_name());
     measure(&s, "sgemm", blas, 2.0 * 2 * FF * EMBD);
-    int before = openblas_get_num_threads();
-    openblas_set_num_threads(1);
+    int before = en_blas_get()->get_num_threads();
+    en_blas_get()->set_num_threads(1);
     measure(&s, "sgemm, 1 core", blas, 2.0 * 2 * FF * EMBD);
-    openblas_set_num_threads(before);
+    en_blas_get()->set_num_threads(before);
     double a_token = LAYERS * measure(&s, "forward", forward, all + 2 * attention);
     a_token += LAYERS * measure(&s, "forward, tape", forward_tape, all - down + 2 * attention);
     a_token += LAYERS * measure(&s, "backward", backward, all + 5 * attention);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "quant/blas.h"
 #include "calib/block_parts.h"
 #include "container/weight_rows.h"
 
@@ -71,6 +72,7 @@ entro_status en_block_new(en_block *block, const en_hparams *hp, entro_error *er
 {
     size_t q = en_block_q_floats(hp), n_embd = hp->n_embd, n_ff = hp->n_ff;
     *block = (en_block){.hp = hp};
+    EN_TRY(en_blas_open(err));
     block->qkv = en_alloc_huge(en_block_qkv_floats(hp), n_embd * sizeof *block->qkv);
     block->attn_output = en_alloc_huge(n_embd, q * sizeof *block->attn_output);
     block->gate_up = en_alloc_huge(2 * n_ff, n_embd * sizeof *block->gate_up);

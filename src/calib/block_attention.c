@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <cblas.h>
+#include "quant/blas.h"
 
 #include "calib/block_parts.h"
 #include "kernels/kernels.h"
@@ -87,27 +87,29 @@ static float score_scale(const head *h)
 static void multiply_heads(const head *h, const stripe *s, float alpha, const float *a,
                            size_t a_stride, const float *b, float *m)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)s->n_rows, (blasint)s->n_seen,
-                (blasint)h->d, alpha, a + s->row * a_stride, (blasint)a_stride,
-                b + s->first * h->stride, (blasint)h->stride, 0.0f, m, (blasint)s->n_seen);
+    en_blas_get()->sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)s->n_rows,
+                         (blasint)s->n_seen, (blasint)h->d, alpha, a + s->row * a_stride,
+                         (blasint)a_stride, b + s->first * h->stride, (blasint)h->stride, 0.0f, m,
+                         (blasint)s->n_seen);
 }
 
 /* out's n_rows rows = m b, b's n_seen rows */
 static void spread_rows(const head *h, const stripe *s, const float *m, const float *b, float *out,
                         size_t out_stride)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)s->n_rows, (blasint)h->d,
-                (blasint)s->n_seen, 1.0f, m, (blasint)s->n_seen, b + s->first * h->stride,
-                (blasint)h->stride, 0.0f, out + s->row * out_stride, (blasint)out_stride);
+    en_blas_get()->sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)s->n_rows,
+                         (blasint)h->d, (blasint)s->n_seen, 1.0f, m, (blasint)s->n_seen,
+                         b + s->first * h->stride, (blasint)h->stride, 0.0f,
+                         out + s->row * out_stride, (blasint)out_stride);
 }
 
 /* sum's n_seen rows += m^T a, a's n_rows rows */
 static void gather_rows(const head *h, const stripe *s, const float *m, const float *a,
                         size_t a_stride, float *sum)
 {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)s->n_seen, (blasint)h->d,
-                (blasint)s->n_rows, 1.0f, m, (blasint)s->n_seen, a + s->row * a_stride,
-                (blasint)a_stride, 1.0f, sum + s->first * h->d, (blasint)h->d);
+    en_blas_get()->sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)s->n_seen, (blasint)h->d,
+                         (blasint)s->n_rows, 1.0f, m, (blasint)s->n_seen, a + s->row * a_stride,
+                         (blasint)a_stride, 1.0f, sum + s->first * h->d, (blasint)h->d);
 }
 
 /* Where the stripe's row i begins to see, and how many it sees. */

@@ -1,7 +1,7 @@
 /* gram.c - see gram.h. */
 #include "calib/gram.h"
 
-#include <cblas.h>
+#include "quant/blas.h"
 
 /* Inputs of a tile: products are at full speed, and a small matrix still makes enough tiles for all threads. */
 enum { MAX_TILE = 640, MIN_TILES = 4, TILE_STEP = 16 };
@@ -33,11 +33,12 @@ static void run_tile(void *context, uint32_t item, uint32_t thread)
     int n_rows = (int)(g->n - first < g->tile ? g->n - first : g->tile);
     float *out = g->sums + first * g->n + second;
     if (row == col)
-        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, n_rows, n_tokens, 1, g->x + first,
-                    stride, g->beta, out, n);
+        en_blas_get()->ssyrk(CblasRowMajor, CblasLower, CblasTrans, n_rows, n_tokens, 1,
+                             g->x + first, stride, g->beta, out, n);
     else
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n_rows, (int)g->tile, n_tokens, 1,
-                    g->x + first, stride, g->x + second, stride, g->beta, out, n);
+        en_blas_get()->sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n_rows, (int)g->tile,
+                             n_tokens, 1, g->x + first, stride, g->x + second, stride, g->beta, out,
+                             n);
 }
 
 void en_gram(const float *x, size_t stride, size_t n_tokens, size_t n, bool add, float *sums,

@@ -8,18 +8,18 @@
  */
 #include "calib/products.h"
 
-#include <cblas.h>
+#include "quant/blas.h"
 
 int en_blas_take(void)
 {
-    int before = openblas_get_num_threads();
-    openblas_set_num_threads(1);
+    int before = en_blas_get()->get_num_threads();
+    en_blas_get()->set_num_threads(1);
     return before;
 }
 
 void en_blas_give_back(int n_threads)
 {
-    openblas_set_num_threads(n_threads);
+    en_blas_get()->set_num_threads(n_threads);
 }
 
 /* ---- products ---------------------------------------------------------------------------- */
@@ -75,11 +75,12 @@ static void run_tile(void *context, uint32_t item, uint32_t thread)
     size_t out = item / t->n_token_tiles * t->tile_out;
     size_t n_tokens = at_most(p->n_tokens - token, t->tile_tokens);
     size_t n_out = at_most(p->n_out - out, t->tile_out);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, p->is_transposed ? CblasTrans : CblasNoTrans,
-                (blasint)n_tokens, (blasint)n_out, (blasint)p->n_in, 1.0f, p->x + token * p->n_in,
-                (blasint)p->n_in, p->w + (p->is_transposed ? out * p->n_in : out),
-                (blasint)(p->is_transposed ? p->n_in : p->n_out), p->beta,
-                p->y + token * p->n_out + out, (blasint)p->n_out);
+    en_blas_get()->sgemm(CblasRowMajor, CblasNoTrans, p->is_transposed ? CblasTrans : CblasNoTrans,
+                         (blasint)n_tokens, (blasint)n_out, (blasint)p->n_in, 1.0f,
+                         p->x + token * p->n_in, (blasint)p->n_in,
+                         p->w + (p->is_transposed ? out * p->n_in : out),
+                         (blasint)(p->is_transposed ? p->n_in : p->n_out), p->beta,
+                         p->y + token * p->n_out + out, (blasint)p->n_out);
 }
 
 void en_product_run(const en_product *product, en_pool *pool)

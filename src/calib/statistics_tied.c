@@ -3,11 +3,9 @@
 
 #include <math.h>
 
+#include "quant/blas.h"
 #include "quant/cholesky.h"
 #include "quant/watersic.h"
-
-/* OpenBLAS has LAPACK's routines too, but declares them only with LAPACKE. */
-void spotri_(const char *triangle, const int *n, float *a, const int *stride, int *info);
 
 enum { MAX_ROUNDS = 12 };
 static const double close_enough = 1e-3; /* of the shares of the two uses in H */
@@ -41,7 +39,7 @@ static entro_status invert(const en_tied_weights *w, const en_tied_use uses[2], 
     int size = (int)n, info = 0;
     en_tied_covariance(w, uses, n, work);
     EN_TRY(en_cholesky(work, n, &ridge, NULL, err));
-    spotri_("U", &size, work, &size, &info);
+    en_blas_get()->spotri("U", &size, work, &size, &info);
     return info == 0 ? ENTRO_OK
                      : en_fail(err, ENTRO_ERR_FORMAT, "the covariance cannot be inverted");
 }

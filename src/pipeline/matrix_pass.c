@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <cblas.h>
+#include "quant/blas.h"
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
@@ -27,9 +27,11 @@ entro_status en_matrix_pass_open(en_matrix_pass *p, const en_source *source,
     entro_status status = p->threads != NULL ? ENTRO_OK : en_fail_memory(err);
     for (uint32_t t = 0; status == ENTRO_OK && t < job->n_threads; t++)
         status = en_class_counts_new(&p->threads[t].counts, err);
-    if (status == ENTRO_OK)
-        openblas_set_num_threads((int)job->n_threads);
-    else
+    if (status == ENTRO_OK && statistics != NULL)
+        status = en_blas_open(err);
+    if (status == ENTRO_OK && statistics != NULL)
+        en_blas_get()->set_num_threads((int)job->n_threads);
+    if (status != ENTRO_OK)
         en_matrix_pass_close(p);
     return status;
 }

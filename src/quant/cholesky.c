@@ -12,9 +12,7 @@
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
-
-/* OpenBLAS has LAPACK's routines too, but declares them only with LAPACKE. */
-void spotrf_(const char *triangle, const int *n, float *a, const int *stride, int *info);
+#include "quant/blas.h"
 
 #define NEVER_MOVED 1e-8 /* of the mean */
 #define FIRST_RIDGE 1e-6 /* where none was asked for, but is needed */
@@ -93,7 +91,7 @@ static bool factor(float *h, size_t n, const float *diagonal, double extra)
     for (size_t i = 0; i < n; i++)
         h[i * n + i] = (float)((double)diagonal[i] + extra);
     int size = (int)n, info = 0;
-    spotrf_("U", &size, h, &size, &info);
+    en_blas_get()->spotrf("U", &size, h, &size, &info);
     if (info != 0)
         return false;
     for (size_t i = 0; i < n; i++) /* numbers near the end of f32 overflow without a word */
@@ -111,6 +109,7 @@ entro_status en_cholesky(float *h, size_t n, const en_covariance_ridge *ridge, d
         return en_fail(err, ENTRO_ERR_ARGUMENT,
                        "shrinkage %g and ridge %g: both must be from 0 to 1", ridge->shrink,
                        ridge->ridge);
+    EN_TRY(en_blas_open(err));
     EN_TRY(check_finite(h, n, err));
     float *diagonal = en_alloc(n, sizeof *diagonal);
     if (diagonal == NULL)

@@ -14,7 +14,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <cblas.h>
+#include "quant/blas.h"
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
@@ -186,13 +186,14 @@ static void multiply_block(const job *s, size_t first, size_t end)
     const float *l = p->factor + first * n_cols + first;
     for (size_t k = 0; k < n; k++)
         memcpy(s->corner + k * n, l + k * n_cols, (k + 1) * sizeof *l);
-    cblas_sgemm(CblasColMajor, CblasTrans, CblasTrans, (blasint)p->n_rows, (blasint)n, (blasint)n,
-                1.0f, p->weights + first, (blasint)n_cols, s->corner, (blasint)n, 0.0f, s->product,
-                (blasint)s->feedback.stride);
+    en_blas_get()->sgemm(CblasColMajor, CblasTrans, CblasTrans, (blasint)p->n_rows, (blasint)n,
+                         (blasint)n, 1.0f, p->weights + first, (blasint)n_cols, s->corner,
+                         (blasint)n, 0.0f, s->product, (blasint)s->feedback.stride);
     if (end < n_cols)
-        cblas_sgemm(CblasColMajor, CblasTrans, CblasTrans, (blasint)p->n_rows, (blasint)n,
-                    (blasint)(n_cols - end), 1.0f, p->weights + end, (blasint)n_cols,
-                    l + n * n_cols, (blasint)n_cols, 1.0f, s->product, (blasint)s->feedback.stride);
+        en_blas_get()->sgemm(CblasColMajor, CblasTrans, CblasTrans, (blasint)p->n_rows, (blasint)n,
+                             (blasint)(n_cols - end), 1.0f, p->weights + end, (blasint)n_cols,
+                             l + n * n_cols, (blasint)n_cols, 1.0f, s->product,
+                             (blasint)s->feedback.stride);
 }
 
 /* p here is without the row's step, which is the same all along the row: it comes last. */
@@ -297,6 +298,7 @@ static entro_status run(job *s, double c, en_watersic_result *out, entro_error *
 entro_status en_watersic(const en_watersic_problem *p, double c, en_watersic_result *out,
                          bool *half_scales, entro_error *err)
 {
+    EN_TRY(en_blas_open(err));
     EN_TRY(check(p, c, err));
     job s = {.p = p,
              .refits = !p->keep_rows && p->row_factor == NULL,

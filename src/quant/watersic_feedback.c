@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <cblas.h>
+#include "quant/blas.h"
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
@@ -302,10 +302,11 @@ static void feed_back(const en_feedback *f, size_t first, size_t end, size_t fro
                       float beta)
 {
     if (from < to)
-        cblas_sgemm(CblasColMajor, CblasNoTrans, CblasTrans, (blasint)f->p->n_rows,
-                    (blasint)(end - first), (blasint)(to - from), 1.0f, f->d + from * f->stride,
-                    (blasint)f->stride, f->p->factor + from * f->p->n_cols + first,
-                    (blasint)f->p->n_cols, beta, column_of_y(f, first), (blasint)f->stride);
+        en_blas_get()->sgemm(CblasColMajor, CblasNoTrans, CblasTrans, (blasint)f->p->n_rows,
+                             (blasint)(end - first), (blasint)(to - from), 1.0f,
+                             f->d + from * f->stride, (blasint)f->stride,
+                             f->p->factor + from * f->p->n_cols + first, (blasint)f->p->n_cols,
+                             beta, column_of_y(f, first), (blasint)f->stride);
 }
 
 typedef struct block_visit {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cblas.h>
+#include "quant/blas.h"
 
 #include "base/memory.h"
 #include "calib/block.h"
@@ -84,11 +84,11 @@ static void products_of_any_shape(void **state)
 static void threads_of_blas_come_back(void **state)
 {
     (void)state;
-    openblas_set_num_threads(2);
-    int before = openblas_get_num_threads(), taken = en_blas_take();
-    assert_int_equal(openblas_get_num_threads(), 1);
+    en_blas_get()->set_num_threads(2);
+    int before = en_blas_get()->get_num_threads(), taken = en_blas_take();
+    assert_int_equal(en_blas_get()->get_num_threads(), 1);
     en_blas_give_back(taken);
-    assert_int_equal(openblas_get_num_threads(), before);
+    assert_int_equal(en_blas_get()->get_num_threads(), before);
 }
 
 static void squares_are_summed_in_double(void **state)

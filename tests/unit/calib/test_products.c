@@ -121,7 +121,7 @@ typedef struct coded_matrix {
     float weights[ROWS * COLS]; /* in the model's order */
 } coded_matrix;
 
-/* Rows are stored backwards, with steps of their own. */
+/* The last strip of rows is stored first, a class of its own; each row has its step. */
 static void code(coded_matrix *m)
 {
     static float steps[ROWS];
@@ -129,14 +129,16 @@ static void code(coded_matrix *m)
     en_strip_plan plan;
     en_strip_plan_init(&plan, en_quant_method_find("u8-row"), ROWS, COLS);
     en_strip_matrix *shape = &plan.shape;
-    shape->n_row_classes = shape->n_col_classes = 1;
-    shape->row_class_end[0] = shape->n_strips;
+    shape->n_row_classes = 2;
+    shape->n_col_classes = 1;
+    shape->row_class_end[0] = 1;
+    shape->row_class_end[1] = shape->n_strips;
     shape->col_class_end[0] = shape->n_units;
     en_strip_plan_count_chunks(&plan);
     size_t padded = en_strip_padded_cols(shape);
     int32_t *z = calloc((size_t)shape->n_strips * EN_STRIP_ROWS * padded, sizeof *z);
     for (uint32_t r = 0; r < ROWS; r++) {
-        order[r] = ROWS - 1 - r;
+        order[r] = r < EN_STRIP_ROWS ? ROWS - EN_STRIP_ROWS + r : r - EN_STRIP_ROWS;
         steps[r] = (float)(r + 1) / 16.0f;
         for (uint32_t c = 0; c < COLS; c++) {
             z[r * padded + c] = (int32_t)((r * 7 + c * 5) % 11) - 5;
@@ -147,12 +149,14 @@ static void code(coded_matrix *m)
     plan.half_grids = true;
     plan.steps = steps;
     plan.row_order = order;
-    en_pair_code pair;
+    en_pair_code pairs[2];
     double bits;
-    plan.codes = &pair;
-    assert_int_equal(en_strip_choose(&shape->layouts[0], &pair, z, padded, shape->n_strips,
+    plan.codes = pairs;
+    assert_int_equal(en_strip_choose(&shape->layouts[0], &pairs[0], z, padded, shape->n_strips,
                                      (size_t)shape->n_units * EN_UNIT_COLS, &bits, NULL),
                      ENTRO_OK);
+    shape->layouts[1] = shape->layouts[0];
+    pairs[1] = pairs[0];
 
     en_strip_encoder *e;
     en_strip_writer w = {0};

@@ -11,7 +11,7 @@
 static void finds_methods_by_name(void **state)
 {
     (void)state;
-    assert_int_equal(en_quant_n_methods(), 6);
+    assert_int_equal(en_quant_n_methods(), 8);
     for (uint32_t i = 0; i < en_quant_n_methods(); i++) {
         const en_quant_method *m = en_quant_method_at(i);
         assert_ptr_equal(en_quant_method_find(m->name), m);
@@ -23,9 +23,11 @@ static void finds_methods_by_name(void **state)
     assert_true(en_quant_is_unlimited(en_quant_method_find("rtn")));
     assert_true(en_quant_method_find(EN_LOSSLESS)->exact);
     assert_false(en_quant_is_unlimited(en_quant_method_find(EN_LOSSLESS)));
+    assert_non_null(en_quant_method_find("watersic")->pass);
+    assert_non_null(en_quant_method_find("u4-row-sparse")->pass);
     assert_null(en_quant_method_find("u5"));
     assert_null(en_quant_method_find(""));
-    assert_null(en_quant_method_at(6));
+    assert_null(en_quant_method_at(8));
 }
 
 /* The code of w by the definition. */

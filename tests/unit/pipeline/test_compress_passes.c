@@ -1,0 +1,187 @@
+/* test_compress_passes.c - calibrated and sparse methods on a small real model: sizes, errors, refusals. */
+#include "pipeline/pipeline.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "test_support.h"
+#include "gguf_support.h"
+
+static const char tiny[] = TEST_SHARED "/data/models/tinystories-656k";
+static const char stories[] = TEST_SHARED "/data/models/stories260k/stories260K.gguf";
+static const char *const calib[] = {TEST_SHARED "/data/eval/calibration/tinystories_1000.json"};
+
+static entro_compress_options options(const char *method, double bits_per_param)
+{
+    return (entro_compress_options){.struct_size = sizeof(entro_compress_options),
+                                    .method = method,
+                                    .bits_per_param = bits_per_param,
+                                    .calib = calib,
+                                    .n_calib = 1,
+                                    .n_calib_tokens = 4096,
+                                    .n_threads = 2,
+                                    .overwrite = true};
+}
+
+static entro_compress_report compress(const char *source, const char *path,
+                                      const entro_compress_options *opt)
+{
+    entro_compress_report r;
+    entro_error err = {0};
+    if (en_compress(source, path, opt, &r, &err) != ENTRO_OK)
+        fail_msg("%s: %s", err.where, err.message);
+    return r;
+}
+
+static void expect(entro_status status, const char *text, const char *source, const char *path,
+                   const entro_compress_options *opt)
+{
+    entro_error err = {0};
+    struct stat there;
+    assert_int_equal(en_compress(source, path, opt, NULL, &err), status);
+    if (strstr(err.message, text) == NULL && strstr(err.where, text) == NULL)
+        fail_msg("expected '%s', got '%s: %s'", text, err.where, err.message);
+    assert_int_not_equal(stat(path, &there), 0);
+}
+
+static void remove_folder(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        char path[1024];
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (e->d_name[0] != '.')
+            unlink(path);
+    }
+    if (d != NULL)
+        closedir(d);
+    rmdir(folder);
+}
+
+typedef struct seen {
+    bool statistics; /* was a stage */
+    uint32_t n_tensors, n_classes;
+    double loss;
+} seen;
+
+static bool watch_progress(void *user, const entro_progress *p)
+{
+    seen *s = user;
+    s->statistics |= strcmp(p->stage, "statistics") == 0;
+    return true;
+}
+
+static void watch_account(void *user, const entro_tensor_account *a)
+{
+    seen *s = user;
+    s->n_tensors++;
+    s->n_classes += a->n_row_classes * a->n_col_classes;
+    s->loss += a->loss;
+    assert_true(a->bits > 0 && a->entropy > 0 && a->entropy < a->bits && a->rms_error < 1);
+}
+
+static void sizes_are_met_and_statistics_used_again(void **state)
+{
+    (void)state;
+    const char *path = test_path("coded.gguf"), *folder = test_path("calib");
+    double last_loss = 0;
+    for (int i = 0; i < 2; i++) {
+        seen s = {0};
+        entro_compress_options opt = options("watersic", i ? 6 : 5);
+        opt.statistics = folder;
+        opt.progress = watch_progress;
+        opt.progress_user = &s;
+        opt.account = watch_account;
+        opt.account_user = &s;
+        entro_compress_report r = compress(tiny, path, &opt);
+        double most = opt.bits_per_param / 8 * (double)r.n_params;
+        assert_true((double)r.n_file_bytes <= most && (double)r.n_file_bytes >= 0.98 * most);
+        assert_true(s.statistics == (i == 0));
+        assert_int_equal(s.n_tensors, r.n_coded_tensors * r.n_passes);
+        assert_true(s.n_classes >= s.n_tensors && r.loss > 0 && isfinite(r.loss));
+        if (i > 0) /* a bit less, four times the error */
+            assert_true(last_loss > 2 * r.loss);
+        last_loss = r.loss;
+        entro_verify_report v;
+        assert_int_equal(en_verify(path, tiny, NULL, &v, NULL), ENTRO_OK);
+        assert_int_equal(v.n_compared, v.n_tensors);
+    }
+    entro_compress_options opt = options("watersic", 5);
+    opt.statistics = folder;
+    expect(ENTRO_ERR_ARGUMENT, "another model", stories, test_path("other.gguf"), &opt);
+    opt.bits_per_param = 0;
+    opt.file_bytes = 1000;
+    expect(ENTRO_ERR_ARGUMENT, "can have from about", tiny, test_path("small.gguf"), &opt);
+    opt.bits_per_param = 4;
+    expect(ENTRO_ERR_ARGUMENT, "leave out one", tiny, test_path("both.gguf"), &opt);
+    remove_folder(folder);
+}
+
+/* Without text, the model writes its own; the same for the same seed. */
+static void models_calibrate_on_what_they_write(void **state)
+{
+    (void)state;
+    uint64_t n_bytes[2];
+    for (int i = 0; i < 2; i++) {
+        char path[64], folder[64];
+        snprintf(path, sizeof path, "own%d.gguf", i);
+        snprintf(folder, sizeof folder, "own%d.calib", i);
+        entro_compress_options opt = options("watersic", 5);
+        opt.n_calib = 0;
+        opt.n_calib_tokens = 1024;
+        opt.seed = 7;
+        char folder_path[512];
+        snprintf(folder_path, sizeof folder_path, "%s", test_path(folder));
+        opt.statistics = folder_path;
+        n_bytes[i] = compress(stories, test_path(path), &opt).n_file_bytes;
+        remove_folder(folder_path);
+    }
+    assert_int_equal(n_bytes[0], n_bytes[1]);
+}
+
+static void rounding_meets_sizes_too(void **state)
+{
+    (void)state;
+    const char *path = test_path("rtn.gguf");
+    entro_compress_options opt = options("rtn", 5.5);
+    entro_compress_report r = compress(tiny, path, &opt);
+    double most = 5.5 / 8 * (double)r.n_params;
+    assert_true((double)r.n_file_bytes <= most && (double)r.n_file_bytes >= 0.98 * most);
+    opt.bits = 4;
+    expect(ENTRO_ERR_ARGUMENT, "leave out", tiny, test_path("both.gguf"), &opt);
+    entro_compress_options u8 = options("u8", 5);
+    expect(ENTRO_ERR_ARGUMENT, "whose bits are fixed", tiny, test_path("u8.gguf"), &u8);
+}
+
+/* Half a percent of the weights on a list narrows the grids of all others. */
+static void outliers_apart_lower_the_error(void **state)
+{
+    (void)state;
+    const char *dense = test_path("dense.gguf"), *sparse = test_path("sparse.gguf");
+    entro_compress_options opt = options("u4-row", 0);
+    entro_compress_report all = compress(tiny, dense, &opt);
+    opt.method = "u4-row-sparse";
+    entro_compress_report apart = compress(tiny, sparse, &opt);
+    if (!(apart.rms_error < 0.95 * all.rms_error))
+        fail_msg("%g of %g", apart.rms_error, all.rms_error);
+    assert_true(apart.bits_per_coded_param < all.bits_per_coded_param + 1.0);
+    entro_verify_report v;
+    assert_int_equal(en_verify(sparse, tiny, NULL, &v, NULL), ENTRO_OK);
+    assert_true(v.max_steps <= 0.501);
+    opt.coding = "words";
+    expect(ENTRO_ERR_ARGUMENT, "needs coding strips", tiny, test_path("words.gguf"), &opt);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_are_met_and_statistics_used_again),
+        cmocka_unit_test(models_calibrate_on_what_they_write),
+        cmocka_unit_test(rounding_meets_sizes_too),
+        cmocka_unit_test(outliers_apart_lower_the_error),
+    };
+    return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
+}

@@ -1,6 +1,7 @@
 /* cli_account.c - see cli_account.h. */
 #include "cli_account.h"
 #include "cli_format.h"
+#include "cli_options.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -91,8 +92,9 @@ void cli_account_print(const cli_account *a)
            cli_figure(r->huffman_bits, 4).s, cli_bytes((double)r->n_table_bytes).s);
     print_coding(a);
     if (!isnan(r->loss))
-        printf("  loss     %s nats a token expected from the error (calibration's estimate)\n",
-               cli_figure(r->loss, 4).s);
+        printf(
+            "  loss     %s nats a token by calibration's estimate; a KLD of up to %s is expected\n",
+            cli_figure(r->loss, 4).s, cli_figure(r->expected_kld, 3).s);
     printf("  error    rms %s %% of the weights' rms, largest %s\n",
            cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,
            cli_figure(r->max_error, 5).s);
@@ -160,8 +162,38 @@ int cli_account_json(const cli_account *a)
     cli_json_real(o, "seconds", r->seconds);
     cli_json_int(o, "peak_resident", r->peak_resident);
     cli_json_real(o, "loss", r->loss);
+    cli_json_real(o, "expected_kld", r->expected_kld);
     cli_json_int(o, "n_passes", r->n_passes);
     cli_json_real(o, "rate_choice", r->rate_choice);
     json_object_set_new(o, "tensors", tensors_json(a));
     return cli_json_print(o);
+}
+
+int cli_account_tries(bool json, const double *bpw, const entro_compress_report *reports, size_t n)
+{
+    if (json) {
+        json_t *o = json_object(), *list = json_array();
+        for (size_t i = 0; i < n; i++) {
+            json_t *one = json_object();
+            cli_json_real(one, "bits_asked", bpw[i]);
+            cli_json_int(one, "n_file_bytes", reports[i].n_file_bytes);
+            cli_json_real(one, "bits_per_param", reports[i].bits_per_param);
+            cli_json_real(one, "entropy", reports[i].entropy);
+            cli_json_real(one, "loss", reports[i].loss);
+            cli_json_real(one, "expected_kld", reports[i].expected_kld);
+            json_array_append_new(list, one);
+        }
+        json_object_set_new(o, "tries", list);
+        return cli_json_print(o);
+    }
+    printf("%8s  %10s  %10s  %12s  %12s\n", "asked", "bits/param", "file", "error (rms)",
+           "KLD up to");
+    for (size_t i = 0; i < n; i++) {
+        const entro_compress_report *r = &reports[i];
+        printf("%8.2f  %10.3f  %10s  %10s %%  %12s\n", bpw[i], r->bits_per_param,
+               cli_bytes((double)r->n_file_bytes).s,
+               cli_figure(100 * r->rms_error / r->rms_weight, 3).s,
+               cli_figure(r->expected_kld, 3).s);
+    }
+    return CLI_EXIT_OK;
 }

@@ -22,4 +22,7 @@ void cli_account_print(const cli_account *a);
 /* Returns the exit code. */
 int cli_account_json(const cli_account *a);
 
+/* What several sizes of one model cost.  Returns the exit code. */
+int cli_account_tries(bool json, const double *bpw, const entro_compress_report *reports, size_t n);
+
 #endif

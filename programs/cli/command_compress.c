@@ -13,8 +13,8 @@
 #include <string.h>
 
 typedef struct settings {
-    const char *source, *output, *method, *table, *coding, *size, *statistics;
-    double bits, bpw;
+    const char *source, *try, *output, *method, *table, *coding, *size, *statistics;
+    double bits, bpw, max_kld;
     cli_list overrides, calib;
     int64_t threads, calib_tokens, seed;
     bool force, json, quiet;
@@ -51,6 +51,20 @@ static const cli_option options[] = {
      .offset = offsetof(settings, size),
      .value = "SIZE",
      .help = "the same as a size, like 600MB"},
+    {.name = "max-kld",
+     .kind = CLI_REAL,
+     .offset = offsetof(settings, max_kld),
+     .value = "K",
+     .help =
+         "the other way round: the smallest file that is expected to stay within this KLD to the "
+         "source, nats a token (watersic)",
+     .min = 1e-5,
+     .max = 10},
+    {.name = "try",
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, try),
+     .value = "LIST",
+     .help = "bits a parameter like 2.5,3,3.5,4: says what each would cost, and writes nothing"},
     {.name = "calib",
      .kind = CLI_LIST,
      .offset = offsetof(settings, calib),
@@ -174,10 +188,13 @@ static int check_coding(const settings *s)
 /* What there is to know for a file of a certain size. */
 static int check_size(const settings *s, uint64_t *n_bytes)
 {
-    bool sized = s->bpw != 0 || s->size != NULL;
+    bool sized = s->bpw != 0 || s->size != NULL || s->max_kld != 0 || s->try != NULL;
     *n_bytes = 0;
-    if (s->bpw != 0 && s->size != NULL)
-        return cli_usage_error(&cli_compress_command, "--bpw and --size say the same; use one");
+    if ((s->bpw != 0) + (s->size != NULL) + (s->max_kld != 0) + (s->try != NULL) > 1)
+        return cli_usage_error(&cli_compress_command,
+                               "--bpw, --size, --max-kld and --try all choose the size; use one");
+    if (s->max_kld != 0 && strcmp(s->method, "watersic") != 0)
+        return cli_usage_error(&cli_compress_command, "--max-kld is for --method watersic");
     if (sized && !uses(s, "watersic") && strcmp(s->method, "rtn") != 0)
         return cli_usage_error(&cli_compress_command,
                                "the size of a file can be chosen with --method watersic or rtn; "
@@ -228,6 +245,7 @@ static void fill_options(entro_compress_options *opt, const settings *s, cli_pro
     opt->coding = s->coding;
     opt->bits = s->bits;
     opt->bits_per_param = s->bpw;
+    opt->max_kld = s->max_kld;
     opt->overrides = s->overrides.items;
     opt->n_overrides = s->overrides.n;
     opt->calib = s->calib.items;
@@ -272,6 +290,62 @@ static int run_job(const settings *s, const char *output, const char *statistics
     return code;
 }
 
+/* ---- --try --------------------------------------------------------------------------------- */
+
+enum { MAX_TRIES = 32 };
+
+/* The sizes of the list; how many, 0 when it is none. */
+static size_t parse_tries(const char *list, double bpw[MAX_TRIES])
+{
+    size_t n = 0;
+    for (const char *at = list;; at++) {
+        char *end;
+        if (n == MAX_TRIES)
+            return 0;
+        bpw[n] = strtod(at, &end);
+        if (end == at || !(bpw[n] >= 0.5 && bpw[n] <= 16) || (*end != ',' && *end != '\0'))
+            return 0;
+        n++;
+        if (*end == '\0')
+            return n;
+        at = end;
+    }
+}
+
+/* Makes every file under a name of its own, reports it, removes it. */
+static int try_sizes(const settings *s, const char *output, const char *statistics)
+{
+    double bpw[MAX_TRIES];
+    size_t n = parse_tries(s->try, bpw);
+    if (n == 0)
+        return cli_usage_error(&cli_compress_command,
+                               "--try is '%s', expected up to %d numbers of bits like 2.5,3,4",
+                               s->try, MAX_TRIES);
+    char *name = NULL;
+    if (asprintf(&name, "%s.try", output) < 0)
+        return cli_fail_text("out of memory");
+    cli_progress progress = {.quiet = s->quiet};
+    entro_compress_report reports[MAX_TRIES];
+    entro_error err = {.status = ENTRO_OK};
+    entro_status status = ENTRO_OK;
+    cli_progress_begin(&progress);
+    for (size_t i = 0; i < n && status == ENTRO_OK; i++) {
+        entro_compress_options opt;
+        fill_options(&opt, s, &progress, NULL);
+        opt.account = NULL;
+        opt.bits_per_param = bpw[i];
+        opt.statistics = statistics;
+        opt.overwrite = true;
+        status = entro_compress(s->source, name, &opt, &reports[i], &err);
+        remove(name);
+    }
+    cli_progress_clear(&progress);
+    free(name);
+    if (status != ENTRO_OK)
+        return cli_fail(&err);
+    return cli_account_tries(s->json, bpw, reports, n);
+}
+
 static int compress(void *p)
 {
     const settings *s = p;
@@ -288,7 +362,9 @@ static int compress(void *p)
         code = cli_check_output(output, s->source);
     else
         code = cli_fail_text("out of memory");
-    if (!code)
+    if (!code && s->try)
+        code = try_sizes(s, output, statistics);
+    else if (!code)
         code = run_job(s, output, statistics, file_bytes);
     free(output);
     free(statistics);
@@ -309,6 +385,7 @@ const cli_command cli_compress_command = {
         "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
         "  entrollm compress model.gguf model-3.5.gguf --method watersic --bpw 3.5\n"
         "  entrollm compress model.gguf small.gguf --method watersic --size 60MB --calib text.txt\n"
+        "  entrollm compress model.gguf --method watersic --try 2.5,3,3.5,4\n"
         "  entrollm compress model.gguf model-4.5.gguf --method rtn --bits 4.5\n"
         "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
         "--keep output.weight\n"

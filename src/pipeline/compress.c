@@ -361,7 +361,8 @@ static entro_status prepare_search(compression *c, entro_error *err)
     if (recipe->bits_per_param > 0)
         target = (uint64_t)(recipe->bits_per_param / 8 * (double)c->plan.n_params);
     en_rate_search_init(&c->search, target);
-    if (target == 0)
+    c->search.target_loss = recipe->max_kld / EN_KLD_OF_LOSS;
+    if (!en_recipe_has_target(recipe))
         return ENTRO_OK;
     en_job_stage(&c->job, "rates", c->plan.n_coded_bytes);
     c->done = 0;
@@ -435,6 +436,13 @@ static entro_status write_file(compression *c, const char *path, entro_error *er
     return compare_tables(c, err);
 }
 
+static entro_status search_next(compression *c, bool *again, entro_error *err)
+{
+    if (c->search.target_loss > 0)
+        return en_rate_search_next_loss(&c->search, c->account.loss, again, err);
+    return en_rate_search_next(&c->search, en_gguf_output_bytes(&c->out), again, err);
+}
+
 static entro_status run(compression *c, const char *source, const char *path, entro_error *err)
 {
     EN_TRY(en_compress_plan_open(&c->plan, source, c->opt, err));
@@ -445,7 +453,7 @@ static entro_status run(compression *c, const char *source, const char *path, en
     EN_TRY(prepare_search(c, err));
     for (bool again = true; again;) {
         EN_TRY(write_file(c, path, err));
-        EN_TRY(en_rate_search_next(&c->search, en_gguf_output_bytes(&c->out), &again, err));
+        EN_TRY(search_next(c, &again, err));
         if (again)
             en_gguf_output_abort(&c->out);
     }
@@ -457,7 +465,7 @@ static void make_report(const compression *c, double start, entro_compress_repor
     *r = (entro_compress_report){0};
     en_compress_account_report(&c->account, &c->plan, c->n_file_bytes, r);
     r->n_passes = c->search.n_passes;
-    r->rate_choice = c->search.target == 0 ? NAN : c->search.x;
+    r->rate_choice = en_recipe_has_target(&c->plan.recipe) ? c->search.x : NAN;
     r->seconds = en_clock_seconds() - start;
     r->peak_resident = en_memory_peak_resident();
 }

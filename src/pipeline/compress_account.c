@@ -106,6 +106,7 @@ void en_compress_account_report(const en_compress_account *a, const en_compress_
     r->rms_error = sqrt(a->errors.error / n);
     r->rms_weight = sqrt(a->errors.weight / n);
     r->loss = a->loss;
+    r->expected_kld = EN_KLD_OF_LOSS * a->loss;
     r->n_original_bytes = a->n_original_bytes;
     if (plan->keeps_files) {
         r->n_original_files = plan->collected.original.n_files;

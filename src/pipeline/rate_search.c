@@ -8,6 +8,7 @@
 
 /* What a coded weight takes beyond its entropy, until a pass has told. */
 #define FIRST_OVERHEAD 0.12
+#define FIRST_BITS     4.0 /* where the search for a loss begins */
 
 /* Passes aim a little below the target, for they miss by less than that. */
 static const double aims[EN_RATE_MAX_PASSES] = {0.9985, 0.9985, 0.997};
@@ -93,8 +94,33 @@ static entro_status aim(en_rate_search *s, double share, entro_error *err)
     return ENTRO_OK;
 }
 
+entro_status en_rate_search_next_loss(en_rate_search *s, double loss, bool *again, entro_error *err)
+{
+    s->n_passes++;
+    *again = false;
+    if (!(loss > 0))
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "the loss of a file cannot be estimated here: every coded tensor must be of "
+                       "method watersic");
+    bool fits = loss <= s->target_loss;
+    if (fits && (loss >= (1 - EN_RATE_LOSS_TOLERANCE) * s->target_loss ||
+                 s->n_passes >= EN_RATE_MAX_PASSES))
+        return ENTRO_OK;
+    s->x += 0.5 * log2((1 - EN_RATE_LOSS_TOLERANCE / 2) * s->target_loss / loss);
+    double bits = en_rate_search_bits(s, s->x);
+    if (s->n_passes > EN_RATE_MAX_PASSES + 2 || bits < EN_RATE_LEAST_BITS ||
+        bits > EN_RATE_MOST_BITS)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "this KLD cannot be met with %g to %g bits a weight; ask for another",
+                       EN_RATE_LEAST_BITS, EN_RATE_MOST_BITS);
+    *again = true;
+    return ENTRO_OK;
+}
+
 entro_status en_rate_search_start(en_rate_search *s, entro_error *err)
 {
+    if (s->target_loss > 0)
+        s->x = x_for(s, FIRST_BITS);
     if (s->target == 0)
         return ENTRO_OK;
     if (s->n == 0)

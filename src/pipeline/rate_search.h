@@ -22,7 +22,8 @@ typedef struct en_rate_matrix {
 typedef struct en_rate_search {
     en_rate_matrix *matrices;
     size_t n, cap;
-    uint64_t target;    /* bytes of the file; 0: none, x is given */
+    uint64_t target;    /* bytes of the file; 0: none, x is given, or target_loss is */
+    double target_loss; /* estimated loss of the file, nats a token; 0: none */
     double other_bytes; /* of everything else, a guess at first */
     double x;           /* of the next pass */
     double correction;  /* bytes that the last pass took more than predicted */
@@ -49,6 +50,14 @@ double en_rate_search_bits(const en_rate_search *s, double x);
 
 /* Sets x for the first pass.  ENTRO_ERR_ARGUMENT when no x can meet the target: says what can be met. */
 entro_status en_rate_search_start(en_rate_search *s, entro_error *err);
+
+/*
+ * The same for a target_loss, after a pass whose file has this loss: met from below, within
+ * EN_RATE_LOSS_TOLERANCE.  A quarter of the error for every bit.
+ */
+#define EN_RATE_LOSS_TOLERANCE 0.04
+entro_status en_rate_search_next_loss(en_rate_search *s, double loss, bool *again,
+                                      entro_error *err);
 
 /*
  * A pass at s->x gave a file of n_bytes.  *again: another one is needed, at the new s->x; else this file is the

@@ -90,7 +90,9 @@ static entro_status make_text(en_recipe *recipe, const entro_compress_options *o
 {
     size_t n = 96;
     char bits[40] = "";
-    if (recipe->file_bytes > 0)
+    if (recipe->max_kld > 0)
+        snprintf(bits, sizeof bits, " max_kld=%g", recipe->max_kld);
+    else if (recipe->file_bytes > 0)
         snprintf(bits, sizeof bits, " size=%llu", (unsigned long long)recipe->file_bytes);
     else if (recipe->bits_per_param > 0)
         snprintf(bits, sizeof bits, " bpw=%g", recipe->bits_per_param);
@@ -145,6 +147,7 @@ static entro_status check_target(en_recipe *recipe, const entro_compress_options
     bool searches = has_slope(recipe->method);
     recipe->file_bytes = opt->file_bytes;
     recipe->bits_per_param = opt->bits_per_param;
+    recipe->max_kld = opt->max_kld;
     for (size_t i = 0; i < recipe->n_rules; i++)
         searches |=
             recipe->rules[i].choice.method != NULL && has_slope(recipe->rules[i].choice.method);
@@ -152,9 +155,13 @@ static entro_status check_target(en_recipe *recipe, const entro_compress_options
         recipe->bits_per_param = EN_QUANT_DEFAULT_ENTROPY;
     if (!en_recipe_has_target(recipe))
         return ENTRO_OK;
-    if (opt->file_bytes > 0 && opt->bits_per_param > 0)
+    if ((opt->file_bytes > 0) + (opt->bits_per_param > 0) + (opt->max_kld > 0) > 1)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
-                       "a size in bytes and one in bits a parameter are asked for; leave out one");
+                       "more than one of a size in bytes, one in bits a parameter and a KLD are "
+                       "asked for; leave out one");
+    if (!(opt->max_kld >= 0) || (opt->max_kld > 0 && !has_slope(recipe->method)))
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "a KLD can be asked of method watersic alone, and above 0");
     if (!searches && strcmp(recipe->method->name, "rtn") != 0)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
                        "the size of a file cannot be chosen with method %s, whose bits are fixed; "

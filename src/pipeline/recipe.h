@@ -45,6 +45,7 @@ typedef struct en_recipe {
     double bits;
     double bits_per_param; /* asked of the file; 0: file_bytes are, or nothing is */
     uint64_t file_bytes;
+    double max_kld; /* asked instead of a size; 0: not */
     bool model_table, strips;
     en_recipe_rule *rules;
     size_t n_rules;
@@ -58,7 +59,7 @@ en_store_choice en_recipe_choose(en_recipe *recipe, const en_tensor *tensor);
 /* Whether the file is to have a certain size. */
 static inline bool en_recipe_has_target(const en_recipe *recipe)
 {
-    return recipe->bits_per_param > 0 || recipe->file_bytes > 0;
+    return recipe->bits_per_param > 0 || recipe->file_bytes > 0 || recipe->max_kld > 0;
 }
 /* ENTRO_ERR_NOT_FOUND when a pattern has matched no tensor: likely a slip of the pen. */
 entro_status en_recipe_check_used(const en_recipe *recipe, entro_error *err);

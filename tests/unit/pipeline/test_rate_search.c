@@ -68,6 +68,32 @@ static void says_what_can_be_met(void **state)
     en_rate_search_free(&nothing);
 }
 
+/* Errors fall to a quarter with each bit, a tenth slower than that at low rates. */
+static void meets_losses_from_below(void **state)
+{
+    (void)state;
+    for (double target = 0.003; target < 0.3; target *= 1.7) {
+        en_rate_search s = make(0, true);
+        s.target_loss = target;
+        bool again = true;
+        double loss = 0;
+        assert_int_equal(en_rate_search_start(&s, NULL), ENTRO_OK);
+        while (again) {
+            double bits = en_rate_search_bits(&s, s.x);
+            loss = 4 * exp2(-2 * bits + 0.2 / bits);
+            assert_int_equal(en_rate_search_next_loss(&s, loss, &again, NULL), ENTRO_OK);
+        }
+        assert_true(loss <= target && loss > 0.8 * target && s.n_passes <= EN_RATE_MAX_PASSES + 2);
+        en_rate_search_free(&s);
+    }
+    en_rate_search s = make(0, true);
+    bool again;
+    s.target_loss = 0.01;
+    assert_int_equal(en_rate_search_start(&s, NULL), ENTRO_OK);
+    assert_int_equal(en_rate_search_next_loss(&s, (double)NAN, &again, NULL), ENTRO_ERR_ARGUMENT);
+    en_rate_search_free(&s);
+}
+
 static void without_a_target_one_pass_does(void **state)
 {
     (void)state;
@@ -84,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(meets_sizes_from_below),
         cmocka_unit_test(says_what_can_be_met),
+        cmocka_unit_test(meets_losses_from_below),
         cmocka_unit_test(without_a_target_one_pass_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

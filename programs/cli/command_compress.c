@@ -5,6 +5,7 @@
 #include "cli_commands.h"
 #include "cli_format.h"
 #include "cli_input.h"
+#include "cli_page.h"
 #include "cli_terminal.h"
 
 #include <math.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 
 typedef struct settings {
-    const char *source, *try, *output, *method, *table, *coding, *size, *statistics;
+    const char *source, *try, *page, *output, *method, *table, *coding, *size, *statistics;
     double bits, bpw, max_kld;
     cli_list overrides, calib;
     int64_t threads, calib_tokens, seed;
@@ -65,6 +66,11 @@ static const cli_option options[] = {
      .offset = offsetof(settings, try),
      .value = "LIST",
      .help = "bits a parameter like 2.5,3,3.5,4: says what each would cost, and writes nothing"},
+    {.name = "page",
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, page),
+     .value = "FILE",
+     .help = "write the account as an HTML page, with pictures, too"},
     {.name = "calib",
      .kind = CLI_LIST,
      .offset = offsetof(settings, calib),
@@ -286,6 +292,8 @@ static int run_job(const settings *s, const char *output, const char *statistics
         code = cli_account_json(&account);
     else if (!s->quiet)
         cli_account_print(&account);
+    if (!code && s->page)
+        code = cli_page_write(&account, s->page);
     cli_account_release(&account);
     return code;
 }

@@ -104,7 +104,7 @@ typedef enum entro_model_kind {
     ENTRO_MODEL_CONTAINER = 2  /* our file, with coded weights */
 } entro_model_kind;
 
-/* Matrices in strips run from their coded form, or from a packed one (4 or 8 bits a weight) that is
+/* Matrices in strips run from their coded form, or from a packed one (1 to 8 bits a weight) that is
  * made in memory when the model is opened.  Results are the same, bit for bit. */
 typedef enum entro_keep {
     ENTRO_KEEP_AUTO = 0, /* packed where a short measurement finds that faster and memory is free */

@@ -33,7 +33,7 @@ extern const cli_command cli_tokenize_command;
     {                                                                                              \
         .name = "ram", .kind = CLI_TEXT, .offset = offsetof(type, ram), .value = "SIZE",           \
         .fallback = "auto",                                                                        \
-        .help = "memory for weights of strips: they run coded (min), or packed in memory at 4 or " \
+        .help = "memory for weights of strips: they run coded (min), or packed in memory at 1 to " \
                 "8 bits (max), or packed as far as SIZE goes; auto: packed where that measures "   \
                 "faster and memory is free"                                                        \
     }

@@ -30,7 +30,7 @@ static entro_status load(entro_model *m, const entro_model_options *opt, entro_e
         return ENTRO_OK;
     EN_TRY(en_decoder_new(&m->decoder, m->source, m->container, err));
     if (m->container != NULL)
-        EN_TRY(en_residency_choose(&m->residency, m->decoder, opt, err));
+        EN_TRY(en_residency_choose(&m->residency, m->decoder, m->source, opt, err));
     entro_status status = en_tokenizer_new(&m->tokenizer, en_source_meta(m->source), err);
     /* A model without tokenizer opens; only text is refused, when it comes. */
     return status == ENTRO_ERR_NOT_FOUND ? ENTRO_OK : status;

@@ -26,6 +26,7 @@ typedef struct kind {
 
 typedef struct choice {
     en_decoder *decoder;
+    const en_source *source;
     en_pool *pool;
     en_linear **all; /* kind after kind */
     kind kinds[MAX_KINDS];
@@ -75,10 +76,20 @@ static entro_status list_kinds(choice *c, entro_error *err)
     return ENTRO_OK;
 }
 
-static entro_status pack_first(choice *c, const kind *k, uint32_t n, entro_error *err)
+/* The coded form stays where it is, in the file; its pages need not stay in memory. */
+static entro_status pack(const choice *c, en_linear *m, entro_error *err)
+{
+    EN_TRY(en_linear_pack(m, c->pool, err));
+    const en_tensor *stored = en_source_find(c->source, m->name);
+    if (stored != NULL)
+        en_source_forget(c->source, stored);
+    return ENTRO_OK;
+}
+
+static entro_status pack_first(const choice *c, const kind *k, uint32_t n, entro_error *err)
 {
     for (uint32_t i = 0; i < n; i++)
-        EN_TRY(en_linear_pack(k->matrices[i], c->pool, err));
+        EN_TRY(pack(c, k->matrices[i], err));
     return ENTRO_OK;
 }
 
@@ -102,7 +113,7 @@ static entro_status fill_budget(choice *c, uint64_t budget, entro_error *err)
             uint64_t after = used - coded_bytes(m) + en_linear_pack_bytes(m);
             if (after > budget)
                 continue;
-            EN_TRY(en_linear_pack(m, c->pool, err));
+            EN_TRY(pack(c, m, err));
             used = after;
         }
     return ENTRO_OK;
@@ -211,10 +222,10 @@ static void count(const choice *c, en_residency *out)
         }
 }
 
-entro_status en_residency_choose(en_residency *out, en_decoder *decoder,
+entro_status en_residency_choose(en_residency *out, en_decoder *decoder, const en_source *source,
                                  const entro_model_options *opt, entro_error *err)
 {
-    choice c = {.decoder = decoder};
+    choice c = {.decoder = decoder, .source = source};
     EN_TRY(en_pool_new(&c.pool, opt->n_threads, err));
     entro_status status = choose(&c, opt, err);
     if (status == ENTRO_OK)

@@ -16,7 +16,8 @@ typedef struct en_residency {
     uint64_t weight_bytes; /* that a token reads: of matrices as they are kept */
 } en_residency;
 
-entro_status en_residency_choose(en_residency *out, en_decoder *decoder,
+/* 'source' is the file that the decoder's weights lie in. */
+entro_status en_residency_choose(en_residency *out, en_decoder *decoder, const en_source *source,
                                  const entro_model_options *opt, entro_error *err);
 
 #endif

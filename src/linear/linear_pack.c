@@ -83,14 +83,13 @@ static void count_strip(const en_strip_matrix *m, uint32_t chunk,
 /* Of each class from a few strips of it. */
 static void plan(const en_strip_matrix *m, en_pack_layout *layouts)
 {
-    enum { N_SAMPLED = 4 };
+    enum { N_SAMPLED = 6 };
     for (uint32_t r = 0, first = 0, n; r < m->n_row_classes; r++, first += n) {
         uint32_t counts[EN_STRIP_MAX_COL_CLASSES][1 << MAX_BITS] = {0};
         uint32_t n_strips = m->row_class_end[r] - (r == 0 ? 0 : m->row_class_end[r - 1]);
         n = (n_strips + m->strips_per_chunk - 1) / m->strips_per_chunk;
-        for (uint32_t i = 0; i < N_SAMPLED && i < n; i++)
-            count_strip(m, first + (uint32_t)((uint64_t)i * n / (n < N_SAMPLED ? n : N_SAMPLED)),
-                        counts);
+        for (uint32_t i = 0; i < N_SAMPLED; i++)
+            count_strip(m, first + (uint32_t)((2 * i + 1) * (uint64_t)n / (2 * N_SAMPLED)), counts);
         for (uint32_t i = 0; i < m->n_col_classes; i++) {
             uint32_t both = r * m->n_col_classes + i;
             layouts[both] = cheapest(counts[i], en_strip_decoded_bits(m->layouts[both].mode));
@@ -448,6 +447,17 @@ static entro_status pack_so(const en_linear *matrix, pack_job *j, en_pool *pool,
     return status;
 }
 
+/* Would the decoded form be cheaper? */
+static bool lists_are_dear(const en_strip_matrix *m, const en_linear_packed *p)
+{
+    en_pack_layout decoded[EN_STRIP_MAX_ROW_CLASSES * EN_STRIP_MAX_COL_CLASSES];
+    uint64_t starts[EN_STRIP_MAX_ROW_CLASSES];
+    plan_as_decoded(m, decoded);
+    double lists = (double)p->list_start[m->n_strips] * listed_bits / (8 * ENTRY_BYTES);
+    uint64_t here = place_classes(m, p->layouts, starts), there = place_classes(m, decoded, starts);
+    return here < there && (double)here + lists > (double)there;
+}
+
 static entro_status pack(en_linear *matrix, en_linear_packed *p, en_pool *pool, entro_error *err)
 {
     const en_strip_matrix *m = strips_of(matrix);
@@ -460,8 +470,10 @@ static entro_status pack(en_linear *matrix, en_linear_packed *p, en_pool *pool, 
     }
     plan(m, p->layouts);
     entro_status status = pack_so(matrix, &j, pool, err);
-    if (status == ENTRO_OK && atomic_load(&j.crowded)) {
+    if (status == ENTRO_OK && (atomic_load(&j.crowded) || lists_are_dear(m, p))) {
         en_free(p->units);
+        en_free(p->lists);
+        p->lists = NULL;
         plan_as_decoded(m, p->layouts);
         status = pack_so(matrix, &j, pool, err);
     }

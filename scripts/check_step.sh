@@ -56,8 +56,9 @@ tsan)
     ;;
 aarch64)
     [ "${ARM:-yes}" = yes ] || skip "$ARM"
-    # A model's loss over hundreds of stories takes minutes in an emulator and finds nothing new.
-    suite aarch64 -R '^(unit|fuzz)/' -E test_reference_loss
+    # A model's loss over hundreds of stories, or calibration, takes minutes in an emulator and finds
+    # nothing new.
+    suite aarch64 -R '^(unit|fuzz)/' -E 'test_reference_loss|test_collect|test_calib_writer|test_compress_passes'
     ;;
 *)
     echo "usage: check_step.sh rooms|format|headers|asan|tsan|aarch64" >&2

@@ -20,7 +20,7 @@ typedef struct en_span {
 
 static inline bool en_span_is(en_span s, const char *text)
 {
-    return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
+    return s.n == strlen(text) && (s.n == 0 || memcmp(s.p, text, s.n) == 0);
 }
 
 /* All supported processors are little-endian; a big-endian one fails to compile here. */

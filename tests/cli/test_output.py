@@ -149,4 +149,29 @@ def check_colours_never_reach_a_pipe():
     assert "\033" not in result.err, result
 
 
+def check_sizes_tried_and_shown():
+    need(STORIES)
+    with Folder() as folder:
+        page = folder / "page.html"
+        common = ["--method", "watersic", "--calib-tokens", "1024", "--statistics", folder / "s.calib"]
+        tried = json.loads(expect(run("compress", STORIES, folder / "t.gguf", *common, "--try", "5,7", "--json"),
+                                  0).out)["tries"]
+        assert [one["bits_asked"] for one in tried] == [5, 7]
+        assert all(one["bits_per_param"] <= one["bits_asked"] for one in tried)
+        assert tried[0]["expected_kld"] > 2 * tried[1]["expected_kld"] > 0
+        assert not list(folder.glob("*.gguf*")), "a try is left behind"
+        wanted = tried[1]["expected_kld"] * 1.5
+        made = json.loads(expect(run("compress", STORIES, folder / "k.gguf", *common, "--max-kld", f"{wanted:.4f}",
+                                     "--page", page, "--json"), 0).out)
+        assert 0.8 * wanted < made["expected_kld"] <= wanted * 1.001
+        assert len(made["tensors"]) == made["n_coded_tensors"]
+        text = page.read_text()
+        assert text.startswith("<!doctype html>") and "<svg" in text and "http" not in text
+        assert all(t["name"] in text for t in made["tensors"])
+        expect(run("compress", STORIES, folder / "x.gguf", *common, "--bpw", "4", "--max-kld", "0.1"), 2, "use one")
+        expect(run("compress", STORIES, folder / "x.gguf", *common, "--try", "4,x"), 2, "--try is '4,x'")
+        expect(run("compress", STORIES, folder / "x.gguf", "--calib", "t.txt"), 2, "only --method watersic")
+        expect(run("compress", STORIES, folder / "x.gguf", *common, "--size", "1kB"), 1, "can have from about")
+
+
 main(globals())

@@ -32,13 +32,14 @@ static const cli_option options[] = {
      .kind = CLI_TEXT,
      .offset = offsetof(settings, method),
      .value = "METHOD",
-     .fallback = "u8",
      .choices = "watersic|rtn|u8|u4|u8-row|u4-row|u4-row-sparse|lossless",
-     .help = "how weights become integers.  watersic: calibrated, the best for its size; rtn: one "
-             "scale a row, as fine as --bits or the size says; u8, u4: 8 or 4 bits, one scale a "
-             "tensor (the EntroLLM paper's) or a row, the last one with outliers apart; lossless: "
-             "every bit "
-             "is kept, and restore gives back the source's files"},
+     .help =
+         "how weights become integers.  watersic: calibrated, the best for its size; rtn: one "
+         "scale a row, as fine as --bits or the size says; u8, u4: 8 or 4 bits, one scale a "
+         "tensor (the EntroLLM paper's) or a row, the last one with outliers apart; lossless: "
+         "every bit "
+         "is kept, and restore gives back the source's files.  Without it watersic where a size is "
+         "asked for, else u8"},
     {.name = "bpw",
      .kind = CLI_REAL,
      .offset = offsetof(settings, bpw),
@@ -356,7 +357,10 @@ static int try_sizes(const settings *s, const char *output, const char *statisti
 
 static int compress(void *p)
 {
-    const settings *s = p;
+    settings *s = p;
+    bool calibrates = s->bpw != 0 || s->size || s->max_kld != 0 || s->try || s->calib.n > 0;
+    if (!s->method)
+        s->method = calibrates ? "watersic" : "u8";
     uint64_t file_bytes;
     int code = check_overrides(s);
     if (!code)
@@ -388,17 +392,16 @@ const cli_command cli_compress_command = {
         "lossless nothing is quantized: the weights' exponents are coded, every bit is kept, and "
         "'entrollm restore' gives back the source's files.  The file appears under its name only "
         "when it is complete.",
-    .examples =
-        "  entrollm compress model.gguf model-u8.gguf\n"
-        "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
-        "  entrollm compress model.gguf model-3.5.gguf --method watersic --bpw 3.5\n"
-        "  entrollm compress model.gguf small.gguf --method watersic --size 60MB --calib text.txt\n"
-        "  entrollm compress model.gguf --method watersic --try 2.5,3,3.5,4\n"
-        "  entrollm compress model.gguf model-4.5.gguf --method rtn --bits 4.5\n"
-        "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
-        "--keep output.weight\n"
-        "  entrollm compress model.gguf out.gguf --table model --json\n"
-        "  entrollm compress ./Llama-3.2-1B llama-lossless.gguf --method lossless\n",
+    .examples = "  entrollm compress model.gguf model-u8.gguf\n"
+                "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
+                "  entrollm compress model.gguf model-3.5.gguf --bpw 3.5\n"
+                "  entrollm compress model.gguf small.gguf --size 60MB --calib text.txt\n"
+                "  entrollm compress model.gguf --try 2.5,3,3.5,4\n"
+                "  entrollm compress model.gguf model-4.5.gguf --method rtn --bits 4.5\n"
+                "  entrollm compress model.gguf -o out.gguf --set 'blk.*.ffn_*=u4-row' "
+                "--keep output.weight\n"
+                "  entrollm compress model.gguf out.gguf --table model --json\n"
+                "  entrollm compress ./Llama-3.2-1B llama-lossless.gguf --method lossless\n",
     .options = options,
     .n_options = CLI_COUNT(options),
     .positionals = positionals,

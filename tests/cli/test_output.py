@@ -170,7 +170,8 @@ def check_sizes_tried_and_shown():
         assert all(t["name"] in text for t in made["tensors"])
         expect(run("compress", STORIES, folder / "x.gguf", *common, "--bpw", "4", "--max-kld", "0.1"), 2, "use one")
         expect(run("compress", STORIES, folder / "x.gguf", *common, "--try", "4,x"), 2, "--try is '4,x'")
-        expect(run("compress", STORIES, folder / "x.gguf", "--calib", "t.txt"), 2, "only --method watersic")
+        expect(run("compress", STORIES, folder / "x.gguf", "--method", "rtn", "--calib", "t.txt"), 2,
+               "only --method watersic")
         expect(run("compress", STORIES, folder / "x.gguf", *common, "--size", "1kB"), 1, "can have from about")
 
 

@@ -23,7 +23,7 @@ typedef struct en_compress_account {
 
 /* What a loss estimated on the text of calibration is expected to be as KLD on other text: measured were
  * 1.4 to 1.9 (docs/quality.md). */
-#define EN_KLD_OF_LOSS 1.8
+#define EN_KLD_OF_LOSS 1.9
 
 /* Empties it for pass number 'pass'. */
 void en_compress_account_start(en_compress_account *a, const entro_compress_options *opt,

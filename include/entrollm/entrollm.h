@@ -82,7 +82,7 @@ ENTRO_API void entro_debug_fail_allocation(uint64_t countdown);
 /* ---- progress -------------------------------------------------------------------------- */
 
 typedef struct entro_progress {
-    const char *stage; /* "measure", "encode", "verify", "perplexity" ... */
+    const char *stage; /* "statistics", "rates", "measure", "encode", "verify", "perplexity" ... */
     const char *item;  /* tensor or file at hand; may be NULL */
     uint64_t done;     /* in 'unit's */
     uint64_t total;    /* 0 when unknown */
@@ -468,7 +468,8 @@ typedef struct entro_verify_report {
 
 /* Checks structure, every checksum and every coded stream of a container, and that original files
  * come out as they were; with 'source' (or NULL) also that each weight lies within half a step of the
- * source's, of a lossless one that it is the same. */
+ * source's, of a lossless one that it is the same; of "watersic", whose errors make up for each other, that
+ * the tensor as a whole is near the source's (max_steps then does not count it). */
 ENTRO_API entro_status entro_verify(const char *path, const char *source,
                                     const entro_job_options *opt, entro_verify_report *report,
                                     entro_error *err);

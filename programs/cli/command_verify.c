@@ -91,11 +91,13 @@ static int verify(void *p)
 const cli_command cli_verify_command = {
     .name = "verify",
     .summary = "check every checksum and every coded stream of a file",
-    .about = "Reads the whole file, compares the checksum of each tensor and decodes each coded "
-             "stream.  With --source it also compares the weights with those they were made from: "
-             "each must lie within half a quantization step, or be the same where nothing was "
-             "quantized.  Of a lossless file the original files are made once more, in memory, for "
-             "their checksums.",
+    .about =
+        "Reads the whole file, compares the checksum of each tensor and decodes each coded "
+        "stream.  With --source it also compares the weights with those they were made from: "
+        "each must lie within half a quantization step (of watersic, the tensor as a whole near "
+        "the source's), or be the same where nothing was quantized.  Of a lossless file the "
+        "original files are made once more, in memory, for "
+        "their checksums.",
     .examples = "  entrollm verify model-u8.gguf\n"
                 "  entrollm verify model-u8.gguf --source model.gguf\n"
                 "  entrollm verify model-u8.gguf --json && echo whole\n",

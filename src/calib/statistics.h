@@ -7,11 +7,11 @@
  * so that 1/2 sum_i F_i dw_i H dw_i^T estimates what an error dW adds to the loss of a token (KLD).
  *
  * The embedding is read by row: its H is the mean of g g^T over tokens, g the gradient at the
- * embedding's output, and F_i the share of token i in the text (more where its gradients are larger).
+ * embedding's output, and F_i the share of token i (more where its gradients are larger).
  * Tied with the output matrix, both uses are added up: one H for both and importances by row, see
  * statistics_tied.h.
  *
- * A folder, as collecting takes minutes and must survive a kill: one GGUF file a layer and two for
+ * A folder, as collecting takes minutes and must survive a kill: two GGUF files a layer and two for
  * the rest (statistics_file.h, docs/statistics.md), each written under a temporary name.  A file knows the
  * model and the text it was made from.
  */

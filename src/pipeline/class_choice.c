@@ -9,7 +9,7 @@
 
 enum {
     MAX_BINS = 48,
-    MAX_COL_CLASSES = 8, /* more gain nothing (0.001 bit), and runs of columns get short */
+    MAX_COL_CLASSES = 8, /* with more, runs of columns get short */
     WINDOW = 48,         /* integers this far from 0 are told apart */
     N_VALUES = 2 * WINDOW + 1,
     HELD = 1 << 12, /* integers beyond do not make a spread larger still */

@@ -53,7 +53,8 @@ entro_status en_rate_search_start(en_rate_search *s, entro_error *err);
 
 /*
  * The same for a target_loss, after a pass whose file has this loss: met from below, within
- * EN_RATE_LOSS_TOLERANCE.  A quarter of the error for every bit.
+ * EN_RATE_LOSS_TOLERANCE.  A quarter of the error for every bit; two passes more than for a size, at most,
+ * as nothing tells beforehand what a step costs in loss.
  */
 #define EN_RATE_LOSS_TOLERANCE 0.04
 entro_status en_rate_search_next_loss(en_rate_search *s, double loss, bool *again,

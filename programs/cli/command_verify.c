@@ -51,7 +51,10 @@ static int report_result(const settings *s, const entro_verify_report *r)
     if (r->n_files > 0)
         printf("%u original file%s would be restored byte for byte\n", r->n_files,
                r->n_files == 1 ? "" : "s");
-    if (s->source)
+    if (s->source && r->max_steps == 0)
+        printf("%u tensors compared with %s: rms error %.3f %%\n", r->n_compared, s->source,
+               100 * r->rms_error);
+    else if (s->source)
         printf(
             "%u tensors compared with %s: within %.4f steps (0.5 is perfect rounding), rms error "
             "%.3f %%\n",

@@ -30,13 +30,13 @@ static uint64_t n_tokens_wanted(const entro_compress_options *opt)
 static entro_status make_text(const en_calibration *c, en_calib_text *text, const char *folder,
                               const entro_compress_options *opt, en_job *job, entro_error *err)
 {
+    if (c->model->tokenizer == NULL)
+        return en_fail(err, ENTRO_ERR_NOT_FOUND,
+                       "the model has no tokenizer, so that it can neither read nor write the text "
+                       "that calibration wants; use a method without it, like rtn");
     if (opt->n_calib == 0)
         return en_calib_text_write(text, folder, c->model->decoder, c->model->tokenizer,
                                    EN_CALIB_POSITIONS, n_tokens_wanted(opt), opt->seed, job, err);
-    if (c->model->tokenizer == NULL)
-        return en_fail(err, ENTRO_ERR_NOT_FOUND,
-                       "the model has no tokenizer, so that no text can be read with it; leave out "
-                       "--calib, and it writes its own");
     return en_calib_text_read(text, opt->calib, opt->n_calib, c->model->tokenizer,
                               EN_CALIB_POSITIONS, n_tokens_wanted(opt), err);
 }

@@ -142,6 +142,20 @@ static void models_calibrate_on_what_they_write(void **state)
     assert_int_equal(n_bytes[0], n_bytes[1]);
 }
 
+static void no_tokenizer_no_text(void **state)
+{
+    (void)state;
+    const char *folder = test_path("none.calib");
+    for (size_t n_calib = 0; n_calib < 2; n_calib++) {
+        entro_compress_options opt = options("watersic", 9);
+        opt.n_calib = n_calib;
+        opt.statistics = folder;
+        expect(ENTRO_ERR_NOT_FOUND, "no tokenizer", TEST_FIXTURES "/models/llama",
+               test_path("none.gguf"), &opt);
+    }
+    remove_folder(folder);
+}
+
 static void rounding_meets_sizes_too(void **state)
 {
     (void)state;
@@ -180,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_met_and_statistics_used_again),
         cmocka_unit_test(models_calibrate_on_what_they_write),
+        cmocka_unit_test(no_tokenizer_no_text),
         cmocka_unit_test(rounding_meets_sizes_too),
         cmocka_unit_test(outliers_apart_lower_the_error),
     };

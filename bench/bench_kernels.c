@@ -339,9 +339,9 @@ static void write_strips(en_strip_writer *w, uint64_t n_rows, uint64_t n_cols, f
     const float step = 0.01f;
     en_strip_plan plan;
     en_pair_code code;
-    en_strip_encoder *e;
+    en_chunk_encoder e;
     double bits;
-    en_strip_plan_init(&plan, en_quant_method_find("u8"), n_rows, n_cols);
+    en_strip_plan_init(&plan, en_quant_method_find("u8"), n_rows, n_cols, false);
     size_t padded = en_strip_padded_cols(&plan.shape),
            n = (size_t)plan.shape.n_strips * EN_STRIP_ROWS * padded;
     int32_t *z = need(en_alloc(n, sizeof *z));
@@ -351,15 +351,15 @@ static void write_strips(en_strip_writer *w, uint64_t n_rows, uint64_t n_cols, f
     plan.n_grids = 1;
     plan.steps = &step;
     need_ok(en_strip_choose(&plan.shape.layouts[0], &code, z, padded, 16, padded, &bits, NULL));
-    need_ok(en_strip_encoder_new(&e, NULL));
+    need_ok(en_chunk_encoder_open(&e, NULL));
     need_ok(en_strip_writer_begin(w, &plan, NULL));
     for (uint32_t i = 0; i < plan.shape.n_chunks; i++) {
         size_t row = (size_t)en_strip_chunk_at(&plan.shape, i).first_strip * EN_STRIP_ROWS;
-        need_ok(en_strip_encode_chunk(e, &plan, i, z + row * padded, NULL));
-        need_ok(en_strip_writer_add(w, e, NULL));
+        need_ok(en_strip_encode_chunk(&e, &plan, i, z + row * padded, NULL));
+        need_ok(en_strip_writer_add(w, &e, NULL));
     }
     need_ok(en_strip_writer_finish(w, NULL));
-    en_strip_encoder_free(e);
+    en_chunk_encoder_close(&e);
     en_free(z);
 }
 

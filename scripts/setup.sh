@@ -68,6 +68,7 @@ cmd:pkg-config pkg-config
 pc:jansson   libjansson-dev
 pc:libutf8proc libutf8proc-dev
 pc:libxxhash libxxhash-dev
+pc:libzstd   libzstd-dev
 pc:openblas  libopenblas-dev
 py:venv,ensurepip python3 python3-venv'
 
@@ -75,7 +76,6 @@ NEEDS_CHECK='
 cmd:c++      g++
 cmd:git      git
 pc:cmocka    libcmocka-dev
-pc:libzstd   libzstd-dev
 cmd:clang-format clang-format'
 
 NEEDS_ARM='
@@ -84,6 +84,7 @@ cmd:qemu-aarch64 qemu-user
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/jansson.pc libjansson-dev:arm64
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/libutf8proc.pc libutf8proc-dev:arm64
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/libxxhash.pc libxxhash-dev:arm64
+file:/usr/lib/aarch64-linux-gnu/pkgconfig/libzstd.pc libzstd-dev:arm64
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/openblas.pc libopenblas-dev:arm64
 file:/usr/lib/aarch64-linux-gnu/pkgconfig/cmocka.pc libcmocka-dev:arm64'
 

@@ -113,9 +113,10 @@ static const cli_option options[] = {
      .offset = offsetof(settings, coding),
      .value = "KIND",
      .fallback = "auto",
-     .choices = "auto|words|strips",
+     .choices = "auto|words|strips|rans",
      .help = "how integers are coded: strips are the faster to run, words the smaller where most "
-             "integers are the same; auto: strips wherever they can be"},
+             "integers are the same; rans makes the smallest files, which are kept packed in "
+             "memory to run; auto: strips wherever they can be"},
     {.name = "table",
      .kind = CLI_TEXT,
      .offset = offsetof(settings, table),
@@ -176,10 +177,12 @@ static bool uses(const settings *s, const char *method)
 static int check_coding(const settings *s)
 {
     bool words = strcmp(s->coding, "words") == 0, model = strcmp(s->table, "model") == 0;
-    if (model && strcmp(s->coding, "strips") == 0)
+    bool per_tensor = strcmp(s->coding, "strips") == 0 || strcmp(s->coding, "rans") == 0;
+    if (model && per_tensor)
         return cli_usage_error(&cli_compress_command,
-                               "--coding strips has a table for each tensor: leave out --table "
-                               "model, or use --coding words");
+                               "--coding %s has tables for each tensor: leave out --table model, "
+                               "or use --coding words",
+                               s->coding);
     static const char *const of_strips[] = {"rtn", "watersic", "u4-row-sparse"};
     for (size_t i = 0; i < CLI_COUNT(of_strips); i++)
         if (uses(s, of_strips[i]) && (words || model))

@@ -103,8 +103,7 @@ void entro_model_get_info(const entro_model *model, entro_model_info *info)
 
 static const char *mode_name(const en_strip_matrix *m)
 {
-    static const char *const names[EN_STRIP_MODE_COUNT] = {"N0", "N1", "N2", "W1",
-                                                           "W2", "W3", "W4"};
+    static const char *const names[] = {"N0", "N1", "N2", "W1", "W2", "W3", "W4", "bytes"};
     for (uint32_t i = 1; i < m->n_row_classes * m->n_col_classes; i++)
         if (m->layouts[i].mode != m->layouts[0].mode)
             return "mixed";
@@ -113,7 +112,9 @@ static const char *mode_name(const en_strip_matrix *m)
 
 static void describe_coded(const en_coded *coded, entro_tensor_info *info)
 {
-    info->type = coded->strips != NULL ? "strips" : coded->planes != NULL ? "planes" : "huffman";
+    info->type = coded->strips != NULL   ? coded->strips->rans != NULL ? "rans" : "strips"
+                 : coded->planes != NULL ? "planes"
+                                         : "huffman";
     info->method = coded->method->name;
     info->table = coded->model_table ? "model" : "tensor";
     info->n_side_bytes = coded->n_side_bytes;

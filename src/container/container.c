@@ -1,8 +1,8 @@
 /*
  * container.c - see container.h.
  *
- * The logical tensors are the file's tensors without the shared code tables and the parts of an
- * original.  In a container, type I8 is ours: each such tensor is a payload, a shared table or
+ * The logical tensors are the file's tensors without the shared code tables, packed metadata and the
+ * parts of an original.  In a container, type I8 is ours: each such tensor is a payload, a shared table or
  * such a part, so that a damaged one is noticed.
  */
 #include "container/container.h"
@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "container/format_keys.h"
+#include "container/packed_meta.h"
 #include "container/payload.h"
 #include "container/planes_payload.h"
 #include "container/strip_payload.h"
@@ -30,6 +31,7 @@ struct en_container {
     const en_tensor *literals_tensor; /* of the original */
     uint64_t literals_hash;
     en_planes *literals;
+    en_packed_meta meta;
 };
 
 bool en_container_is(const en_source *source)
@@ -48,6 +50,7 @@ void en_container_close(en_container *c)
     for (uint32_t i = 0; i < c->n_coded; i++)
         en_planes_free(c->own_planes[i]);
     en_planes_free(c->literals);
+    en_packed_meta_close(&c->meta);
     en_original_free(c->original);
     en_code_free(c->model.code[0]);
     en_code_free(c->model.code[1]);
@@ -180,7 +183,8 @@ static entro_status add_tensors(en_container *c, const en_meta_value *hashes, en
 {
     for (uint32_t i = 0; i < en_source_n_tensors(c->source); i++) {
         const en_tensor *t = en_source_tensor(c->source, i);
-        if (table_bits(t->name) != 0 || is_original(t->name))
+        if (table_bits(t->name) != 0 || is_original(t->name) ||
+            strcmp(t->name, EN_METADATA_TENSOR) == 0)
             continue;
         en_container_tensor *to = &c->tensors[c->n_tensors];
         *to = (en_container_tensor){
@@ -320,7 +324,25 @@ entro_status en_container_check_literals(const en_container *c, entro_error *err
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static entro_status open_parts(en_container *c, entro_error *err)
+/* Packed keys join the source's.  They are small and much hangs on them, so they are checked against their
+ * checksum here already. */
+static entro_status load_meta(en_container *c, en_source *source, const en_meta_value *hashes,
+                              entro_error *err)
+{
+    uint32_t n = en_source_n_tensors(source), i = 0;
+    while (i < n && strcmp(en_source_tensor(source, i)->name, EN_METADATA_TENSOR) != 0)
+        i++;
+    if (i == n)
+        return ENTRO_OK;
+    const en_tensor *t = en_source_tensor(source, i);
+    EN_TRY(compare_hash(t, en_load64(hashes->data + (size_t)i * 8), err));
+    entro_status status = en_packed_meta_read(&c->meta, t->data, (size_t)t->n_bytes, err);
+    if (status == ENTRO_OK)
+        status = en_source_add_meta(source, c->meta.gguf.meta, err);
+    return status == ENTRO_OK ? ENTRO_OK : fail_tensor(t, status, err);
+}
+
+static entro_status open_parts(en_container *c, en_source *source, entro_error *err)
 {
     EN_TRY(check_version(en_source_meta(c->source), err));
     const en_meta_value *hashes = NULL;
@@ -337,10 +359,11 @@ static entro_status open_parts(en_container *c, entro_error *err)
         return en_fail_memory(err);
     EN_TRY(load_tables(c, hashes, err));
     EN_TRY(add_tensors(c, hashes, err));
+    EN_TRY(load_meta(c, source, hashes, err));
     return load_original(c, hashes, err);
 }
 
-static entro_status open_new(en_container **out, const en_source *source, entro_error *err)
+static entro_status open_new(en_container **out, en_source *source, entro_error *err)
 {
     if (!en_container_is(source))
         return en_fail(err, ENTRO_ERR_FORMAT,
@@ -350,7 +373,7 @@ static entro_status open_new(en_container **out, const en_source *source, entro_
     if (c == NULL)
         return en_fail_memory(err);
     c->source = source;
-    entro_status status = open_parts(c, err);
+    entro_status status = open_parts(c, source, err);
     if (status == ENTRO_OK)
         *out = c;
     else
@@ -358,7 +381,7 @@ static entro_status open_new(en_container **out, const en_source *source, entro_
     return status;
 }
 
-entro_status en_container_open(en_container **out, const en_source *source, entro_error *err)
+entro_status en_container_open(en_container **out, en_source *source, entro_error *err)
 {
     entro_status status = open_new(out, source, err);
     if (status != ENTRO_OK)

@@ -54,8 +54,9 @@ typedef struct en_container en_container;
 bool en_container_is(const en_source *source);
 
 /* Parses and checks everything but the checksums and the streams.  'source' must be open and
- * outlive the container. */
-entro_status en_container_open(en_container **out, const en_source *source, entro_error *err);
+ * outlive the container; its metadata gets the keys that the container holds packed, and must not be asked
+ * for them when the container is closed. */
+entro_status en_container_open(en_container **out, en_source *source, entro_error *err);
 void en_container_close(en_container *c);
 
 uint32_t en_container_n_tensors(const en_container *c);

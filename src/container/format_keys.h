@@ -20,8 +20,12 @@ enum {
     EN_FEATURE_HALF_GRIDS = 1 << 2,  /* steps and offsets of 16 bits are used */
     EN_FEATURE_STRIPS = 1 << 3,      /* coding 2 is used */
     EN_FEATURE_PLANES = 1 << 4,      /* coding 3 is used */
+    EN_FEATURE_RANS = 1 << 5,        /* coding 4 is used */
+    EN_FEATURE_SHORT_GRIDS = 1 << 6, /* steps of 8 bits */
+    EN_FEATURE_PACKED_META = 1 << 7, /* tokenizer's arrays in a tensor of their own */
     EN_FEATURES_KNOWN = EN_FEATURE_HUFFMAN | EN_FEATURE_MODEL_TABLE | EN_FEATURE_HALF_GRIDS |
-                        EN_FEATURE_STRIPS | EN_FEATURE_PLANES
+                        EN_FEATURE_STRIPS | EN_FEATURE_PLANES | EN_FEATURE_RANS |
+                        EN_FEATURE_SHORT_GRIDS | EN_FEATURE_PACKED_META
 };
 
 #endif

@@ -24,7 +24,8 @@ enum {
     EN_PAYLOAD_SEGMENT_SYMBOLS_4 = 65536,
     EN_CODING_HUFFMAN = 1,      /* words and tables of docs/coding.md */
     EN_PAYLOAD_MODEL_TABLE = 1, /* flag: the code is the model's */
-    EN_PAYLOAD_HALF_GRIDS = 2   /* flag: steps and offsets are f16, not f32 */
+    EN_PAYLOAD_HALF_GRIDS = 2,  /* flag: steps and offsets are f16, not f32 */
+    EN_PAYLOAD_SHORT_GRIDS = 4  /* flag: steps and column scales are of tensor/short_float.h */
 };
 
 typedef enum en_payload_part_name {

@@ -48,20 +48,55 @@ static uint64_t index_at(const en_strip_matrix *m, uint32_t chunk, unsigned stre
     return en_load64(m->index + 24 * (size_t)chunk + 8 * stream);
 }
 
-void en_strip_chunk_start(const en_strip_matrix *m, uint32_t chunk, en_strip_lanes *lanes)
+/* ---- values ------------------------------------------------------------------------------ */
+
+size_t en_strip_reader_bytes(const en_strip_matrix *m)
 {
-    const uint8_t *words = m->words + index_at(m, chunk, 0);
+    return m->rans != NULL ? m->n_col_classes * sizeof(en_rans_table) : 0;
+}
+
+static void start_lanes(en_strip_lanes *lanes, const uint8_t *words, const uint8_t *end,
+                        const uint8_t *raw)
+{
     memcpy(lanes->low, words, sizeof lanes->low);
     memcpy(lanes->high, words + sizeof lanes->low, sizeof lanes->high);
     memset(lanes->position, 0, sizeof lanes->position);
     lanes->next = words + 2 * EN_STRIP_START_WORDS;
-    lanes->end = m->words + index_at(m, chunk + 1, 0);
-    lanes->raw = m->raw + index_at(m, chunk, 1);
+    lanes->end = end;
+    lanes->raw = raw;
 }
 
-bool en_strip_chunk_ended(const en_strip_matrix *m, uint32_t chunk, const en_strip_lanes *lanes)
+void en_strip_reader_start(en_strip_reader *r, const en_strip_matrix *m, uint32_t chunk,
+                           void *memory)
 {
-    return lanes->next == m->words + index_at(m, chunk + 1, 0);
+    const uint8_t *words = m->words + index_at(m, chunk, 0);
+    r->matrix = m;
+    r->place = en_strip_chunk_at(m, chunk);
+    r->end = m->words + index_at(m, chunk + 1, 0);
+    if (m->rans == NULL) {
+        start_lanes(&r->lanes, words, r->end, m->raw + index_at(m, chunk, 1));
+        return;
+    }
+    r->tables = memory;
+    for (uint32_t i = 0; i < m->n_col_classes; i++)
+        en_rans_table_fill(&r->tables[i], &m->rans[r->place.row_class * m->n_col_classes + i]);
+    en_rans_start(&r->rans, words, r->end);
+}
+
+void en_strip_reader_run(en_strip_reader *r, uint32_t col_class, size_t n_units, uint8_t *units)
+{
+    const en_strip_matrix *m = r->matrix;
+    uint32_t both = r->place.row_class * m->n_col_classes + col_class;
+    if (m->rans != NULL)
+        en_rans_decode(&r->rans, &r->tables[col_class], n_units, units);
+    else
+        en_kernels_get()->strip_decode(&r->lanes, &m->tables[both], m->layouts[both].mode, n_units,
+                                       units);
+}
+
+bool en_strip_reader_ended(const en_strip_reader *r)
+{
+    return r->matrix->rans != NULL ? en_rans_ended(&r->rans) : r->lanes.next == r->end;
 }
 
 /* ---- exceptions -------------------------------------------------------------------------- */
@@ -148,20 +183,26 @@ static bool add_exceptions(const en_strip_matrix *m, en_strip_lists *lists, uint
     return true;
 }
 
-bool en_strip_decode_chunk(const en_strip_matrix *m, uint32_t chunk, uint8_t *units, int32_t *z)
+/* Tables, then a decoded run. */
+size_t en_strip_scratch_bytes(const en_strip_matrix *m)
 {
-    en_strip_chunk c = en_strip_chunk_at(m, chunk);
-    en_strip_lanes lanes;
+    return en_strip_reader_bytes(m) + m->n_units * en_unit_bytes(8);
+}
+
+bool en_strip_decode_chunk(const en_strip_matrix *m, uint32_t chunk, uint8_t *scratch, int32_t *z)
+{
+    en_strip_reader reader;
     en_strip_lists lists = en_strip_lists_of(m, chunk);
-    en_strip_chunk_start(m, chunk, &lanes);
+    en_strip_reader_start(&reader, m, chunk, scratch);
+    uint8_t *units = scratch + en_strip_reader_bytes(m);
+    en_strip_chunk c = reader.place;
     for (uint32_t s = 0; s < c.n_strips; s++) {
         uint32_t first_unit = 0, n_rows = rows_of_strip(m, c.first_strip + s);
         int32_t *of_strip = z + (size_t)s * EN_STRIP_ROWS * m->n_cols;
         for (uint32_t i = 0; i < m->n_col_classes; i++) {
             uint32_t n_units = m->col_class_end[i] - first_unit;
             uint32_t both = c.row_class * m->n_col_classes + i;
-            en_kernels_get()->strip_decode(&lanes, &m->tables[both], m->layouts[both].mode, n_units,
-                                           units);
+            en_strip_reader_run(&reader, i, n_units, units);
             spread_run(m, units, m->layouts[both], (size_t)first_unit * EN_UNIT_COLS, n_units,
                        n_rows, of_strip);
             first_unit = m->col_class_end[i];
@@ -169,5 +210,5 @@ bool en_strip_decode_chunk(const en_strip_matrix *m, uint32_t chunk, uint8_t *un
         if (!add_exceptions(m, &lists, n_rows, of_strip))
             return false;
     }
-    return en_strip_chunk_ended(m, chunk, &lanes) && en_strip_lists_ended(&lists);
+    return en_strip_reader_ended(&reader) && en_strip_lists_ended(&lists);
 }

@@ -1,6 +1,6 @@
 /*
- * strip_matrix.h - a matrix in coding 2 (entropy/strips.h), as it lies in a payload; docs/format.md,
- * "Payload of coding 2", is the contract.
+ * strip_matrix.h - a matrix in coding 2 (entropy/strips.h) or 4 (entropy/rans.h), as it lies in a payload;
+ * docs/format.md, "Payload of coding 2", is the contract.
  *
  *   | header 256 | steps | offsets | column scales | column order | row order | tables | index |
  *   | raw bits | words | exceptions | >= 64 zeros |
@@ -13,12 +13,16 @@
  * zero weights to whole units, rows to whole strips.
  *
  * A chunk is some strips of one row class; any thread may decode it by itself.
+ *
+ * Coding 4 differs in its streams alone: states and words of rans.h, no raw bits, and a table of
+ * frequencies a class.  It takes fewer bits and much longer, so that such a matrix is better packed
+ * (linear/linear_pack.h) before it is used.
  */
 #ifndef EN_CONTAINER_STRIP_MATRIX_H
 #define EN_CONTAINER_STRIP_MATRIX_H
 
 #include "base/bytes.h"
-#include "entropy/strips.h"
+#include "entropy/rans.h"
 
 enum {
     EN_STRIP_MAX_ROW_CLASSES = 8,
@@ -30,7 +34,9 @@ enum {
     EN_STRIP_MAX_BASE = 1 << 30,
     EN_STRIP_LIST_SHIFT_AT = 28, /* a list's head: number of entries, and above it the shift */
     EN_STRIP_MAX_SHIFT = 4,
+    EN_RANS_MIN_CHUNKS = 2, /* of coding 4, likewise: its chunks begin with 64 bytes, not 256 */
     EN_CODING_STRIPS = 2,
+    EN_CODING_RANS = 4,
 };
 
 /* Points into the payload; the tables are owned by who parsed it.  Immutable. */
@@ -45,8 +51,10 @@ typedef struct en_strip_matrix {
     uint32_t col_class_end[EN_STRIP_MAX_COL_CLASSES]; /* in units; the last is n_units */
     /* [row class * n_col_classes + column class] */
     en_strip_layout layouts[EN_STRIP_MAX_ROW_CLASSES * EN_STRIP_MAX_COL_CLASSES];
-    en_pair_table *tables;
+    en_pair_table *tables;     /* of coding 2, else NULL */
+    en_rans_code *rans;        /* of coding 4, else NULL */
     const uint8_t *col_scales; /* f16 x n_cols, in stored order; NULL: all 1 */
+    uint8_t *own_grids; /* steps, offsets and column scales that were not stored as f16; owned */
     /* Stored column k is column col_order[k]: those of class 0 as they come, then class 1, ...; owned
      * by who parsed the payload, where only classes are stored.  NULL: as they are. */
     uint32_t *col_order, *row_order;
@@ -81,10 +89,24 @@ typedef struct en_strip_chunk {
 } en_strip_chunk;
 en_strip_chunk en_strip_chunk_at(const en_strip_matrix *m, uint32_t chunk);
 
-/* Sets the lanes to the beginning of a chunk. */
-void en_strip_chunk_start(const en_strip_matrix *m, uint32_t chunk, en_strip_lanes *lanes);
+/* Reads the values of a chunk, run by run. */
+typedef struct en_strip_reader {
+    const en_strip_matrix *matrix;
+    en_strip_chunk place;
+    const uint8_t *end;
+    en_strip_lanes lanes; /* of coding 2 */
+    en_rans_lanes rans;   /* of coding 4 */
+    en_rans_table *tables;
+} en_strip_reader;
+
+/* Memory that a reader needs, aligned to 64; 0 in coding 2. */
+size_t en_strip_reader_bytes(const en_strip_matrix *m);
+void en_strip_reader_start(en_strip_reader *r, const en_strip_matrix *m, uint32_t chunk,
+                           void *memory);
+/* The next n_units of the strip at hand, which belong to this column class. */
+void en_strip_reader_run(en_strip_reader *r, uint32_t col_class, size_t n_units, uint8_t *units);
 /* After the last strip: whether the stream ended where it should. */
-bool en_strip_chunk_ended(const en_strip_matrix *m, uint32_t chunk, const en_strip_lanes *lanes);
+bool en_strip_reader_ended(const en_strip_reader *r);
 
 /*
  * The exceptions of one strip, by column, then row.  Entry i belongs to column cols[i] and row
@@ -131,9 +153,10 @@ static inline en_strip_exception en_strip_list_entry(const en_strip_list *list, 
 
 /*
  * All integers of a chunk: z[row in the chunk * n_cols + column], columns in the model's order, rows
- * in stored order (padding rows left out).  'units' is scratch of padded columns * 32 bytes.  False
- * when the chunk is damaged.
+ * in stored order (padding rows left out).  'scratch' is of en_strip_scratch_bytes(), aligned to 64.
+ * False when the chunk is damaged.
  */
-bool en_strip_decode_chunk(const en_strip_matrix *m, uint32_t chunk, uint8_t *units, int32_t *z);
+size_t en_strip_scratch_bytes(const en_strip_matrix *m);
+bool en_strip_decode_chunk(const en_strip_matrix *m, uint32_t chunk, uint8_t *scratch, int32_t *z);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * strip_parse.c - checks the payload of a matrix in coding 2 before anyone decodes it.
+ * strip_parse.c - checks the payload of a matrix in coding 2 or 4 before anyone decodes it.
  *
  * After it has been accepted, every chunk's words, raw bits and exceptions lie inside, its start
  * words are there, and classes are as large as they should be; decoders then need only keep 'next' from passing
@@ -11,6 +11,7 @@
 #include "container/payload.h"
 #include "container/strip_payload.h"
 #include "container/strip_write.h"
+#include "tensor/short_float.h"
 
 #define ULL(x) ((unsigned long long)(x))
 
@@ -19,6 +20,8 @@ typedef struct parser {
     size_t n_bytes;
     en_coded *coded;
     en_strip_matrix *m;
+    uint32_t coding; /* 2 or 4 */
+    bool short_grids;
     en_payload_part parts[EN_STRIP_PART_COUNT];
 } parser;
 
@@ -40,8 +43,8 @@ static entro_status read_method(parser *p, entro_error *err)
         return en_fail(err, ENTRO_ERR_VERSION,
                        "is quantized by a method this program does not know; use a newer entrollm");
     if (p->coded->method->exact)
-        return en_fail(err, ENTRO_ERR_FORMAT, "is of method %s, which coding 2 cannot hold",
-                       p->coded->method->name);
+        return en_fail(err, ENTRO_ERR_FORMAT, "is of method %s, which coding %u cannot hold",
+                       p->coded->method->name, p->coding);
     if (p->coded->method->bits != bits)
         return en_fail(err, ENTRO_ERR_FORMAT, "says %u-bit codes, but method %s has %u bits", bits,
                        p->coded->method->name, p->coded->method->bits);
@@ -93,19 +96,22 @@ static entro_status read_classes_header(parser *p, entro_error *err)
 static entro_status check_lengths(const parser *p, entro_error *err)
 {
     const en_strip_matrix *m = p->m;
-    uint64_t grid = p->coded->n_grids * (p->coded->half_grids ? 2 : 4);
+    uint64_t grid = p->short_grids ? EN_STRIP_SHORT_HEAD + p->coded->n_grids
+                                   : p->coded->n_grids * (p->coded->half_grids ? 2 : 4);
+    uint64_t scales = p->short_grids ? EN_STRIP_SHORT_HEAD + m->n_cols : 2 * m->n_cols;
+    uint64_t n_ends = 4 * (m->n_row_classes + m->n_col_classes);
     uint64_t n_classes = (uint64_t)m->n_row_classes * m->n_col_classes;
     const struct {
         uint64_t n_bytes;
         bool optional, any;
     } expected[EN_STRIP_PART_COUNT] = {
         [EN_STRIP_STEPS] = {.n_bytes = grid},
-        [EN_STRIP_OFFSETS] = {.n_bytes = grid, .optional = true},
-        [EN_STRIP_COL_SCALES] = {.n_bytes = 2 * m->n_cols, .optional = true},
+        [EN_STRIP_OFFSETS] = {.n_bytes = p->short_grids ? 0 : grid, .optional = true},
+        [EN_STRIP_COL_SCALES] = {.n_bytes = scales, .optional = true},
         [EN_STRIP_COL_ORDER] = {.n_bytes = (m->n_cols + 1) / 2, .optional = true},
         [EN_STRIP_ROW_ORDER] = {.n_bytes = (m->n_rows + 1) / 2, .optional = true},
-        [EN_STRIP_CLASSES] = {.n_bytes = 4 * (m->n_row_classes + m->n_col_classes) +
-                                         n_classes * EN_STRIP_CLASS_BYTES},
+        [EN_STRIP_CLASSES] = {.n_bytes = n_ends + n_classes * EN_STRIP_CLASS_BYTES,
+                              .any = p->coding == EN_CODING_RANS},
         [EN_STRIP_INDEX] = {.n_bytes = 24 * ((uint64_t)m->n_chunks + 1)},
         [EN_STRIP_RAW] = {.any = true},
         [EN_STRIP_WORDS] = {.any = true},
@@ -145,17 +151,20 @@ static entro_status read_header(parser *p, entro_error *err)
 {
     uint32_t version = en_load32(p->bytes + 8), n_header = en_load32(p->bytes + 12);
     uint32_t flags = en_load32(p->bytes + 20);
-    if (version != EN_PAYLOAD_VERSION || (flags & ~(uint32_t)EN_PAYLOAD_HALF_GRIDS) != 0)
+    const uint32_t known = EN_PAYLOAD_HALF_GRIDS | EN_PAYLOAD_SHORT_GRIDS;
+    p->coding = en_load32(p->bytes + 16);
+    if (version != EN_PAYLOAD_VERSION || (flags & ~known) != 0 || flags == known)
         return en_fail(err, ENTRO_ERR_VERSION,
-                       "layout %u, coding 2, flags %x; this program reads layout %d; use a newer "
+                       "layout %u, coding %u, flags %x; this program reads layout %d; use a newer "
                        "entrollm",
-                       version, flags, EN_PAYLOAD_VERSION);
+                       version, p->coding, flags, EN_PAYLOAD_VERSION);
     if (p->n_bytes < EN_STRIP_HEADER_BYTES || n_header != EN_STRIP_HEADER_BYTES ||
         en_load32(p->bytes + 28) != 2)
         return en_fail(err, ENTRO_ERR_FORMAT,
                        "header of %u bytes and %u dimensions, expected %d, 2", n_header,
                        en_load32(p->bytes + 28), EN_STRIP_HEADER_BYTES);
-    p->coded->half_grids = (flags & EN_PAYLOAD_HALF_GRIDS) != 0;
+    p->short_grids = (flags & EN_PAYLOAD_SHORT_GRIDS) != 0;
+    p->coded->half_grids = flags != 0; /* short ones become f16 */
     p->coded->entropy = en_load_f64(p->bytes + 80);
     p->coded->huffman_bits = en_load_f64(p->bytes + 88);
     p->m->n_exceptions = en_load64(p->bytes + 120);
@@ -182,15 +191,16 @@ static entro_status read_ends(const uint8_t *at, uint32_t n, uint32_t all, uint3
     return ENTRO_OK;
 }
 
-static entro_status read_classes(parser *p, entro_error *err)
+static entro_status check_base(int32_t base, entro_error *err)
 {
-    en_strip_matrix *m = p->m;
-    const uint8_t *at = part(p, EN_STRIP_CLASSES);
-    uint32_t n = m->n_row_classes * m->n_col_classes;
-    EN_TRY(read_ends(at, m->n_row_classes, m->n_strips, m->row_class_end, "rows", err));
-    at += 4 * m->n_row_classes;
-    EN_TRY(read_ends(at, m->n_col_classes, m->n_units, m->col_class_end, "columns", err));
-    at += 4 * m->n_col_classes;
+    if (base < -EN_STRIP_MAX_BASE || base > EN_STRIP_MAX_BASE)
+        return en_fail(err, ENTRO_ERR_FORMAT, "has values from %d up", base);
+    return ENTRO_OK;
+}
+
+static entro_status read_pair_tables(en_strip_matrix *m, uint32_t n, const uint8_t *at,
+                                     entro_error *err)
+{
     m->tables = en_alloc(n, sizeof *m->tables);
     if (m->tables == NULL)
         return en_fail_memory(err);
@@ -199,10 +209,49 @@ static entro_status read_classes(parser *p, entro_error *err)
         if (mode >= EN_STRIP_MODE_COUNT)
             return en_fail(err, ENTRO_ERR_VERSION, "has mode %u; use a newer entrollm", mode);
         m->layouts[i] = (en_strip_layout){(en_strip_mode)mode, (int32_t)en_load32(at + 4)};
-        if (m->layouts[i].base < -EN_STRIP_MAX_BASE || m->layouts[i].base > EN_STRIP_MAX_BASE)
-            return en_fail(err, ENTRO_ERR_FORMAT, "has values from %d up", m->layouts[i].base);
+        EN_TRY(check_base(m->layouts[i].base, err));
         EN_TRY(en_pair_table_load(&m->tables[i], at + 8, err));
     }
+    return ENTRO_OK;
+}
+
+/* Frequencies are as many bytes as they are. */
+static entro_status read_frequencies(en_strip_matrix *m, uint32_t n, const uint8_t *at,
+                                     size_t n_bytes, entro_error *err)
+{
+    m->rans = en_alloc(n, sizeof *m->rans);
+    if (m->rans == NULL)
+        return en_fail_memory(err);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t n_used;
+        EN_TRY(en_rans_code_load(&m->rans[i], at, n_bytes, &n_used, err));
+        m->layouts[i] = (en_strip_layout){EN_STRIP_BYTES, m->rans[i].base};
+        EN_TRY(check_base(m->layouts[i].base, err));
+        at += n_used;
+        n_bytes -= n_used;
+    }
+    if (n_bytes > 0)
+        return en_fail(err, ENTRO_ERR_FORMAT, "has %zu bytes behind its frequencies", n_bytes);
+    return ENTRO_OK;
+}
+
+static entro_status read_classes(parser *p, entro_error *err)
+{
+    en_strip_matrix *m = p->m;
+    const uint8_t *at = part(p, EN_STRIP_CLASSES);
+    uint32_t n = m->n_row_classes * m->n_col_classes;
+    size_t n_ends = 4 * ((size_t)m->n_row_classes + m->n_col_classes);
+    size_t n_bytes = (size_t)p->parts[EN_STRIP_CLASSES].n_bytes;
+    if (n_bytes < n_ends)
+        return en_fail(err, ENTRO_ERR_FORMAT, "its classes take %zu bytes, expected %zu and more",
+                       n_bytes, n_ends);
+    EN_TRY(read_ends(at, m->n_row_classes, m->n_strips, m->row_class_end, "rows", err));
+    EN_TRY(read_ends(at + 4 * m->n_row_classes, m->n_col_classes, m->n_units, m->col_class_end,
+                     "columns", err));
+    if (p->coding == EN_CODING_RANS)
+        EN_TRY(read_frequencies(m, n, at + n_ends, n_bytes - n_ends, err));
+    else
+        EN_TRY(read_pair_tables(m, n, at + n_ends, err));
     if (m->n_chunks != en_strip_count_chunks(m))
         return en_fail(err, ENTRO_ERR_FORMAT, "has %u chunks, expected %u", m->n_chunks,
                        en_strip_count_chunks(m));
@@ -262,6 +311,7 @@ static entro_status check_index(const parser *p, entro_error *err)
 {
     const en_strip_matrix *m = p->m;
     uint64_t last[3] = {0};
+    uint64_t least = p->coding == EN_CODING_RANS ? EN_RANS_START_BYTES : 2 * EN_STRIP_START_WORDS;
     for (uint32_t i = 0; i <= m->n_chunks; i++) {
         const uint8_t *at = m->index + 24 * (size_t)i;
         uint64_t words = en_load64(at), raw = en_load64(at + 8), list = en_load64(at + 16);
@@ -271,8 +321,7 @@ static entro_status check_index(const parser *p, entro_error *err)
             n_raw = c.n_strips * en_strip_raw_bytes(m, c.row_class);
         }
         if (words < last[0] || list < last[2] || raw != last[1] + n_raw ||
-            (i == 0 ? words != 0 || list != 0 : n_words < 2 * EN_STRIP_START_WORDS) ||
-            n_words % 2 != 0)
+            (i == 0 ? words != 0 || list != 0 : n_words < least) || n_words % 2 != 0)
             return en_fail(err, ENTRO_ERR_FORMAT, "the index is wrong at chunk %u", i);
         last[0] = words;
         last[1] = raw;
@@ -284,13 +333,49 @@ static entro_status check_index(const parser *p, entro_error *err)
     return ENTRO_OK;
 }
 
+/* Short numbers as f16, to 'out'. */
+static entro_status expand_short(const uint8_t *from, uint64_t n, uint8_t *out, entro_error *err)
+{
+    int32_t exponent = (int32_t)en_load32(from);
+    if (exponent < EN_SHORT_MIN_EXPONENT || exponent > EN_SHORT_MAX_EXPONENT)
+        return en_fail(err, ENTRO_ERR_FORMAT, "has grids of exponent %d, expected %d to %d",
+                       (int)exponent, EN_SHORT_MIN_EXPONENT, EN_SHORT_MAX_EXPONENT);
+    for (uint64_t i = 0; i < n; i++)
+        en_store16(out + 2 * i, en_short_to_half(from[EN_STRIP_SHORT_HEAD + i], exponent));
+    return ENTRO_OK;
+}
+
+static entro_status read_short_grids(parser *p, entro_error *err)
+{
+    en_strip_matrix *m = p->m;
+    const uint8_t *scales = part(p, EN_STRIP_COL_SCALES);
+    m->own_grids = en_alloc((size_t)(p->coded->n_grids + m->n_cols), 2);
+    if (m->own_grids == NULL)
+        return en_fail_memory(err);
+    p->coded->steps = m->own_grids;
+    EN_TRY(expand_short(part(p, EN_STRIP_STEPS), p->coded->n_grids, m->own_grids, err));
+    if (scales == NULL)
+        return ENTRO_OK;
+    uint8_t *own = m->own_grids + 2 * p->coded->n_grids;
+    m->col_scales = own;
+    return expand_short(scales, m->n_cols, own, err);
+}
+
+static entro_status read_grids(parser *p, entro_error *err)
+{
+    if (p->short_grids)
+        return read_short_grids(p, err);
+    p->coded->steps = part(p, EN_STRIP_STEPS);
+    p->coded->offsets = part(p, EN_STRIP_OFFSETS);
+    p->m->col_scales = part(p, EN_STRIP_COL_SCALES);
+    return ENTRO_OK;
+}
+
 static entro_status read_all(parser *p, entro_error *err)
 {
     en_strip_matrix *m = p->m;
     EN_TRY(read_header(p, err));
-    p->coded->steps = part(p, EN_STRIP_STEPS);
-    p->coded->offsets = part(p, EN_STRIP_OFFSETS);
-    m->col_scales = part(p, EN_STRIP_COL_SCALES);
+    EN_TRY(read_grids(p, err));
     m->index = part(p, EN_STRIP_INDEX);
     m->raw = p->bytes + p->parts[EN_STRIP_RAW].offset;
     m->words = p->bytes + p->parts[EN_STRIP_WORDS].offset;
@@ -309,7 +394,8 @@ static entro_status read_all(parser *p, entro_error *err)
 
 bool en_strip_payload_is(const uint8_t *bytes, size_t n_bytes)
 {
-    return en_payload_is(bytes, n_bytes) && en_load32(bytes + 16) == EN_CODING_STRIPS;
+    uint32_t coding = en_payload_is(bytes, n_bytes) ? en_load32(bytes + 16) : 0;
+    return coding == EN_CODING_STRIPS || coding == EN_CODING_RANS;
 }
 
 entro_status en_strip_payload_parse(en_coded *coded, en_strip_matrix **matrix, const uint8_t *bytes,
@@ -340,6 +426,8 @@ void en_strip_matrix_free(en_strip_matrix *matrix)
     if (matrix == NULL)
         return;
     en_free(matrix->tables);
+    en_free(matrix->rans);
+    en_free(matrix->own_grids);
     en_free(matrix->col_order);
     en_free(matrix->row_order);
     en_free(matrix);

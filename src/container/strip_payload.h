@@ -1,4 +1,4 @@
-/* strip_payload.h - numbers of the payload of coding 2, shared by who writes and who reads it. */
+/* strip_payload.h - numbers of the payload of codings 2 and 4, shared by who writes and who reads it. */
 #ifndef EN_CONTAINER_STRIP_PAYLOAD_H
 #define EN_CONTAINER_STRIP_PAYLOAD_H
 
@@ -7,7 +7,8 @@
 enum {
     EN_STRIP_HEADER_BYTES = 320,
     EN_STRIP_PARTS_AT = 128,
-    EN_STRIP_CLASS_BYTES = 8 + EN_PAIR_STORED_BYTES, /* mode, base, code */
+    EN_STRIP_CLASS_BYTES = 8 + EN_PAIR_STORED_BYTES, /* mode, base, code; of coding 2 */
+    EN_STRIP_SHORT_HEAD = 4,                         /* i32 exponent of short grids */
 };
 
 typedef enum en_strip_part_name {

@@ -5,6 +5,7 @@
 #include "container/payload.h"
 #include "container/strip_payload.h"
 #include "kernels/kernels.h"
+#include "tensor/short_float.h"
 
 /* ---- the plan ---------------------------------------------------------------------------- */
 
@@ -14,8 +15,9 @@ bool en_strip_fits(uint64_t n_rows, uint64_t n_cols)
 }
 
 void en_strip_plan_init(en_strip_plan *plan, const en_quant_method *method, uint64_t n_rows,
-                        uint64_t n_cols)
+                        uint64_t n_cols, bool is_rans)
 {
+    uint64_t min_chunks = is_rans ? EN_RANS_MIN_CHUNKS : EN_STRIP_MIN_CHUNKS;
     *plan = (en_strip_plan){.method = method};
     en_strip_matrix *m = &plan->shape;
     m->n_rows = n_rows;
@@ -24,7 +26,7 @@ void en_strip_plan_init(en_strip_plan *plan, const en_quant_method *method, uint
     m->n_strips = (uint32_t)((n_rows + EN_STRIP_ROWS - 1) / EN_STRIP_ROWS);
     uint64_t strips = EN_STRIP_CHUNK_WEIGHTS / (EN_STRIP_ROWS * en_strip_padded_cols(m));
     /* Several chunks are decoded side by side, by several threads: small matrices have short ones. */
-    uint64_t most = (m->n_strips + EN_STRIP_MIN_CHUNKS - 1) / EN_STRIP_MIN_CHUNKS;
+    uint64_t most = (m->n_strips + min_chunks - 1) / min_chunks;
     strips = strips > most ? most : strips;
     m->strips_per_chunk = strips < 1 ? 1 : (uint32_t)strips;
     m->n_row_classes = m->n_col_classes = 1;
@@ -38,29 +40,80 @@ void en_strip_plan_count_chunks(en_strip_plan *plan)
     plan->shape.n_chunks = en_strip_count_chunks(&plan->shape);
 }
 
-entro_status en_strip_encode_chunk(en_strip_encoder *e, const en_strip_plan *plan, uint32_t chunk,
+void en_strip_plan_shorten(en_strip_plan *plan)
+{
+    plan->short_grids =
+        plan->half_grids && plan->offsets == NULL && plan->n_grids > 1 &&
+        en_short_exponent(plan->steps, (size_t)plan->n_grids, &plan->steps_exponent) &&
+        (plan->col_scales == NULL ||
+         en_short_exponent(plan->col_scales, (size_t)plan->shape.n_cols, &plan->scales_exponent));
+}
+
+/* ---- chunks ------------------------------------------------------------------------------ */
+
+entro_status en_chunk_encoder_open(en_chunk_encoder *e, entro_error *err)
+{
+    *e = (en_chunk_encoder){0};
+    EN_TRY(en_strip_encoder_new(&e->strips, err));
+    return en_rans_encoder_new(&e->rans, err);
+}
+
+void en_chunk_encoder_close(en_chunk_encoder *e)
+{
+    en_strip_encoder_free(e->strips);
+    en_rans_encoder_free(e->rans);
+    *e = (en_chunk_encoder){0};
+}
+
+/* What an encoder has made of a chunk. */
+typedef struct streams {
+    const uint8_t *words, *raw;
+    size_t n_words, n_raw, n_list;
+    en_strip_exception *list;
+} streams;
+
+static entro_status finish(en_chunk_encoder *e, const en_strip_plan *plan, streams *s,
+                           entro_error *err)
+{
+    *s = (streams){0};
+    if (plan->rans != NULL)
+        return en_rans_encoder_finish(e->rans, &s->words, &s->n_words, &s->list, &s->n_list, err);
+    return en_strip_encoder_finish(e->strips, &s->words, &s->n_words, &s->raw, &s->n_raw, &s->list,
+                                   &s->n_list, err);
+}
+
+static entro_status add_run(en_chunk_encoder *e, const en_strip_plan *plan, uint32_t both,
+                            const int32_t *z, size_t n_cols, uint32_t row, uint32_t col,
+                            entro_error *err)
+{
+    size_t stride = en_strip_padded_cols(&plan->shape);
+    if (plan->rans != NULL)
+        return en_rans_encoder_add(e->rans, z, stride, n_cols, &plan->rans[both], row, col, err);
+    return en_strip_encoder_add(e->strips, z, stride, n_cols, plan->shape.layouts[both],
+                                &plan->codes[both], row, col, err);
+}
+
+entro_status en_strip_encode_chunk(en_chunk_encoder *e, const en_strip_plan *plan, uint32_t chunk,
                                    const int32_t *z, entro_error *err)
 {
     const en_strip_matrix *m = &plan->shape;
     en_strip_chunk c = en_strip_chunk_at(m, chunk);
     size_t stride = en_strip_padded_cols(m);
-    en_strip_encoder_start(e);
+    en_strip_encoder_start(e->strips);
+    en_rans_encoder_start(e->rans);
     for (uint32_t s = 0; s < c.n_strips; s++) {
         uint32_t first = 0;
         for (uint32_t i = 0; i < m->n_col_classes; i++) {
             uint32_t both = c.row_class * m->n_col_classes + i, end = m->col_class_end[i];
             uint32_t col = first * EN_UNIT_COLS;
-            EN_TRY(en_strip_encoder_add(e, z + s * EN_STRIP_ROWS * stride + col, stride,
-                                        (size_t)(end - first) * EN_UNIT_COLS, m->layouts[both],
-                                        &plan->codes[both], s * EN_STRIP_ROWS, col, err));
+            EN_TRY(add_run(e, plan, both, z + s * EN_STRIP_ROWS * stride + col,
+                           (size_t)(end - first) * EN_UNIT_COLS, s * EN_STRIP_ROWS, col, err));
             first = end;
         }
     }
     /* Here, where threads work side by side; the writer asks again. */
-    const uint8_t *words, *raw;
-    en_strip_exception *list;
-    size_t n_words, n_raw, n_list;
-    return en_strip_encoder_finish(e, &words, &n_words, &raw, &n_raw, &list, &n_list, err);
+    streams made;
+    return finish(e, plan, &made, err);
 }
 
 /* ---- the front --------------------------------------------------------------------------- */
@@ -70,22 +123,37 @@ static uint64_t align_up(uint64_t n, unsigned align)
     return (n + align - 1) / align * align;
 }
 
+static uint64_t class_bytes(const en_strip_plan *plan)
+{
+    const en_strip_matrix *m = &plan->shape;
+    uint64_t n_pairs = (uint64_t)m->n_row_classes * m->n_col_classes, n_bytes = 0;
+    uint8_t stored[EN_RANS_MAX_STORED];
+    for (uint32_t i = 0; plan->rans != NULL && i < n_pairs; i++)
+        n_bytes += en_rans_code_store(&plan->rans[i], stored);
+    return 4 * ((uint64_t)m->n_row_classes + m->n_col_classes) +
+           (plan->rans != NULL ? n_bytes : n_pairs * EN_STRIP_CLASS_BYTES);
+}
+
+/* Bytes of n steps, or of n column scales. */
+static uint64_t float_bytes(const en_strip_plan *plan, uint64_t n, bool half)
+{
+    return plan->short_grids ? EN_STRIP_SHORT_HEAD + n : n * (half ? 2 : 4);
+}
+
 /* Lengths of the parts before the raw bits, and of those. */
 static void set_parts(const en_strip_plan *plan, en_payload_part parts[EN_STRIP_PART_COUNT])
 {
     const en_strip_matrix *m = &plan->shape;
-    uint64_t grid = plan->n_grids * (plan->half_grids ? 2 : 4), n_raw = 0;
+    uint64_t grid = float_bytes(plan, plan->n_grids, plan->half_grids), n_raw = 0;
     for (uint32_t i = 0, first = 0; i < m->n_row_classes; first = m->row_class_end[i++])
         n_raw += (m->row_class_end[i] - first) * en_strip_raw_bytes(m, i);
-    uint64_t n_classes = (uint64_t)m->n_row_classes * m->n_col_classes;
     uint64_t n_bytes[EN_STRIP_PART_COUNT] = {
         [EN_STRIP_STEPS] = grid,
         [EN_STRIP_OFFSETS] = plan->offsets ? grid : 0,
-        [EN_STRIP_COL_SCALES] = plan->col_scales ? 2 * m->n_cols : 0,
+        [EN_STRIP_COL_SCALES] = plan->col_scales ? float_bytes(plan, m->n_cols, true) : 0,
         [EN_STRIP_COL_ORDER] = plan->col_order ? (m->n_cols + 1) / 2 : 0,
         [EN_STRIP_ROW_ORDER] = plan->row_order ? (m->n_rows + 1) / 2 : 0,
-        [EN_STRIP_CLASSES] =
-            4 * (m->n_row_classes + m->n_col_classes) + n_classes * EN_STRIP_CLASS_BYTES,
+        [EN_STRIP_CLASSES] = class_bytes(plan),
         [EN_STRIP_INDEX] = 24 * ((uint64_t)m->n_chunks + 1),
         [EN_STRIP_RAW] = n_raw,
     };
@@ -103,8 +171,10 @@ static void store_header(uint8_t *out, const en_strip_plan *plan)
     memcpy(out, EN_PAYLOAD_MAGIC, 8);
     en_store32(out + 8, EN_PAYLOAD_VERSION);
     en_store32(out + 12, EN_STRIP_HEADER_BYTES);
-    en_store32(out + 16, EN_CODING_STRIPS);
-    en_store32(out + 20, plan->half_grids ? EN_PAYLOAD_HALF_GRIDS : 0);
+    en_store32(out + 16, plan->rans != NULL ? EN_CODING_RANS : EN_CODING_STRIPS);
+    en_store32(out + 20, plan->short_grids  ? EN_PAYLOAD_SHORT_GRIDS
+                         : plan->half_grids ? EN_PAYLOAD_HALF_GRIDS
+                                            : 0);
     en_store32(out + 24, plan->method->bits);
     en_store32(out + 28, 2);
     en_store64(out + 32, m->n_cols);
@@ -129,6 +199,30 @@ static void store_floats(uint8_t *out, const float *x, uint64_t n, bool half)
         memcpy(out, x, 4 * n);
 }
 
+static void store_short(uint8_t *out, const float *x, uint64_t n, int exponent)
+{
+    en_store32(out, (uint32_t)exponent);
+    for (uint64_t i = 0; i < n; i++)
+        out[EN_STRIP_SHORT_HEAD + i] = en_short_store(x[i], exponent);
+}
+
+static void store_grids(uint8_t *front, const en_strip_plan *plan,
+                        const en_payload_part parts[EN_STRIP_PART_COUNT])
+{
+    uint8_t *steps = front + parts[EN_STRIP_STEPS].offset;
+    uint8_t *scales = front + parts[EN_STRIP_COL_SCALES].offset;
+    if (plan->short_grids) {
+        store_short(steps, plan->steps, plan->n_grids, plan->steps_exponent);
+        if (plan->col_scales != NULL)
+            store_short(scales, plan->col_scales, plan->shape.n_cols, plan->scales_exponent);
+        return;
+    }
+    store_floats(steps, plan->steps, plan->n_grids, plan->half_grids);
+    store_floats(front + parts[EN_STRIP_OFFSETS].offset, plan->offsets, plan->n_grids,
+                 plan->half_grids);
+    store_floats(scales, plan->col_scales, plan->shape.n_cols, true);
+}
+
 /* The class of each row or column, 4 bits: 'ends' counts 'unit' of them. */
 static void store_order(uint8_t *out, const uint32_t *order, uint64_t n, const uint32_t *ends,
                         uint32_t unit)
@@ -148,6 +242,10 @@ static void store_classes(uint8_t *out, const en_strip_plan *plan)
     for (uint32_t i = 0; i < m->n_col_classes; i++, out += 4)
         en_store32(out, m->col_class_end[i]);
     for (uint32_t i = 0; i < m->n_row_classes * m->n_col_classes; i++) {
+        if (plan->rans != NULL) {
+            out += en_rans_code_store(&plan->rans[i], out);
+            continue;
+        }
         en_store32(out, m->layouts[i].mode);
         en_store32(out + 4, (uint32_t)m->layouts[i].base);
         memcpy(out + 8, plan->codes[i].stored, EN_PAIR_STORED_BYTES);
@@ -177,12 +275,7 @@ entro_status en_strip_writer_begin(en_strip_writer *w, const en_strip_plan *plan
         return en_fail_memory(err);
     memset(w->front, 0, n_all);
     store_header(w->front, plan);
-    store_floats(w->front + parts[EN_STRIP_STEPS].offset, plan->steps, plan->n_grids,
-                 plan->half_grids);
-    store_floats(w->front + parts[EN_STRIP_OFFSETS].offset, plan->offsets, plan->n_grids,
-                 plan->half_grids);
-    store_floats(w->front + parts[EN_STRIP_COL_SCALES].offset, plan->col_scales, plan->shape.n_cols,
-                 true);
+    store_grids(w->front, plan, parts);
     store_order(w->front + parts[EN_STRIP_COL_ORDER].offset, plan->col_order, plan->shape.n_cols,
                 plan->shape.col_class_end, EN_UNIT_COLS);
     store_order(w->front + parts[EN_STRIP_ROW_ORDER].offset, plan->row_order, plan->shape.n_rows,
@@ -190,6 +283,7 @@ entro_status en_strip_writer_begin(en_strip_writer *w, const en_strip_plan *plan
     store_classes(w->front + parts[EN_STRIP_CLASSES].offset, plan);
     store_part_places(w->front, parts);
     w->plan = plan;
+    w->n_table_bytes = parts[EN_STRIP_CLASSES].n_bytes;
     w->raw_at = w->n_front = (size_t)parts[EN_STRIP_RAW].offset;
     w->index_at = (size_t)parts[EN_STRIP_INDEX].offset;
     w->n_words = w->n_exceptions = 0;
@@ -198,7 +292,7 @@ entro_status en_strip_writer_begin(en_strip_writer *w, const en_strip_plan *plan
     return ENTRO_OK;
 }
 
-/* ---- chunks ------------------------------------------------------------------------------ */
+/* ---- the streams ------------------------------------------------------------------------- */
 
 /* Differences are multiples of 2 to the power of the raw bits, of the fewest that occur. */
 static unsigned list_shift(const en_strip_matrix *m, uint32_t row_class)
@@ -267,21 +361,19 @@ static void put_index(en_strip_writer *w)
     en_store64(at + 16, w->n_exceptions);
 }
 
-entro_status en_strip_writer_add(en_strip_writer *w, en_strip_encoder *e, entro_error *err)
+entro_status en_strip_writer_add(en_strip_writer *w, en_chunk_encoder *e, entro_error *err)
 {
-    const uint8_t *words, *raw;
-    en_strip_exception *list;
-    size_t n_words, n_raw, n_list;
-    EN_TRY(en_strip_encoder_finish(e, &words, &n_words, &raw, &n_raw, &list, &n_list, err));
-    if (!make_room(&w->words, &w->cap_words, w->n_words + n_words))
+    streams made;
+    EN_TRY(finish(e, w->plan, &made, err));
+    if (!make_room(&w->words, &w->cap_words, w->n_words + made.n_words))
         return en_fail_memory(err);
     put_index(w);
-    memcpy(w->words + w->n_words, words, n_words);
-    w->n_words += n_words;
-    if (n_raw > 0)
-        memcpy(w->front + w->n_front, raw, n_raw); /* room was made in the beginning */
-    w->n_front += n_raw;
-    EN_TRY(put_exceptions(w, list, n_list, err));
+    memcpy(w->words + w->n_words, made.words, made.n_words);
+    w->n_words += made.n_words;
+    if (made.n_raw > 0)
+        memcpy(w->front + w->n_front, made.raw, made.n_raw); /* room was made in the beginning */
+    w->n_front += made.n_raw;
+    EN_TRY(put_exceptions(w, made.list, made.n_list, err));
     w->n_chunks++;
     return ENTRO_OK;
 }

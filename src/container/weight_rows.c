@@ -64,18 +64,12 @@ static entro_status read_segment(const en_weight_rows *w, uint32_t segment, floa
     return ENTRO_OK;
 }
 
-/* Bytes for a decoded strip; the integers of a chunk follow. */
-static size_t unit_bytes(const en_strip_matrix *m)
-{
-    return en_strip_padded_cols(m) * 2 * EN_STRIP_ROWS;
-}
-
 static entro_status read_chunk(const en_weight_rows *w, uint32_t chunk, float *rows,
                                const en_weight_rows_scratch *scratch, uint8_t *codes,
                                entro_error *err)
 {
     const en_coded *m = w->coded;
-    int32_t *z = (int32_t *)(void *)(codes + unit_bytes(m->strips));
+    int32_t *z = (int32_t *)(void *)(codes + en_strip_scratch_bytes(m->strips));
     if (!en_strip_decode_chunk(m->strips, chunk, codes, z))
         return en_fail(err, ENTRO_ERR_CHECKSUM,
                        "chunk %u of %u does not decode: the file is damaged; copy or make it again",
@@ -167,7 +161,8 @@ static bool code_bytes(const en_weight_rows *w, size_t n_elems, size_t *n)
                en_add(*n, en_planes_room_bytes(w->coded->planes), n);
     if (w->coded == NULL || w->coded->strips == NULL)
         return en_add(n_elems, EN_CODE_OUT_SLACK, n);
-    return en_mul(n_elems, sizeof(int32_t), n) && en_add(*n, unit_bytes(w->coded->strips), n);
+    return en_mul(n_elems, sizeof(int32_t), n) &&
+           en_add(*n, en_strip_scratch_bytes(w->coded->strips), n);
 }
 
 static bool fit_blocks(en_weight_rows_scratch *scratch, size_t n_elems, size_t n_code_bytes,

@@ -43,7 +43,8 @@ typedef enum en_strip_mode {
     EN_STRIP_W2,
     EN_STRIP_W3,
     EN_STRIP_W4,
-    EN_STRIP_MODE_COUNT
+    EN_STRIP_MODE_COUNT,
+    EN_STRIP_BYTES = EN_STRIP_MODE_COUNT /* none of coding 2: what rans.h decodes to, v in 8 bits */
 } en_strip_mode;
 
 static inline bool en_strip_is_wide(en_strip_mode mode)
@@ -53,11 +54,15 @@ static inline bool en_strip_is_wide(en_strip_mode mode)
 
 static inline unsigned en_strip_raw_bits(en_strip_mode mode)
 {
+    if (mode == EN_STRIP_BYTES)
+        return 0;
     return en_strip_is_wide(mode) ? (unsigned)mode - EN_STRIP_W1 + 1 : (unsigned)mode;
 }
 
 static inline unsigned en_strip_value_bits(en_strip_mode mode)
 {
+    if (mode == EN_STRIP_BYTES)
+        return 8;
     return en_strip_is_wide(mode) ? 4 + en_strip_raw_bits(mode) : 4;
 }
 

@@ -290,6 +290,17 @@ const en_meta *en_source_meta(const en_source *source)
     return source->meta;
 }
 
+entro_status en_source_add_meta(en_source *source, const en_meta *more, entro_error *err)
+{
+    for (size_t i = 0; i < en_meta_count(more); i++) {
+        const char *key = en_meta_key(more, i);
+        if (en_meta_get(source->meta, key) != NULL)
+            return en_fail(err, ENTRO_ERR_FORMAT, "key '%.100s' is there twice (damaged?)", key);
+        EN_TRY(en_meta_set_borrowed(source->meta, key, en_meta_at(more, i), err));
+    }
+    return ENTRO_OK;
+}
+
 uint64_t en_source_file_bytes(const en_source *source)
 {
     return source->file_bytes;

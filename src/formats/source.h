@@ -24,6 +24,8 @@ void en_source_close(en_source *source);
 en_source_kind en_source_get_kind(const en_source *source);
 const char *en_source_path(const en_source *source);
 const en_meta *en_source_meta(const en_source *source);
+/* Adds keys, borrowed from 'more'; ENTRO_ERR_FORMAT when one is there already. */
+entro_status en_source_add_meta(en_source *source, const en_meta *more, entro_error *err);
 uint64_t en_source_file_bytes(const en_source *source); /* all weight files */
 uint32_t en_source_n_tensors(const en_source *source);
 const en_tensor *en_source_tensor(const en_source *source, uint32_t i);     /* i < n_tensors */

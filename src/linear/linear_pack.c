@@ -62,21 +62,30 @@ static void count_strip(const en_strip_matrix *m, uint32_t chunk,
 {
     enum { AT_ONCE = 8 };
     uint8_t units[AT_ONCE * EN_STRIP_LANES * MAX_BITS], bytes[AT_ONCE * UNIT_VALUES];
-    const en_kernels *k = en_kernels_get();
-    en_strip_lanes lanes;
-    en_strip_chunk place = en_strip_chunk_at(m, chunk);
-    en_strip_chunk_start(m, chunk, &lanes);
+    en_strip_reader reader;
+    en_strip_reader_start(&reader, m, chunk, NULL);
     for (uint32_t i = 0, done = 0; i < m->n_col_classes; i++) {
-        uint32_t both = place.row_class * m->n_col_classes + i, n;
+        uint32_t both = reader.place.row_class * m->n_col_classes + i, n;
         en_strip_mode mode = m->layouts[both].mode;
         for (; done < m->col_class_end[i]; done += n) {
             n = m->col_class_end[i] - done;
             n = n < AT_ONCE ? n : AT_ONCE;
-            k->strip_decode(&lanes, &m->tables[both], mode, n, units);
-            k->unit_expand(units, en_strip_decoded_bits(mode), n, 0, bytes);
+            en_strip_reader_run(&reader, i, n, units);
+            en_kernels_get()->unit_expand(units, en_strip_decoded_bits(mode), n, 0, bytes);
             for (uint32_t v = 0; v < n * UNIT_VALUES; v++)
                 counts[i][bytes[v]]++;
         }
+    }
+}
+
+/* Coding 4 says how often its values occur. */
+static void plan_by_frequencies(const en_strip_matrix *m, en_pack_layout *layouts)
+{
+    for (uint32_t i = 0; i < m->n_row_classes * m->n_col_classes; i++) {
+        uint32_t counts[1 << MAX_BITS] = {0};
+        for (uint32_t v = 0; v < m->rans[i].n; v++)
+            counts[v] = m->rans[i].freq[v];
+        layouts[i] = cheapest(counts, MAX_BITS);
     }
 }
 
@@ -84,6 +93,10 @@ static void count_strip(const en_strip_matrix *m, uint32_t chunk,
 static void plan(const en_strip_matrix *m, en_pack_layout *layouts)
 {
     enum { N_SAMPLED = 6 };
+    if (m->rans != NULL) {
+        plan_by_frequencies(m, layouts);
+        return;
+    }
     for (uint32_t r = 0, first = 0, n; r < m->n_row_classes; r++, first += n) {
         uint32_t counts[EN_STRIP_MAX_COL_CLASSES][1 << MAX_BITS] = {0};
         uint32_t n_strips = m->row_class_end[r] - (r == 0 ? 0 : m->row_class_end[r - 1]);
@@ -147,7 +160,8 @@ uint64_t en_linear_pack_bytes(const en_linear *matrix)
 
 /* What a thread works in. */
 typedef struct pack_room {
-    uint8_t *units;             /* a decoded strip */
+    uint8_t *units; /* a decoded strip */
+    void *reader;
     en_strip_exception *rest;   /* of its chunk */
     en_strip_exception *listed; /* of the strip */
     size_t n_listed, max_listed;
@@ -332,7 +346,7 @@ static void pack_chunk(void *context, uint32_t chunk, uint32_t thread)
     const en_strip_matrix *m = j->matrix;
     pack_room *room = &j->rooms[thread];
     en_strips_decoder d;
-    en_strips_decoder_start(&d, m, chunk);
+    en_strips_decoder_start(&d, m, chunk, room->reader);
     uint32_t row_class = d.place.row_class;
     uint32_t first = row_class == 0 ? 0 : m->row_class_end[row_class - 1];
     uint64_t n_bytes = strip_bytes(m, j->packed->layouts, row_class);
@@ -361,6 +375,7 @@ static void free_rooms(pack_room *rooms, uint32_t n_threads)
 {
     for (uint32_t i = 0; rooms != NULL && i < n_threads; i++) {
         en_free(rooms[i].units);
+        en_free(rooms[i].reader);
         en_free(rooms[i].rest);
         en_free(rooms[i].listed);
     }
@@ -375,9 +390,10 @@ static pack_room *make_rooms(const en_strip_matrix *m, uint32_t n_threads)
         pack_room *r = &rooms[i];
         r->max_listed = n_values / MAX_LISTED_OVER;
         r->units = en_alloc(n_values, 1);
+        r->reader = en_alloc(en_strip_reader_bytes(m), 1);
         r->rest = en_alloc(max_rest, sizeof *r->rest);
         r->listed = en_alloc(r->max_listed + max_rest, sizeof *r->listed);
-        if (r->units == NULL || r->rest == NULL || r->listed == NULL) {
+        if (r->units == NULL || r->reader == NULL || r->rest == NULL || r->listed == NULL) {
             free_rooms(rooms, n_threads);
             return NULL;
         }
@@ -484,7 +500,8 @@ static entro_status pack(en_linear *matrix, en_linear_packed *p, en_pool *pool, 
 entro_status en_linear_pack(en_linear *matrix, en_pool *pool, entro_error *err)
 {
     if (!en_linear_can_pack(matrix))
-        return en_fail(err, ENTRO_ERR_ARGUMENT, "matrix '%s' is not in coding 2", matrix->name);
+        return en_fail(err, ENTRO_ERR_ARGUMENT, "matrix '%s' is not in coding 2 or 4",
+                       matrix->name);
     if (matrix->packed != NULL)
         return ENTRO_OK;
     en_linear_packed *p = en_alloc_zero(1, sizeof *p);

@@ -1,5 +1,5 @@
 /*
- * linear_pack.h - a matrix in coding 2 kept in memory decoded, in as few bits a value as pay.
+ * linear_pack.h - a matrix in coding 2 or 4 kept in memory decoded, in as few bits a value as pay.
  *
  *   value v of a class = lift + what its unit holds (entropy/strips.h) + its entries in the list
  *

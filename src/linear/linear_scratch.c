@@ -21,7 +21,8 @@ static bool make_strips_room(en_linear_scratch *s, const en_strip_matrix *m)
 {
     return grow_to(&s->codes_bytes, 1, en_strips_units_bytes(m), 0) &&
            grow_to(&s->tile_bytes, en_strip_padded_cols(m), sizeof(float), 0) &&
-           grow_to(&s->rest_bytes, en_strips_max_rest(m), sizeof(en_strip_exception), 0);
+           grow_to(&s->rest_bytes, en_strips_max_rest(m), sizeof(en_strip_exception), 0) &&
+           grow_to(&s->reader_bytes, 1, en_strip_reader_bytes(m), 0);
 }
 
 static bool make_room(en_linear_scratch *s, const en_linear *m)
@@ -51,7 +52,8 @@ entro_status en_linear_scratch_new(en_linear_scratch **out, const en_linear *con
     for (size_t i = 0; i < n_matrices && fits; i++)
         fits = make_room(s, matrices[i]);
     size_t each;
-    if (fits && en_add(s->codes_bytes, s->tile_bytes, &each) && en_add(each, s->rest_bytes, &each))
+    if (fits && en_add(s->codes_bytes, s->tile_bytes, &each) &&
+        en_add(each, s->rest_bytes, &each) && en_add(each, s->reader_bytes, &each))
         s->memory = en_alloc(n_threads, each);
     if (s->memory == NULL) {
         en_free(s);
@@ -86,5 +88,6 @@ void en_linear_scratch_free(en_linear_scratch *scratch)
 size_t en_linear_scratch_bytes(const en_linear_scratch *scratch)
 {
     return sizeof *scratch + scratch->activation_bytes +
-           scratch->n_threads * (scratch->codes_bytes + scratch->tile_bytes + scratch->rest_bytes);
+           scratch->n_threads * (scratch->codes_bytes + scratch->tile_bytes + scratch->rest_bytes +
+                                 scratch->reader_bytes);
 }

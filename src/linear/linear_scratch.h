@@ -3,7 +3,7 @@
  *
  *   codes: one decoded segment         tile: the f32 rows that are multiplied next
  *          or some decoded strips            or a token's inputs in stored order
- *   rest:  exceptions of those strips
+ *   rest:  exceptions of those strips         reader: what their decoder needs
  *
  * A tile is a few rows, so that it stays in the core's L2 cache while all tokens pass by; in the
  * other direction it is long enough for the micro-kernels of matmul_f32.
@@ -15,8 +15,8 @@
 
 struct en_linear_scratch {
     uint32_t n_threads;
-    size_t codes_bytes, tile_bytes, rest_bytes; /* of each thread */
-    uint8_t *memory;      /* codes, tile, rest of thread 0, codes of thread 1 ... */
+    size_t codes_bytes, tile_bytes, rest_bytes, reader_bytes; /* of each thread */
+    uint8_t *memory;      /* codes, tile, rest, reader of thread 0, codes of thread 1 ... */
     uint8_t *activations; /* of all threads; grows with the number of tokens */
     size_t activation_bytes;
 };
@@ -26,7 +26,8 @@ entro_status en_linear_grow_activations(en_linear_scratch *s, size_t n_bytes, en
 
 static inline uint8_t *en_linear_codes(const en_linear_scratch *s, uint32_t thread)
 {
-    return s->memory + (size_t)thread * (s->codes_bytes + s->tile_bytes + s->rest_bytes);
+    return s->memory +
+           (size_t)thread * (s->codes_bytes + s->tile_bytes + s->rest_bytes + s->reader_bytes);
 }
 
 static inline float *en_linear_tile(const en_linear_scratch *s, uint32_t thread)
@@ -39,7 +40,8 @@ static inline en_strips_room en_linear_strips_room(const en_linear_scratch *s, u
     uint8_t *codes = en_linear_codes(s, thread), *tile = codes + s->codes_bytes;
     return (en_strips_room){.units = codes,
                             .ordered = (float *)(void *)tile,
-                            .rest = (en_strip_exception *)(void *)(tile + s->tile_bytes)};
+                            .rest = (en_strip_exception *)(void *)(tile + s->tile_bytes),
+                            .reader = tile + s->tile_bytes + s->rest_bytes};
 }
 
 /*

@@ -42,11 +42,25 @@ static uint32_t chunks_of_item(const en_strip_matrix *m, uint32_t side_by_side, 
 /* S of each row of a strip, for one token. */
 typedef int64_t row_sums[EN_STRIP_ROWS];
 
-/* Adds the sums of one column class; 'dots' has those of the high plane, then those of the low. */
-static void add_dots(int64_t *sums, const int32_t *dots, int64_t base)
+/* 'dots' has those of the high plane, then those of the low, of all column classes: they have room for
+ * EN_STRIP_MAX_COLS products. */
+static void join_dots(int64_t *sums, const int32_t *dots, int64_t bases)
 {
     for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
-        sums[r] += (int64_t)dots[r] * 128 + dots[EN_STRIP_ROWS + r] + base;
+        sums[r] = (int64_t)dots[r] * 128 + dots[EN_STRIP_ROWS + r] + bases;
+}
+
+/* What the column classes' bases add to every row of a row class: base sum q. */
+static void sum_bases(const en_strips_product *p, const en_strips_form *forms, size_t first_token,
+                      size_t n, int64_t *bases)
+{
+    const en_strip_matrix *m = p->matrix->coded->strips;
+    for (size_t t = 0; t < n; t++) {
+        bases[t] = 0;
+        for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++])
+            bases[t] += forms[i].base *
+                        en_activations_sum(p->x, first_token + t, first, m->col_class_end[i]);
+    }
 }
 
 /* What the outputs of a strip's rows take besides S. */
@@ -91,9 +105,9 @@ enum { MAX_FEW = EN_STRIP_MAX_VECTORS / 2, FEW_VECTORS = 2 * MAX_FEW };
 _Static_assert((int)EN_STRIPS_FEW_TOKENS <= (int)MAX_FEW, "two vectors a token");
 _Static_assert((int)EN_STRIPS_SIDE_BY_SIDE <= (int)EN_STRIP_MAX_CHUNKS, "as kernels allow");
 
-/* One strip of each of n chunks; sums[chunk * n_tokens + token]. */
+/* One strip of each of n chunks; sums[chunk * n_tokens + token].  'bases': of each token. */
 static void dot_strips(const en_strips_product *p, en_strips_decoder *decoders, uint32_t n,
-                       row_sums *sums)
+                       const int64_t *bases, row_sums *sums)
 {
     const en_strip_matrix *m = p->matrix->coded->strips;
     const en_activations *x = p->x;
@@ -102,21 +116,18 @@ static void dot_strips(const en_strips_product *p, en_strips_decoder *decoders, 
     int32_t dots[EN_STRIP_MAX_CHUNKS * FEW_VECTORS * EN_STRIP_ROWS];
     size_t n_vectors = 2 * x->n_tokens;
     for (uint32_t i = 0; i < n; i++)
-        lanes[i] = &decoders[i].lanes;
-    memset(sums, 0, n * x->n_tokens * sizeof *sums);
+        lanes[i] = &decoders[i].reader.lanes;
+    memset(dots, 0, n * n_vectors * EN_STRIP_ROWS * sizeof *dots);
     for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
         uint32_t both = decoders[0].place.row_class * m->n_col_classes + i;
         uint32_t end = m->col_class_end[i];
         for (size_t v = 0; v < n_vectors; v++)
             vectors[v] = en_activations_plane(x, v / 2, v % 2) + (size_t)first * EN_UNIT_COLS;
-        memset(dots, 0, n * n_vectors * EN_STRIP_ROWS * sizeof *dots);
         en_kernels_get()->strip_dot(lanes, n, &m->tables[both], m->layouts[both].mode, end - first,
                                     vectors, n_vectors, dots);
-        for (size_t k = 0; k < n * x->n_tokens; k++) {
-            int64_t q = en_activations_sum(x, k % x->n_tokens, first, end);
-            add_dots(sums[k], dots + 2 * k * EN_STRIP_ROWS, q * m->layouts[both].base);
-        }
     }
+    for (size_t k = 0; k < n * x->n_tokens; k++)
+        join_dots(sums[k], dots + 2 * k * EN_STRIP_ROWS, bases[k % x->n_tokens]);
 }
 
 /* Differences that tags hold.  Four sums a row: entries of one row in a row would wait for each other. */
@@ -160,12 +171,17 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
     row_sums sums[EN_STRIP_MAX_CHUNKS * MAX_FEW];
     const en_strip_matrix *m = p->matrix->coded->strips;
     size_t n_tokens = p->x->n_tokens;
+    int64_t bases[MAX_FEW];
     for (uint32_t i = 0; i < n_chunks; i++)
-        en_strips_decoder_start(&decoders[i], m, first + i);
-    uint32_t n = n_chunks, n_strips = en_strip_chunk_at(m, first).n_strips;
+        en_strips_decoder_start(&decoders[i], m, first + i, NULL);
+    en_strip_chunk place = en_strip_chunk_at(m, first);
+    en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
+    en_strips_decoded_forms(m, place.row_class, forms);
+    sum_bases(p, forms, 0, n_tokens, bases);
+    uint32_t n = n_chunks, n_strips = place.n_strips;
     for (uint32_t s = 0; s < n_strips; s++) { /* only the last chunk may have fewer */
         n -= decoders[n - 1].place.n_strips == s;
-        dot_strips(p, decoders, n, sums);
+        dot_strips(p, decoders, n, bases, sums);
         for (uint32_t i = 0; i < n; i++) {
             en_strip_list list;
             en_strips_next_list(&decoders[i], &list);
@@ -183,27 +199,24 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
 
 enum { BLOCK_TOKENS = 32, BLOCK_VECTORS = 2 * BLOCK_TOKENS };
 
-/* One decoded strip times tokens first_token to first_token + n - 1. */
+/* One decoded strip times tokens first_token to first_token + n - 1; 'bases': of each of them. */
 static void dot_units(const en_strips_product *p, const uint8_t *units, const en_strips_form *forms,
-                      size_t first_token, size_t n, row_sums *sums)
+                      size_t first_token, size_t n, const int64_t *bases, row_sums *sums)
 {
     const en_strip_matrix *m = p->matrix->coded->strips;
     const int8_t *vectors[BLOCK_VECTORS];
     int32_t dots[BLOCK_VECTORS * EN_STRIP_ROWS];
-    memset(sums, 0, n * sizeof *sums);
+    memset(dots, 0, 2 * n * EN_STRIP_ROWS * sizeof *dots);
     for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
         uint32_t end = m->col_class_end[i];
         for (size_t v = 0; v < 2 * n; v++)
             vectors[v] = en_activations_plane(p->x, first_token + v / 2, v % 2) +
                          (size_t)first * EN_UNIT_COLS;
-        memset(dots, 0, 2 * n * EN_STRIP_ROWS * sizeof *dots);
         en_kernels_get()->unit_dot(units, forms[i].bits, end - first, vectors, 2 * n, dots);
-        for (size_t t = 0; t < n; t++) {
-            int64_t q = en_activations_sum(p->x, first_token + t, first, end);
-            add_dots(sums[t], dots + 2 * t * EN_STRIP_ROWS, q * forms[i].base);
-        }
         units += (end - first) * en_unit_bytes(forms[i].bits);
     }
+    for (size_t t = 0; t < n; t++)
+        join_dots(sums[t], dots + 2 * t * EN_STRIP_ROWS, bases[t]);
 }
 
 /* Some strips of a chunk. */
@@ -221,12 +234,14 @@ typedef struct strip_run {
 static void multiply_run(const en_strips_product *p, const strip_run *run)
 {
     row_sums sums[BLOCK_TOKENS];
+    int64_t bases[BLOCK_TOKENS];
     for (size_t first = 0; first < p->x->n_tokens; first += BLOCK_TOKENS) {
         size_t left = p->x->n_tokens - first, n = left < BLOCK_TOKENS ? left : BLOCK_TOKENS;
         const en_strip_exception *e = run->rest, *end = e + run->n_rest;
+        sum_bases(p, run->forms, first, n, bases);
         for (uint32_t s = 0; s < run->n_strips; s++) {
             uint32_t end_row = run->first_row + (s + 1) * EN_STRIP_ROWS;
-            dot_units(p, run->units + s * run->strip_bytes, run->forms, first, n, sums);
+            dot_units(p, run->units + s * run->strip_bytes, run->forms, first, n, bases, sums);
             for (; e < end && e->row < end_row; e++)
                 for (size_t t = 0; t < n; t++)
                     sums[t][e->row % EN_STRIP_ROWS] +=
@@ -298,15 +313,17 @@ static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
 {
     row_sums sums[MAX_FEW];
     en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
+    int64_t bases[MAX_FEW];
     size_t strip_bytes = en_strips_packed_forms(p->matrix, place.row_class, forms);
     const uint8_t *units = en_pack_strip(p->matrix, place.row_class, place.first_strip);
+    sum_bases(p, forms, 0, p->x->n_tokens, bases);
     for (uint32_t i = place.first_strip; i < place.first_strip + place.n_strips; i++) {
         fetch_ends(p->matrix, i);
         en_strip_list list = en_pack_list(p->matrix->packed, i);
-        dot_units(p, units, forms, 0, p->x->n_tokens, sums);
+        dot_units(p, units, forms, 0, p->x->n_tokens, bases, sums);
+        units += strip_bytes;
         add_list(p, &list, sums);
         store_tokens(p, i, 0, p->x->n_tokens, sums);
-        units += strip_bytes;
     }
 }
 
@@ -314,7 +331,7 @@ static entro_status run_decoded(const en_strips_product *p, uint32_t chunk,
                                 const en_strips_room *room, entro_error *err)
 {
     en_strips_decoder d;
-    en_strips_decoder_start(&d, p->matrix->coded->strips, chunk);
+    en_strips_decoder_start(&d, p->matrix->coded->strips, chunk, room->reader);
     run_many(p, d.place, &d, room);
     return en_strips_decoder_ended(&d) ? ENTRO_OK : en_strips_fail(p->matrix, chunk, err);
 }
@@ -323,12 +340,13 @@ entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
                                 const en_strips_room *room, entro_error *err)
 {
     bool packed = p->matrix->packed != NULL, few = p->x->n_tokens <= EN_STRIPS_FEW_TOKENS;
+    bool in_registers = few && !packed && p->matrix->coded->strips->rans == NULL;
     uint32_t first, n = chunks_of_item(p->matrix->coded->strips, p->side_by_side, item, &first);
-    if (few && !packed)
+    if (in_registers)
         return run_few(p, first, n, err);
     for (uint32_t i = first; i < first + n; i++) {
         en_strip_chunk place = en_strip_chunk_at(p->matrix->coded->strips, i);
-        if (few)
+        if (few && packed)
             run_packed_few(p, place);
         else if (packed)
             run_many(p, place, NULL, room);
@@ -388,7 +406,7 @@ static entro_status decode_row(const en_linear *matrix, uint32_t chunk, uint32_t
                                const en_strips_room *room, int32_t *z, entro_error *err)
 {
     en_strips_decoder d;
-    en_strips_decoder_start(&d, matrix->coded->strips, chunk);
+    en_strips_decoder_start(&d, matrix->coded->strips, chunk, room->reader);
     size_t n_rest = 0;
     for (uint32_t s = 0; s < d.place.n_strips; s++) {
         en_strips_decode(&d, room->units, room->rest, &n_rest);

@@ -26,6 +26,7 @@ typedef struct en_strips_room {
     uint8_t *units;           /* en_strips_units_bytes() */
     en_strip_exception *rest; /* en_strips_max_rest() */
     float *ordered;           /* padded columns */
+    void *reader;             /* en_strip_reader_bytes() */
 } en_strips_room;
 size_t en_strips_units_bytes(const en_strip_matrix *m);
 /* Entries: no chunk's list of exceptions has more. */
@@ -76,13 +77,15 @@ typedef struct en_strips_decoder {
     const en_strip_matrix *matrix;
     uint32_t chunk, next_strip; /* in the chunk */
     en_strip_chunk place;
-    en_strip_lanes lanes;
+    en_strip_reader reader;
     en_strip_lists lists;
     en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
     bool damaged; /* a list is */
 } en_strips_decoder;
 
-void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk);
+/* 'memory': a reader's, en_strip_reader_bytes(). */
+void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk,
+                             void *memory);
 /* The next strip; appends to rest[*n_rest]. */
 void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
                       size_t *n_rest);

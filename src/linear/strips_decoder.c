@@ -1,4 +1,4 @@
-/* strips_decoder.c - chunks of coding 2, strip by strip, with their exceptions; see linear_strips.h. */
+/* strips_decoder.c - chunks of coding 2 and 4, strip by strip, with their exceptions; see linear_strips.h. */
 #include "kernels/kernels.h"
 #include "linear/linear_pack.h"
 
@@ -56,15 +56,16 @@ static void fetch_next(const en_strips_decoder *d)
         __builtin_prefetch((const void *)((uintptr_t)d->lists.p + (uintptr_t)i));
 }
 
-void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk)
+void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk,
+                             void *memory)
 {
     d->matrix = m;
     d->chunk = chunk;
     d->next_strip = 0;
-    d->place = en_strip_chunk_at(m, chunk);
+    en_strip_reader_start(&d->reader, m, chunk, memory);
+    d->place = d->reader.place;
     en_strips_decoded_forms(m, d->place.row_class, d->forms);
     d->damaged = false;
-    en_strip_chunk_start(m, chunk, &d->lanes);
     d->lists = en_strip_lists_of(m, chunk);
     fetch_next(d);
 }
@@ -81,8 +82,7 @@ void en_strips_next_list(en_strips_decoder *d, en_strip_list *list)
 
 bool en_strips_decoder_ended(const en_strips_decoder *d)
 {
-    return !d->damaged && en_strip_lists_ended(&d->lists) &&
-           en_strip_chunk_ended(d->matrix, d->chunk, &d->lanes);
+    return !d->damaged && en_strip_lists_ended(&d->lists) && en_strip_reader_ended(&d->reader);
 }
 
 int32_t en_strips_add_to_value(uint8_t *units, const en_strip_matrix *m,
@@ -110,11 +110,9 @@ void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *
     uint8_t *at = units;
     uint32_t strip = d->next_strip++;
     for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
-        uint32_t both = d->place.row_class * m->n_col_classes + i;
         size_t n_units = m->col_class_end[i] - first;
-        en_strip_mode mode = m->layouts[both].mode;
-        en_kernels_get()->strip_decode(&d->lanes, &m->tables[both], mode, n_units, at);
-        at += n_units * en_strip_unit_bytes(mode);
+        en_strip_reader_run(&d->reader, i, n_units, at);
+        at += n_units * en_unit_bytes(d->forms[i].bits);
     }
     en_strip_list list;
     en_strips_next_list(d, &list);

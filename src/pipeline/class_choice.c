@@ -9,16 +9,23 @@
 
 enum {
     MAX_BINS = 48,
-    MAX_COL_CLASSES = 8, /* with more, runs of columns get short */
-    WINDOW = 48,         /* integers this far from 0 are told apart */
+    WINDOW = 48, /* integers this far from 0 are told apart */
     N_VALUES = 2 * WINDOW + 1,
     HELD = 1 << 12, /* integers beyond do not make a spread larger still */
     SAMPLE_WEIGHTS = 1 << 22,
     PIECE_ROWS = 64,
 };
 
-#define TABLE_BITS 1200.0 /* of a class's layout and table in the file */
-#define CHUNK_BITS 1600.0 /* a row class begins with a chunk of its own: lanes' starts, index */
+/* What classes cost in the file, and how many of columns there may be. */
+typedef struct class_price {
+    double table_bits; /* of a class's layout and table */
+    double chunk_bits; /* a row class begins with a chunk of its own: lanes' starts, index */
+    uint32_t max_cols;
+} class_price;
+
+/* With more than 8, runs of columns get short, which costs strips time. */
+static const class_price price_strips = {1200, 1600, 8};
+static const class_price price_rans = {400, 700, EN_STRIP_MAX_COL_CLASSES};
 
 typedef uint32_t histogram[N_VALUES];
 
@@ -30,6 +37,7 @@ typedef struct run {
 } run;
 
 typedef struct choice {
+    const class_price *price;
     const int32_t *z;
     size_t n_rows, n_cols;
     size_t row_step; /* rows of the sample are this far apart */
@@ -300,8 +308,8 @@ static void choose_cols(choice *c, en_strip_classes *out, const uint32_t *ends, 
         for (uint32_t k = 0; k < n; k++)
             add_histogram(pooled[k], c->merged[(size_t)r * n + k]);
     start_runs(runs, n, ends, pooled, 1);
-    merge_runs(runs, &n, 1, MAX_COL_CLASSES, TABLE_BITS, scale);
-    if (!is_worth_it(runs, n, 1, 4.0 * (double)c->n_cols, TABLE_BITS, scale)) {
+    merge_runs(runs, &n, 1, c->price->max_cols, c->price->table_bits, scale);
+    if (!is_worth_it(runs, n, 1, 4.0 * (double)c->n_cols, c->price->table_bits, scale)) {
         runs[0].end = ends[c->n_col_bins - 1];
         n = 1;
     }
@@ -322,14 +330,14 @@ static void choose_rows(choice *c, en_strip_classes *out, const uint32_t *row_en
 {
     run runs[MAX_BINS];
     uint32_t n = c->n_row_bins, n_cols = out->n_col_classes;
-    double price = TABLE_BITS * n_cols + CHUNK_BITS;
+    double border = c->price->table_bits * n_cols + c->price->chunk_bits;
     for (uint32_t r = 0; r < n; r++)
         for (uint32_t k = 0; k < c->n_col_bins; k++)
             add_histogram(by_class[(size_t)r * n_cols + class_of_bin(out, col_ends[k])],
                           c->merged[(size_t)r * c->n_col_bins + k]);
     start_runs(runs, n, row_ends, by_class, n_cols);
-    merge_runs(runs, &n, n_cols, EN_STRIP_MAX_ROW_CLASSES, price, scale);
-    if (!is_worth_it(runs, n, n_cols, 4.0 * (double)c->n_rows, price, scale)) {
+    merge_runs(runs, &n, n_cols, EN_STRIP_MAX_ROW_CLASSES, border, scale);
+    if (!is_worth_it(runs, n, n_cols, 4.0 * (double)c->n_rows, border, scale)) {
         runs[0].end = row_ends[c->n_row_bins - 1];
         n = 1;
     }
@@ -349,7 +357,7 @@ static entro_status allocate(choice *c, en_strip_classes *out, entro_error *err)
     out->row_order = en_alloc(c->n_rows, sizeof *out->row_order);
     c->counts = en_alloc_zero((size_t)c->n_threads * MAX_BINS * MAX_BINS, sizeof *c->counts);
     /* Of all threads; then pooled over rows, and by class of columns. */
-    c->merged = en_alloc_zero(MAX_BINS * MAX_BINS + MAX_BINS + MAX_BINS * MAX_COL_CLASSES,
+    c->merged = en_alloc_zero(MAX_BINS * MAX_BINS + MAX_BINS + MAX_BINS * EN_STRIP_MAX_COL_CLASSES,
                               sizeof *c->merged);
     return c->sums && c->row_sums && c->col_bin && c->row_bin && out->col_order && out->row_order &&
                    c->counts && c->merged
@@ -390,10 +398,11 @@ static entro_status run_choice(choice *c, en_strip_classes *out, entro_error *er
 }
 
 entro_status en_strip_classes_choose(en_strip_classes *out, const int32_t *z, size_t n_rows,
-                                     size_t n_cols, en_job *job, entro_error *err)
+                                     size_t n_cols, bool is_rans, en_job *job, entro_error *err)
 {
     *out = (en_strip_classes){0};
     choice c = {.z = z, .n_rows = n_rows, .n_cols = n_cols, .job = job};
+    c.price = is_rans ? &price_rans : &price_strips;
     c.n_threads = job->n_threads;
     size_t wanted = SAMPLE_WEIGHTS / n_cols + 1;
     c.row_step = n_rows > wanted ? n_rows / wanted : 1;

@@ -7,7 +7,7 @@
  *
  *   sorted:   |<- bin ->|<- bin ->| ...              of whole units (strips) each
  *   merged:   the two neighbours whose common table costs the fewest bits more, again and again, until a
- *             table of their own is worth its 144 bytes to all that are left
+ *             table of their own is worth its bytes to all that are left
  *
  * Bits are counted as the entropy of the integers of a sample of rows.
  */
@@ -24,9 +24,9 @@ typedef struct en_strip_classes {
     uint32_t *row_order, *col_order;                  /* owned; NULL: as they are (one class) */
 } en_strip_classes;
 
-/* z: n_rows x n_cols.  The same for any number of threads. */
+/* z: n_rows x n_cols; is_rans: for coding 4, whose tables are smaller.  The same for any number of threads. */
 entro_status en_strip_classes_choose(en_strip_classes *out, const int32_t *z, size_t n_rows,
-                                     size_t n_cols, en_job *job, entro_error *err);
+                                     size_t n_cols, bool is_rans, en_job *job, entro_error *err);
 void en_strip_classes_free(en_strip_classes *c); /* a zeroed one is fine */
 
 #endif

@@ -294,6 +294,8 @@ static entro_status encode(compression *c, entro_error *err)
     c->done = 0;
     uint32_t stored = 0;
     EN_TRY(put_tables(c, &stored, err));
+    if (c->plan.packed_meta != NULL)
+        EN_TRY(put_tensor(c, stored++, c->plan.packed_meta, c->plan.n_packed_meta, err));
     for (uint32_t i = 0; i < c->plan.n_source; i++, stored++) {
         const en_tensor *t = en_source_tensor(c->plan.source, i);
         bool coded = c->plan.choices[i].kind == EN_STORE_CODED;
@@ -410,8 +412,8 @@ static void close_all(compression *c)
 static entro_status open_parts(compression *c, entro_error *err)
 {
     const en_quantizer_need *need = &c->plan.need;
-    EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, c->calibration.statistics, &c->job,
-                                   err));
+    EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, c->plan.recipe.rans,
+                                   c->calibration.statistics, &c->job, err));
     EN_TRY(en_planes_encoder_open(&c->planes, &c->job, err));
     EN_TRY(en_quantizer_open(&c->quantizer, c->plan.source, &c->job, need, err));
     return en_encoder_open(&c->encoder, &c->job, err);
@@ -426,13 +428,13 @@ static entro_status write_file(compression *c, const char *path, entro_error *er
     EN_TRY(en_gguf_output_begin(&c->out, path, c->opt->overwrite, c->plan.meta, c->plan.stored,
                                 c->plan.n_stored, EN_PAYLOAD_ALIGN, err));
     if (c->search.n_passes == 0) {
-        c->search.other_bytes += (double)c->out.n_head;
+        c->search.other_bytes += (double)(c->out.n_head + c->plan.n_packed_meta);
         EN_TRY(en_rate_search_start(&c->search, err));
     }
     if (c->plan.recipe.model_table)
         EN_TRY(measure(c, err));
     EN_TRY(encode(c, err));
-    EN_TRY(en_compress_plan_features(&c->plan, c->account.half_grids, err));
+    EN_TRY(en_compress_plan_features(&c->plan, c->account.grid_features, err));
     return compare_tables(c, err);
 }
 

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "container/format_keys.h"
+
 void en_compress_account_start(en_compress_account *a, const entro_compress_options *opt,
                                uint32_t pass)
 {
@@ -38,7 +40,7 @@ void en_compress_account_words(en_compress_account *a, const en_tensor *t, const
                                 .exceptions = NAN,
                                 .n_row_classes = 1,
                                 .n_col_classes = 1};
-    a->half_grids |= q->plan.half_grids;
+    a->grid_features |= q->plan.half_grids ? EN_FEATURE_HALF_GRIDS : 0;
     add(a, &one, q->plan.huffman_bits, &q->errors);
 }
 
@@ -57,9 +59,11 @@ void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
                                 .exceptions = (double)e->writer.n_listed / (double)n,
                                 .n_row_classes = m->n_row_classes,
                                 .n_col_classes = m->n_col_classes};
-    a->half_grids |= e->plan.half_grids;
+    a->grid_features |= e->plan.short_grids  ? EN_FEATURE_SHORT_GRIDS
+                        : e->plan.half_grids ? EN_FEATURE_HALF_GRIDS
+                                             : 0;
     a->n_exceptions += e->writer.n_listed;
-    a->n_table_bytes += (uint64_t)EN_PAIR_STORED_BYTES * m->n_row_classes * m->n_col_classes;
+    a->n_table_bytes += e->writer.n_table_bytes;
     add(a, &one, e->plan.huffman_bits, errors);
 }
 

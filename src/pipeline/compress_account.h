@@ -14,7 +14,7 @@ typedef struct en_compress_account {
     double entropy_bits, huffman_bits;
     double more_bits;          /* what one table a model takes more than one a tensor */
     double loss;               /* NAN once a tensor has none */
-    bool half_grids;           /* in use by a coded tensor */
+    uint64_t grid_features;    /* of the file, that coded tensors need */
     uint64_t n_original_bytes; /* for the source's files, beyond the weights */
     en_error_sums errors;
     uint32_t pass;

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "container/container.h"
 #include "container/format_keys.h"
+#include "container/packed_meta.h"
 #include "pipeline/encoder.h"
 #include "pipeline/file_meta.h"
 #include "quant/pass.h"
@@ -121,7 +122,7 @@ static void add_own(en_compress_plan *p, const char *name)
 
 static entro_status list_stored(en_compress_plan *p, entro_error *err)
 {
-    enum { MOST_OWN = 4 };
+    enum { MOST_OWN = 5 };
     p->stored = en_alloc_zero((size_t)p->n_source + MOST_OWN, sizeof *p->stored);
     p->hashes = en_alloc_zero((size_t)p->n_source + MOST_OWN, sizeof *p->hashes);
     if (!p->stored || !p->hashes)
@@ -129,6 +130,8 @@ static entro_status list_stored(en_compress_plan *p, entro_error *err)
     for (int slot = 0; slot < 2; slot++)
         if (p->recipe.model_table && p->word_alphabets[slot])
             add_own(p, en_model_table_name(bits_of_slot(slot)));
+    if (p->packed_meta != NULL)
+        add_own(p, EN_METADATA_TENSOR);
     uint32_t first_number = p->n_stored;
     for (uint32_t i = 0; i < p->n_source; i++)
         EN_TRY(plan_stored(p, i, &p->stored[p->n_stored++], err));
@@ -158,7 +161,8 @@ static entro_status set_source_name(en_compress_plan *p, entro_error *err)
     return en_meta_set_string(p->meta, EN_KEY_SOURCE, text, err);
 }
 
-entro_status en_compress_plan_features(en_compress_plan *p, bool half_grids, entro_error *err)
+entro_status en_compress_plan_features(en_compress_plan *p, uint64_t grid_features,
+                                       entro_error *err)
 {
     uint64_t features = 0;
     if (p->n_exact_tensors > 0 || p->keeps_files)
@@ -166,18 +170,27 @@ entro_status en_compress_plan_features(en_compress_plan *p, bool half_grids, ent
     if (p->n_coded_tensors > p->n_strip_tensors + p->n_exact_tensors)
         features |= EN_FEATURE_HUFFMAN | (p->recipe.model_table ? EN_FEATURE_MODEL_TABLE : 0);
     if (p->n_strip_tensors > 0)
-        features |= EN_FEATURE_STRIPS;
-    if (half_grids)
-        features |= EN_FEATURE_HALF_GRIDS;
+        features |= p->recipe.rans ? EN_FEATURE_RANS : EN_FEATURE_STRIPS;
+    if (p->packed_meta != NULL)
+        features |= EN_FEATURE_PACKED_META;
+    features |= grid_features;
     return en_file_meta_set_u64(p->meta, EN_KEY_FEATURES, features, err);
+}
+
+/* The smallest files have a tokenizer packed too. */
+static entro_status copy_meta(en_compress_plan *p, entro_error *err)
+{
+    EN_TRY(en_file_meta_copy(&p->meta, p->source, err));
+    if (!p->recipe.rans)
+        return ENTRO_OK;
+    return en_packed_meta_take(p->meta, &p->packed_meta, &p->n_packed_meta, err);
 }
 
 static entro_status make_meta(en_compress_plan *p, entro_error *err)
 {
-    EN_TRY(en_file_meta_copy(&p->meta, p->source, err));
     EN_TRY(en_meta_set_u32(p->meta, "general.alignment", EN_PAYLOAD_ALIGN, err));
     EN_TRY(en_meta_set_u32(p->meta, EN_KEY_VERSION, EN_CONTAINER_VERSION, err));
-    EN_TRY(en_compress_plan_features(p, false, err));
+    EN_TRY(en_compress_plan_features(p, 0, err));
     char tool[64];
     snprintf(tool, sizeof tool, "entrollm %s", ENTRO_VERSION);
     EN_TRY(en_meta_set_string(p->meta, EN_KEY_TOOL, tool, err));
@@ -198,6 +211,7 @@ entro_status en_compress_plan_open(en_compress_plan *p, const char *source,
     EN_TRY(en_recipe_init(&p->recipe, opt, err));
     EN_TRY(open_source(p, source, err));
     EN_TRY(choose(p, err));
+    EN_TRY(copy_meta(p, err));
     EN_TRY(list_stored(p, err));
     return make_meta(p, err);
 }
@@ -205,6 +219,7 @@ entro_status en_compress_plan_open(en_compress_plan *p, const char *source,
 void en_compress_plan_close(en_compress_plan *p)
 {
     en_meta_free(p->meta);
+    en_free(p->packed_meta);
     en_collected_close(&p->collected);
     en_free(p->stored);
     en_free(p->hashes);

@@ -39,6 +39,8 @@ typedef struct en_compress_plan {
     bool keeps_files; /* the source's files can be restored: 'collected' is set */
     en_collected collected;
     en_meta *meta;
+    uint8_t *packed_meta; /* container/packed_meta.h; NULL: none */
+    size_t n_packed_meta;
 } en_compress_plan;
 
 /* Opens the source too.  'plan' must be zeroed; en_compress_plan_close is right in every case. */
@@ -46,7 +48,8 @@ entro_status en_compress_plan_open(en_compress_plan *plan, const char *source,
                                    const entro_compress_options *opt, entro_error *err);
 void en_compress_plan_close(en_compress_plan *plan);
 
-/* Called again when all tensors are coded: only then it is known which grids fit 16 bits. */
-entro_status en_compress_plan_features(en_compress_plan *plan, bool half_grids, entro_error *err);
+/* Called again when all tensors are coded: only then it is known which grids fit 16 or 8 bits. */
+entro_status en_compress_plan_features(en_compress_plan *plan, uint64_t grid_features,
+                                       entro_error *err);
 
 #endif

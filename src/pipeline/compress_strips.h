@@ -1,5 +1,5 @@
 /*
- * compress_strips.h - one tensor of a compression in coding 2: from its codes, by method rtn, or by a
+ * compress_strips.h - one tensor of a compression in coding 2 or 4: from its codes, by method rtn, or by a
  * pass.
  */
 #ifndef EN_PIPELINE_COMPRESS_STRIPS_H
@@ -16,8 +16,8 @@ typedef struct en_compress_strips {
     en_matrix_pass pass;
 } en_compress_strips;
 
-/* 'statistics': NULL, or what passes ask. */
-entro_status en_compress_strips_open(en_compress_strips *s, const en_source *source,
+/* 'statistics': NULL, or what passes ask; is_rans: coding 4. */
+entro_status en_compress_strips_open(en_compress_strips *s, const en_source *source, bool is_rans,
                                      en_statistics *statistics, en_job *job, entro_error *err);
 void en_compress_strips_close(en_compress_strips *s); /* a zeroed one is fine */
 

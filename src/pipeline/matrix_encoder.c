@@ -22,13 +22,14 @@ static entro_status open_parts(en_matrix_encoder *e, entro_error *err)
     if (!e->encoders || !e->chunks)
         return en_fail_memory(err);
     for (uint32_t i = 0; i < e->n_encoders; i++)
-        EN_TRY(en_strip_encoder_new(&e->encoders[i], err));
+        EN_TRY(en_chunk_encoder_open(&e->encoders[i], err));
     return ENTRO_OK;
 }
 
-entro_status en_matrix_encoder_open(en_matrix_encoder *e, en_job *job, entro_error *err)
+entro_status en_matrix_encoder_open(en_matrix_encoder *e, bool is_rans, en_job *job,
+                                    entro_error *err)
 {
-    *e = (en_matrix_encoder){.job = job};
+    *e = (en_matrix_encoder){.job = job, .is_rans = is_rans};
     entro_status status = open_parts(e, err);
     if (status != ENTRO_OK)
         en_matrix_encoder_close(e);
@@ -38,12 +39,13 @@ entro_status en_matrix_encoder_open(en_matrix_encoder *e, en_job *job, entro_err
 void en_matrix_encoder_close(en_matrix_encoder *e)
 {
     for (uint32_t i = 0; e->encoders != NULL && i < e->n_encoders; i++)
-        en_strip_encoder_free(e->encoders[i]);
+        en_chunk_encoder_close(&e->encoders[i]);
     for (uint32_t i = 0; e->chunks != NULL && i < e->job->n_threads; i++)
         en_free(e->chunks[i]);
     en_free(e->encoders);
     en_free(e->chunks);
     en_free(e->codes);
+    en_free(e->rans);
     en_strip_writer_close(&e->writer);
     *e = (en_matrix_encoder){0};
 }
@@ -113,10 +115,14 @@ static entro_status choose_pair(void *context, uint32_t pair, uint32_t thread, e
     s.row = en_alloc((size_t)m->n_cols, sizeof *s.row);
     s.z = en_alloc(s.n_rows * s.n_cols, sizeof *s.z);
     double bits;
+    uint32_t n_strips = (uint32_t)(s.n_rows / EN_STRIP_ROWS);
     entro_status status = s.row && s.z ? fill_sample(&s, thread, err) : en_fail_memory(err);
-    if (status == ENTRO_OK)
-        status = en_strip_choose(&m->layouts[pair], &e->codes[pair], s.z, s.n_cols,
-                                 (uint32_t)(s.n_rows / EN_STRIP_ROWS), s.n_cols, &bits, err);
+    if (status == ENTRO_OK && e->is_rans)
+        en_strip_choose_rans(&m->layouts[pair], &e->rans[pair], s.z, s.n_cols, n_strips, s.n_cols,
+                             &bits);
+    else if (status == ENTRO_OK)
+        status = en_strip_choose(&m->layouts[pair], &e->codes[pair], s.z, s.n_cols, n_strips,
+                                 s.n_cols, &bits, err);
     en_free(s.row);
     en_free(s.z);
     return status;
@@ -137,14 +143,19 @@ static void set_classes(en_strip_plan *plan, const en_strip_classes *classes)
 entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
                                       const en_integer_rows *rows, entro_error *err)
 {
-    en_strip_plan_init(&e->plan, method, en_tensor_n_rows(rows->tensor), rows->tensor->dims[0]);
+    en_strip_plan_init(&e->plan, method, en_tensor_n_rows(rows->tensor), rows->tensor->dims[0],
+                       e->is_rans);
     if (rows->classes != NULL)
         set_classes(&e->plan, rows->classes);
     uint32_t n = e->plan.shape.n_row_classes * e->plan.shape.n_col_classes;
-    if (n > e->codes_cap &&
-        !en_grow((void **)&e->codes, &e->codes_cap, n, SIZE_MAX, sizeof *e->codes))
+    bool has_room = e->is_rans ? n <= e->rans_cap || en_grow((void **)&e->rans, &e->rans_cap, n,
+                                                             SIZE_MAX, sizeof *e->rans)
+                               : n <= e->codes_cap || en_grow((void **)&e->codes, &e->codes_cap, n,
+                                                              SIZE_MAX, sizeof *e->codes);
+    if (!has_room)
         return en_fail_memory(err);
     e->plan.codes = e->codes;
+    e->plan.rans = e->rans;
     e->rows = rows;
     return en_job_run(e->job, choose_pair, e, 0, n, err);
 }
@@ -165,7 +176,7 @@ static entro_status encode_chunk(void *context, uint32_t chunk, uint32_t thread,
     for (size_t r = 0; r < n_rows && n_pad > 0; r++)
         memset(z + r * stride + m->n_cols, 0, n_pad * sizeof *z);
     memset(z + n_rows * stride, 0, (n_padded_rows - n_rows) * stride * sizeof *z);
-    return en_strip_encode_chunk(e->encoders[chunk - e->first], &e->plan, chunk, z, err);
+    return en_strip_encode_chunk(&e->encoders[chunk - e->first], &e->plan, chunk, z, err);
 }
 
 static entro_status reserve_chunks(en_matrix_encoder *e, size_t n, entro_error *err)
@@ -198,12 +209,13 @@ entro_status en_matrix_encoder_run(en_matrix_encoder *e, uint64_t done, uint64_t
     size_t chunk_weights = (size_t)m->strips_per_chunk * EN_STRIP_ROWS * en_strip_padded_cols(m);
     uint32_t batch = batch_size(e, chunk_weights);
     EN_TRY(reserve_chunks(e, chunk_weights, err));
+    en_strip_plan_shorten(&e->plan);
     EN_TRY(en_strip_writer_begin(&e->writer, &e->plan, err));
     for (e->first = 0; e->first < m->n_chunks; e->first += batch) {
         uint32_t left = m->n_chunks - e->first, n_now = left < batch ? left : batch;
         EN_TRY(en_job_run(e->job, encode_chunk, e, e->first, n_now, err));
         for (uint32_t i = 0; i < n_now; i++)
-            EN_TRY(en_strip_writer_add(&e->writer, e->encoders[i], err));
+            EN_TRY(en_strip_writer_add(&e->writer, &e->encoders[i], err));
         if (e->rows->source != NULL && t->n_bytes > RESIDENT_BYTES)
             en_source_forget(e->rows->source, t);
         uint64_t moved = (uint64_t)((double)n_bytes * (e->first + n_now) / m->n_chunks);

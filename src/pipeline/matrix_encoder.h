@@ -1,5 +1,5 @@
 /*
- * matrix_encoder.h - turns the integers of a matrix into its payload in coding 2 (strips).
+ * matrix_encoder.h - turns the integers of a matrix into its payload in coding 2 (strips) or 4 (rans).
  *
  *   choose: a sample of rows, spread over each pair of classes, gives its layout and code
  *   run:    chunks are coded in batches by all threads, each by an encoder of its own, then added
@@ -32,8 +32,11 @@ typedef struct en_matrix_encoder {
     en_strip_plan plan;  /* of the last matrix */
     en_pair_code *codes; /* of its pairs of classes */
     size_t codes_cap;
-    en_strip_writer writer;      /* front, n_front: the payload after en_matrix_encoder_run() */
-    en_strip_encoder **encoders; /* one a chunk of a batch */
+    bool is_rans;
+    en_rans_code *rans; /* likewise, in coding 4 */
+    size_t rans_cap;
+    en_strip_writer writer;     /* front, n_front: the payload after en_matrix_encoder_run() */
+    en_chunk_encoder *encoders; /* one a chunk of a batch */
     uint32_t n_encoders;
     int32_t **chunks; /* one a thread */
     size_t chunk_cap;
@@ -41,13 +44,14 @@ typedef struct en_matrix_encoder {
     uint32_t first; /* chunk of the batch */
 } en_matrix_encoder;
 
-entro_status en_matrix_encoder_open(en_matrix_encoder *e, en_job *job, entro_error *err);
+entro_status en_matrix_encoder_open(en_matrix_encoder *e, bool is_rans, en_job *job,
+                                    entro_error *err);
 void en_matrix_encoder_close(en_matrix_encoder *e); /* a zeroed one is fine */
 
 /* Sets e->plan but for grids, scales and entropy, which are the caller's to set. */
 entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
                                       const en_integer_rows *rows, entro_error *err);
-/* Codes all chunks.  Moves the job's progress from 'done' by n_bytes. */
+/* Codes all chunks; grids and scales are set.  Moves the job's progress from 'done' by n_bytes. */
 entro_status en_matrix_encoder_run(en_matrix_encoder *e, uint64_t done, uint64_t n_bytes,
                                    entro_error *err);
 /* The payload, once the plan's entropy is known. */

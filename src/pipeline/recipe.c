@@ -106,7 +106,9 @@ static entro_status make_text(en_recipe *recipe, const entro_compress_options *o
     size_t at = (size_t)snprintf(recipe->text, n, "%s%s", recipe->method->name, bits);
     if (has_integers(recipe))
         at += (size_t)snprintf(recipe->text + at, n - at, " coding=%s table=%s",
-                               recipe->strips ? "strips" : "words",
+                               recipe->rans     ? "rans"
+                               : recipe->strips ? "strips"
+                                                : "words",
                                recipe->model_table ? "model" : "tensor");
     for (size_t i = 0; i < opt->n_overrides; i++)
         at += (size_t)snprintf(recipe->text + at, n - at, " %s", opt->overrides[i]);
@@ -122,16 +124,18 @@ static entro_status init_coding(en_recipe *recipe, const entro_compress_options 
     if (!recipe->model_table && strcmp(table, "tensor") != 0)
         return en_fail(err, ENTRO_ERR_ARGUMENT, "table is '%s', expected 'tensor' or 'model'",
                        table);
-    recipe->strips = strcmp(coding, "strips") == 0;
+    recipe->rans = strcmp(coding, "rans") == 0;
+    recipe->strips = recipe->rans || strcmp(coding, "strips") == 0;
     if (recipe->strips && recipe->model_table)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
-                       "coding strips has a table for each tensor, not one for the model; leave "
-                       "out one of the two, or ask for coding words");
+                       "coding %s has tables for each tensor, not one for the model; leave out "
+                       "one of the two, or ask for coding words",
+                       coding);
     if (strcmp(coding, "auto") == 0)
         recipe->strips = !recipe->model_table;
     else if (!recipe->strips && strcmp(coding, "words") != 0)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
-                       "coding is '%s', expected 'auto', 'words' or 'strips'", coding);
+                       "coding is '%s', expected 'auto', 'words', 'strips' or 'rans'", coding);
     return ENTRO_OK;
 }
 
@@ -194,8 +198,8 @@ static entro_status check_bits(const en_recipe *recipe, const entro_compress_opt
         unlimited = recipe->method;
     if (unlimited != NULL && !recipe->strips)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
-                       "method %s needs coding strips, which has one table a tensor; leave out "
-                       "coding words and table model",
+                       "method %s needs coding strips or rans, with tables for each tensor; leave "
+                       "out coding words and table model",
                        unlimited->name);
     if (opt->bits == 0)
         return ENTRO_OK;

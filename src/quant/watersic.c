@@ -133,15 +133,15 @@ static void release(job *s)
 
 /* ---- scales ------------------------------------------------------------------------------ */
 
-/* All or none become values of f16. */
-static bool round_to_half(float *steps, size_t n)
+/* All or none become values of f16, with two-sided feedback short ones. */
+static bool round_to_half(const en_watersic_problem *p, float *steps, size_t n)
 {
     float half;
     for (size_t i = 0; i < n; i++)
-        if (!en_feedback_half((double)steps[i], &half))
+        if (!en_feedback_half(p, (double)steps[i], &half))
             return false;
     for (size_t i = 0; i < n; i++) {
-        en_feedback_half((double)steps[i], &half);
+        en_feedback_half(p, (double)steps[i], &half);
         steps[i] = half;
     }
     return true;
@@ -165,7 +165,7 @@ static entro_status choose_steps(job *s, double c, float *row_steps, entro_error
     s->feedback.typical_scale = exp2(rint(col_log2 - log2(s->unit)));
     for (size_t i = 0; i < p->n_rows; i++)
         row_steps[i] = (float)(s->unit / (double)s->weights[i]);
-    s->feedback.half_scales = round_to_half(row_steps, p->n_rows);
+    s->feedback.half_scales = round_to_half(p, row_steps, p->n_rows);
     for (size_t i = 0; i < p->n_rows; i++) {
         s->inverse_steps[i] = 1.0f / row_steps[i];
         if (!isnormal(row_steps[i]) || !isnormal(s->inverse_steps[i]))
@@ -256,7 +256,8 @@ static void refit_rows(job *s, float *row_steps)
         t = t > LEAST_REFIT ? t < MOST_REFIT ? t : MOST_REFIT : LEAST_REFIT;
         row_steps[i] = (float)(t / (double)s->inverse_steps[i]);
     }
-    s->feedback.half_scales = s->feedback.half_scales && round_to_half(row_steps, s->p->n_rows);
+    s->feedback.half_scales =
+        s->feedback.half_scales && round_to_half(s->p, row_steps, s->p->n_rows);
 }
 
 static double sum_errors(const job *s, const float *row_steps)
@@ -273,13 +274,13 @@ static double sum_errors(const job *s, const float *row_steps)
     return sum;
 }
 
-/* Of two-sided feedback: (M^T (W - W') L)[i][j] is what rounding left, in steps of 'unit'. */
+/* Of two-sided feedback: (M^T (W - W') L)[i][j] is what rounding left, times M[i][i] row_step_i. */
 static double sum_piece_errors(const job *s)
 {
     double sum = 0;
     for (size_t i = 0; i < s->feedback.n_pieces; i++)
         sum += s->feedback.errors[i];
-    return 0.5 * sum * s->unit * s->unit;
+    return 0.5 * sum;
 }
 
 static entro_status run(job *s, double c, en_watersic_result *out, entro_error *err)

@@ -24,7 +24,8 @@
  *
  * Scales are rounded to f16 as soon as they are known, so that feedback and refitting make up for it: r
  * is the inverse of the rounded row_step (2^-12 from the definition, at most), col_scale[j] is rounded
- * before it is fed back.
+ * before it is fed back.  With a row_factor 5 significant bits will do: weights of rows are then off by a
+ * percent or two, and columns are rounded in steps that belong to the scale as it is stored.
  *
  * The step c is the slope between bits and error: one c for all matrices of a model spends its bits
  * where they help most.  Integers have no bound (EN_QUANT_MAX_INTEGER); all maths in f32 on BLAS.
@@ -73,7 +74,7 @@ typedef struct en_watersic_result {
 
 /*
  * With step 'c' > 0.  row_steps and col_scales are values of f16 when they can be (half_scales says
- * so).  Columns of zeros only get a scale of the usual size.  BLAS takes the threads that it was told
+ * so), of 5 significant bits with a row_factor.  Columns of zeros only get a scale of the usual size.  BLAS takes the threads that it was told
  * to take; beside the problem, 4 bytes a weight and up to 300 MB are needed.  ENTRO_ERR_UNSUPPORTED
  * when an integer would be beyond EN_QUANT_MAX_INTEGER, ENTRO_ERR_FORMAT for NaN or infinity.
  */

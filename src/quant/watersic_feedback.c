@@ -11,6 +11,7 @@
 #include "quant/method.h"
 #include "quant/row_blocks.h"
 #include "tensor/half.h"
+#include "tensor/short_float.h"
 
 enum { SUPER_BLOCK = 512, LEAST_SUPER_BLOCK = 128, TILE = 16, LANES = 8, ROW_BLOCK = 32 };
 #define SUPER_BLOCK_FLOATS ((size_t)1 << 25) /* tall matrices get narrower super-blocks */
@@ -69,9 +70,10 @@ void en_feedback_set_rows(en_feedback *f, const float *r)
         const float *inverse = f->inverse_steps + first;
         for (size_t i = 0; i < n; i++)
             for (size_t k = 0; k < n; k++)
-                share[i * n + k] = k < i ? (float)((double)m[i * n + k] * (double)inverse[k] /
+                share[i * n + k] = k < i    ? (float)((double)m[i * n + k] * (double)inverse[k] /
                                                    ((double)r[first + k] * (double)inverse[i]))
-                                         : 0.0f;
+                                   : k == i ? (float)((double)r[first + i] / (double)inverse[i])
+                                            : 0.0f;
         m += n * n;
         share += n * n;
     }
@@ -87,10 +89,11 @@ void en_feedback_pieces(const en_feedback *f, en_pool_fn fn, void *context)
         fn(context, (uint32_t)i, 0);
 }
 
-bool en_feedback_half(double x, float *half)
+bool en_feedback_half(const en_watersic_problem *p, double x, float *half)
 {
-    float x32 = (float)x;
+    float x32 = (float)(p->row_factor != NULL ? en_short_round(x) : x);
     uint16_t bits;
+    x = (double)x32;
     en_kernels_get()->f32_to_f16(&x32, &bits, 1);
     *half = en_half_to_f32(bits);
     return fabs((double)*half - x) <= 0x1p-9 * fabs(x) && *half != 0;
@@ -202,7 +205,7 @@ static void close_two_sided(const en_feedback *f, size_t col, size_t piece, size
 {
     int32_t *restrict z = column_of_z(f, col) + row;
     float *restrict d = f->d + col * f->stride + row, *restrict y = column_of_y(f, col) + row;
-    const double scale = f->closing_scale, inverse = 1.0 / f->c;
+    const double scale = f->closing_scale, inverse = 1.0 / f->closing_step;
     const double step = scale * (double)f->p->factor[col * f->p->n_cols + col];
     const float *shares = f->row_shares;
     for (size_t b = 0; b < piece; b++) {
@@ -219,8 +222,8 @@ static void close_two_sided(const en_feedback *f, size_t col, size_t piece, size
             double value = (double)y[i] + (double)sums[i - first];
             double q = rint(value * inverse);
             q = fmin(fmax(q, -(double)EN_QUANT_MAX_INTEGER), (double)EN_QUANT_MAX_INTEGER);
-            double e = value - q * step;
-            left += e * e;
+            double e = value - q * step, weighted = e * (double)shares[i * n + i];
+            left += weighted * weighted;
             z[i] = (int32_t)q;
             d[i] = (float)((double)d[i] - q * scale);
             y[i] = (float)((double)y[i] - q * step);
@@ -265,10 +268,13 @@ static entro_status choose_scale(en_feedback *f, entro_error *err)
     double pivot = (double)f->p->factor[f->col * f->p->n_cols + f->col];
     double scale = zz > 0 ? zy / zz / pivot : f->typical_scale;
     float half;
-    if (f->half_scales && en_feedback_half(scale, &half))
+    f->closing_step = f->c;
+    if (f->half_scales && en_feedback_half(f->p, scale, &half)) {
+        f->closing_step *= (double)half / scale;
         scale = (double)half;
-    else
+    } else {
         f->half_scales = false;
+    }
     f->col_scales[f->col] = (float)scale;
     f->closing_scale = (double)f->col_scales[f->col];
     if (!isfinite(f->col_scales[f->col]))

@@ -54,11 +54,13 @@ typedef struct en_feedback {
     size_t super_first, group_end, col;
     bool is_rounding, is_closing;
     double closing_scale;
+    double closing_step; /* c, or what belongs to the scale as it was rounded */
     size_t n_pieces;
     en_feedback_sums *sums; /* of each piece */
-    /* Two-sided feedback: of each piece M[i'][i] / M[i][i] row_step_i' / row_step_i, in place of M. */
+    /* Two-sided feedback: of each piece M[i'][i] / M[i][i] row_step_i' / row_step_i, in place of M; on the
+     * diagonal M[i][i] row_step_i, what an error there counts. */
     float *row_shares;
-    double *errors; /* of each piece: squares of what rounding left */
+    double *errors; /* of each piece: weighted squares of what rounding left */
 } en_feedback;
 
 /* Allocates what is not of the caller; p, c, typical_scale, inverse_steps, half_scales and the
@@ -75,7 +77,8 @@ entro_status en_feedback_run(en_feedback *f, size_t first, size_t end, entro_err
 
 /* Runs fn over the pieces of the rows, with threads when there are any. */
 void en_feedback_pieces(const en_feedback *f, en_pool_fn fn, void *context);
-/* The nearest value of f16; false when there is none within 2^-9. */
-bool en_feedback_half(double x, float *half);
+/* The nearest value of f16, with two-sided feedback of 5 significant bits (tensor/short_float.h); false
+ * when there is none near. */
+bool en_feedback_half(const en_watersic_problem *p, double x, float *half);
 
 #endif

@@ -382,6 +382,7 @@ static void every_allocation_may_fail_on_a_hugging_face_folder(void **state)
 {
     (void)state;
     jobs_on(TEST_SHARED "/data/models/tinystories-656k", "strips");
+    jobs_on(TEST_SHARED "/data/models/tinystories-656k", "rans");
 }
 
 static int make_folder(void **state)

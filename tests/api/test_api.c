@@ -363,6 +363,7 @@ static void compresses_and_runs(void **state)
     (void)state;
     compress_and_run("words", "huffman");
     compress_and_run("strips", "strips");
+    compress_and_run("rans", "rans");
 }
 
 static void refuses_files_that_are_no_models(void **state)

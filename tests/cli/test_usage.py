@@ -61,7 +61,7 @@ def check_values_are_checked():
     expect(run("run", "m", "--raw=1"), 2, "--raw takes no value")
     expect(run("compress", "a", "b", "--method", "u5"), 2, "u8|u4|u8-row|u4-row", "'u5'")
     expect(run("compress", "a", "b", "--table", "x"), 2, "tensor|model")
-    expect(run("compress", "a", "b", "--coding", "x"), 2, "auto|words|strips")
+    expect(run("compress", "a", "b", "--coding", "x"), 2, "auto|words|strips|rans")
     expect(run("compress", "a", "b", "--method", "rtn", "--bits", "0.5"), 2, "--bits wants a number from 1 to 9")
     expect(run("compress", "a", "b", "--method", "rtn", "--bits", "9.5"), 2, "--bits wants a number from 1 to 9")
     expect(run("compress", "a", "b", "--set", "nothing"), 2, "PATTERN=METHOD")

@@ -1,5 +1,8 @@
 """A second decoder of containers, written from docs/format.md, docs/coding.md and docs/strips.md alone.
 
+This file has coding 1; decode_strips.py, decode_planes.py and decode_rans.py have the others, decode_metadata.py what
+is packed of the head.
+
 Slow and simple where it can be; but streams are decoded in lockstep with NumPy, one lane a stream, so that real
 models take seconds.  Raises Damaged when the bytes are not what the pages say.
 """
@@ -7,19 +10,12 @@ import struct
 
 import numpy as np
 
+from damaged import Damaged, need
+from decode_rans import RansPayload, decode_together
 from decode_strips import StripPayload
 
 MAGIC = b"EntroTns"
 LONGEST_WORD = 14
-
-
-class Damaged(Exception):
-    pass
-
-
-def need(condition, text):
-    if not condition:
-        raise Damaged(text)
 
 
 # ---- code tables (coding.md) ---------------------------------------------------------------------
@@ -271,7 +267,8 @@ class Payload:
 
 
 def decode_payloads(payloads):
-    """Codes (rows x columns) of each payload.  All streams of one alphabet run in lockstep."""
+    """Codes (rows x columns) of each payload.  All streams of one alphabet, or of coding 4, run in lockstep."""
+    decode_together([p for p in payloads if isinstance(p, RansPayload)])
     codes = [p.integers() if isinstance(p, StripPayload) else None for p in payloads]
     for bits in (4, 8):
         chosen = [i for i, p in enumerate(payloads) if p.bits == bits and codes[i] is None]
@@ -302,7 +299,7 @@ def open_container(reader):
     def number(key):
         return int(reader.fields[key].parts[-1][0])
 
-    need(number("entrollm.version") == 1 and number("entrollm.features") & ~31 == 0, "a newer file")
+    need(number("entrollm.version") == 1 and number("entrollm.features") & ~255 == 0, "a newer file")
     shared, plain = {}, {}
     for t in reader.tensors:
         if t.name in ("entrollm.table.4", "entrollm.table.8"):
@@ -310,14 +307,14 @@ def open_container(reader):
             shared[bits] = Table(t.data.view(np.uint8).tolist(), 1 << bits)
     payloads = {}
     for t in reader.tensors:
-        if t.name.startswith("entrollm."):  # tables, parts of an original
+        if t.name.startswith("entrollm."):  # tables, parts of an original, packed metadata
             continue
         if t.tensor_type.name == "I8":
             need(t.data_offset % 64 == 0, "alignment")
             data = np.ascontiguousarray(t.data).view(np.uint8)
             coding = int(data[16:20].view("<u4")[0]) if len(data) >= 192 else 1
-            payloads[t.name] = (StripPayload(data) if coding == 2 else PlanesPayload(data) if coding == 3
-                                else Payload(data, shared))
+            kind = {2: StripPayload, 3: PlanesPayload, 4: RansPayload}.get(coding)
+            payloads[t.name] = kind(data) if kind else Payload(data, shared)
         else:
             plain[t.name] = t
     return payloads, plain

@@ -3,17 +3,10 @@ import struct
 
 import numpy as np
 
+from damaged import need
+
 RAW_BITS = [0, 1, 2, 1, 2, 3, 4]
 EVEN, ODD = np.arange(0, 64, 2), np.arange(1, 64, 2)
-
-
-class DamagedStrips(Exception):
-    pass
-
-
-def need(condition, text):
-    if not condition:
-        raise DamagedStrips(text)
 
 
 def read_code(data):
@@ -65,17 +58,37 @@ def raw_bits(vectors, mode, step):
     return np.array([v[step] & 15, v[step] >> 4])
 
 
+def short_numbers(data):
+    """f32 of numbers of a byte each, with a common exponent before them; an empty part stays empty."""
+    if not len(data):
+        return np.zeros(0, np.float32)
+    need(len(data) >= 4, "a part of short numbers")
+    exponent = int(data[:4].view("<i4")[0])
+    need(-18 <= exponent <= -4, "exponent of short numbers")
+    b = data[4:].astype(np.int64)
+    return np.ldexp((16 + (b & 15)).astype(np.float32), exponent + (b >> 4))
+
+
 class StripPayload:
+    coding = 2
+    largest_shift = 4  # of a list of exceptions
+
     def __init__(self, data):
+        need(len(data) >= 320 and data[:8].tobytes() == b"EntroTns", "not a coded tensor")
         self.data = data
         fields = struct.unpack("<8s 6I 4Q 2I Q 2d 16s 2I Q 20Q", data[:288].tobytes())
         version, n_header, coding, flags, self.bits, n_dims = fields[1:7]
-        need((version, n_header, coding, n_dims) == (1, 320, 2, 2) and flags & ~2 == 0, "unknown layout")
+        need((version, n_header, coding, n_dims) == (1, 320, self.coding, 2) and flags in (0, 2, 4), "unknown layout")
         need(fields[9:11] == (1, 1) and not data[288:320].any(), "header")
         self.n_cols, self.n_rows = fields[7:9]
         self.strips_per_chunk, self.n_chunks, self.n_grids, self.entropy, self.huffman_bits = fields[11:16]
         self.method = fields[16].rstrip(b"\0").decode()
         n_row_classes, n_col_classes, self.n_exceptions = fields[17:20]
+        need(1 <= n_row_classes <= 8 and 1 <= n_col_classes <= 16, "number of classes")
+        need(1 <= self.n_cols <= 1 << 16 and 1 <= self.n_rows < (1 << 32) - 1, "dimensions")
+        self.n_strips, self.n_units = -(-self.n_rows // 16), -(-self.n_cols // 32)
+        need(self.strips_per_chunk == 1 or 1 <= self.strips_per_chunk <= (1 << 22) // (16 * 32 * self.n_units),
+             "strips of a chunk")
         self.parts = [(fields[20 + 2 * i], fields[21 + 2 * i]) for i in range(10)]
         end = 320
         for i, (offset, n) in enumerate(self.parts):
@@ -83,31 +96,45 @@ class StripPayload:
             end = offset + n
         need(end + 64 <= len(data) and len(data) % 64 == 0 and not data[end:].any(), "padding")
 
-        self.half_grids = bool(flags & 2)
-        dtype = "<f2" if self.half_grids else "<f4"
-        self.steps = self.part(0).view(dtype).astype(np.float32)
-        self.offsets = self.part(1).view(dtype).astype(np.float32)
-        if not len(self.offsets):
-            self.offsets = np.zeros_like(self.steps)
-        need(len(self.steps) == len(self.offsets) == self.n_grids in (1, self.n_rows), "number of grids")
-        scales = self.part(2).view("<f2").astype(np.float32)
-        self.scales = scales if len(scales) else np.ones(self.n_cols, np.float32)
-        self.n_strips, self.n_units = -(-self.n_rows // 16), -(-self.n_cols // 32)
+        self.half_grids, self.short = bool(flags & 2), bool(flags & 4)
+        self.read_grids()
         classes = self.part(5)
         self.row_ends = ends(classes, n_row_classes, self.n_strips)
         self.col_ends = ends(classes[4 * n_row_classes:], n_col_classes, self.n_units)
         self.col_order = permutation(self.part(3), self.n_cols, self.col_ends, 32)
         self.row_order = permutation(self.part(4), self.n_rows, self.row_ends, 16)
-        at = 4 * (n_row_classes + n_col_classes)
-        need(len(classes) == at + 144 * n_row_classes * n_col_classes, "classes")
-        self.classes = []
-        for i in range(n_row_classes * n_col_classes):
-            entry = classes[at + 144 * i:at + 144 * (i + 1)]
-            mode, base = struct.unpack("<Ii", entry[:8].tobytes())
-            self.classes.append((mode, base, *read_code(entry[8:])))
-        self.index = self.part(6).view("<u8").astype(np.int64).reshape(-1, 3)
-        need(len(self.index) == self.n_chunks + 1, "index")
+        self.classes = self.read_classes(classes[4 * (n_row_classes + n_col_classes):], n_row_classes * n_col_classes)
+        self.read_index()
         self.shared = False
+
+    def read_grids(self):
+        dtype = "<f2" if self.half_grids else "<f4"
+        self.steps = short_numbers(self.part(0)) if self.short else self.part(0).view(dtype).astype(np.float32)
+        self.offsets = self.part(1).view(dtype).astype(np.float32)
+        need(not (self.short and len(self.offsets)), "short steps have no offsets")
+        if not len(self.offsets):
+            self.offsets = np.zeros_like(self.steps)
+        need(len(self.steps) == len(self.offsets) == self.n_grids in (1, self.n_rows), "number of grids")
+        scales = short_numbers(self.part(2)) if self.short else self.part(2).view("<f2").astype(np.float32)
+        self.scales = scales if len(scales) else np.ones(self.n_cols, np.float32)
+        need(len(self.scales) == self.n_cols, "number of column scales")
+
+    def read_classes(self, data, n):
+        need(len(data) == 144 * n, "classes")
+        classes = []
+        for i in range(n):
+            entry = data[144 * i:144 * (i + 1)]
+            mode, base = struct.unpack("<Ii", entry[:8].tobytes())
+            need(mode < 7 and abs(base) <= 1 << 30, "mode or base of a class")
+            classes.append((mode, base, *read_code(entry[8:])))
+        return classes
+
+    def read_index(self):
+        need(self.n_chunks == len(list(self.chunks())), "number of chunks")
+        need(self.parts[6][1] == 24 * (self.n_chunks + 1), "index")
+        self.index = self.part(6).view("<u8").astype(np.int64).reshape(-1, 3)
+        need(not self.index[0].any() and np.all(np.diff(self.index, axis=0) >= 0) and
+             self.index[-1].tolist() == [self.parts[i][1] for i in (8, 7, 9)], "index")
 
     def part(self, i):
         offset, n = self.parts[i]
@@ -162,27 +189,30 @@ class StripPayload:
     def integers(self):
         """Rows x columns in the matrix's own order."""
         padded = self.n_units * 32
-        stored = np.zeros((self.n_strips * 16, padded), np.int64)
+        stored = np.zeros((self.n_strips * 16, padded), np.int32)
         lists, n_listed = self.part(9), 0
         for i, (row_class, first, n) in enumerate(self.chunks()):
-            z = self.decode_lanes(i, row_class, n)
+            z = self.decode_lanes(i, row_class, n).astype(np.int32)
             at, end = int(self.index[i][2]), int(self.index[i + 1][2])
             for strip in range(n):
+                need(at + 4 <= end, "exceptions")
                 head = int(lists[at:at + 4].copy().view("<u4")[0])
                 count, shift = head & 0xFFFFFFF, head >> 28
+                need(at + 4 + 3 * count <= end and shift <= self.largest_shift, "exceptions")
                 cols = lists[at + 4:at + 4 + 2 * count].copy().view("<u2").astype(np.int64)
                 tags = lists[at + 4 + 2 * count:at + 4 + 3 * count].astype(np.int64)
                 large = tags >> 4 == 0
                 at += 4 + 3 * count
+                need(at + 4 * large.sum() <= end and np.all(cols < padded), "exceptions")
                 delta = (tags >> 4) - 8 << shift
                 delta[large] = lists[at:at + 4 * large.sum()].copy().view("<i4")
                 at += 4 * int(large.sum())
-                np.add.at(z, (16 * strip + (tags & 15), cols), delta)
+                np.add.at(z, (16 * strip + (tags & 15), cols), delta.astype(np.int32))  # modulo 2^32
                 n_listed += count
             need(at == end, "exceptions")
             stored[16 * first:16 * (first + n)] = z
         need(n_listed == self.n_exceptions, "number of exceptions")
-        out = np.zeros((self.n_rows, self.n_cols), np.int64)
+        out = np.zeros((self.n_rows, self.n_cols), np.int32)
         out[np.ix_(self.row_order, self.col_order)] = stored[:self.n_rows, :self.n_cols]
         return out
 

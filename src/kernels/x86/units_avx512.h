@@ -23,7 +23,7 @@ INLINED void fetch(const uint8_t *p, size_t n_bytes, size_t ahead)
 {
 #pragma GCC unroll 8
     for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch((const void *)((uintptr_t)p + ahead + i), _MM_HINT_T0);
+        _mm_prefetch((const void *)((uintptr_t)p + ahead + i), _MM_HINT_T1);
 }
 
 INLINED __m512i raw_vector(const uint8_t *raw, int i)

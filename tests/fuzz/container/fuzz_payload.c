@@ -22,7 +22,7 @@ static void decode_strips(const en_strip_matrix *m)
     if (n_chunk > MAX_SEGMENT)
         return;
     int32_t *z = en_alloc((size_t)n_chunk, sizeof *z);
-    uint8_t *units = en_alloc(en_strip_padded_cols(m) * EN_STRIP_ROWS, 2);
+    uint8_t *units = en_alloc(en_strip_scratch_bytes(m), 1);
     for (uint32_t i = 0; z != NULL && units != NULL && i < m->n_chunks && n_all < MAX_SYMBOLS;
          i++) {
         en_strip_decode_chunk(m, i, units, z);

@@ -127,7 +127,7 @@ static void code(coded_matrix *m)
     static float steps[ROWS];
     static uint32_t order[ROWS];
     en_strip_plan plan;
-    en_strip_plan_init(&plan, en_quant_method_find("u8-row"), ROWS, COLS);
+    en_strip_plan_init(&plan, en_quant_method_find("u8-row"), ROWS, COLS, false);
     en_strip_matrix *shape = &plan.shape;
     shape->n_row_classes = 2;
     shape->n_col_classes = 1;
@@ -158,14 +158,14 @@ static void code(coded_matrix *m)
     shape->layouts[1] = shape->layouts[0];
     pairs[1] = pairs[0];
 
-    en_strip_encoder *e;
+    en_chunk_encoder e;
     en_strip_writer w = {0};
-    assert_int_equal(en_strip_encoder_new(&e, NULL), ENTRO_OK);
+    assert_int_equal(en_chunk_encoder_open(&e, NULL), ENTRO_OK);
     assert_int_equal(en_strip_writer_begin(&w, &plan, NULL), ENTRO_OK);
     for (uint32_t i = 0; i < shape->n_chunks; i++) {
         size_t row = (size_t)en_strip_chunk_at(shape, i).first_strip * EN_STRIP_ROWS;
-        assert_int_equal(en_strip_encode_chunk(e, &plan, i, z + row * padded, NULL), ENTRO_OK);
-        assert_int_equal(en_strip_writer_add(&w, e, NULL), ENTRO_OK);
+        assert_int_equal(en_strip_encode_chunk(&e, &plan, i, z + row * padded, NULL), ENTRO_OK);
+        assert_int_equal(en_strip_writer_add(&w, &e, NULL), ENTRO_OK);
     }
     assert_int_equal(en_strip_writer_finish(&w, NULL), ENTRO_OK);
     m->n_payload = w.n_front;
@@ -174,7 +174,7 @@ static void code(coded_matrix *m)
     assert_int_equal(en_strip_payload_parse(&m->coded, &m->strips, m->payload, w.n_front, NULL),
                      ENTRO_OK);
     en_strip_writer_close(&w);
-    en_strip_encoder_free(e);
+    en_chunk_encoder_close(&e);
     free(z);
 }
 

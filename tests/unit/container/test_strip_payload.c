@@ -1,6 +1,7 @@
 /*
- * test_strip_payload.c - payloads of coding 2: what is written comes back, what is damaged is refused.
+ * test_strip_payload.c - payloads of codings 2 and 4: what is written comes back, what is damaged is refused.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "test_support.h"
@@ -18,6 +19,7 @@ typedef struct fixture {
     uint32_t *row_order, *col_order;
     float *steps, *offsets, *scales;
     en_pair_code *codes;
+    en_rans_code *rans;
     en_strip_plan plan;
     en_strip_writer writer;
     uint8_t *payload; /* aligned copy */
@@ -98,52 +100,80 @@ static void set_classes(fixture *f, uint32_t n_row_classes, uint32_t n_col_class
     en_strip_plan_count_chunks(&f->plan);
 }
 
-static void choose_codes(fixture *f)
+static void choose_codes(fixture *f, bool is_rans)
 {
     en_strip_matrix *m = &f->plan.shape;
     size_t padded = en_strip_padded_cols(m);
-    f->codes = en_alloc((size_t)m->n_row_classes * m->n_col_classes, sizeof *f->codes);
+    size_t n_pairs = (size_t)m->n_row_classes * m->n_col_classes;
+    f->codes = en_alloc(n_pairs, sizeof *f->codes);
     f->plan.codes = f->codes;
+    f->rans = is_rans ? en_alloc(n_pairs, sizeof *f->rans) : NULL;
+    f->plan.rans = f->rans;
     for (uint32_t r = 0, strip = 0; r < m->n_row_classes; strip = m->row_class_end[r++])
         for (uint32_t c = 0, unit = 0; c < m->n_col_classes; unit = m->col_class_end[c++]) {
             uint32_t both = r * m->n_col_classes + c;
             double bits;
             const int32_t *z = f->stored + strip * EN_STRIP_ROWS * padded + unit * EN_UNIT_COLS;
-            assert_int_equal(en_strip_choose(&m->layouts[both], &f->codes[both], z, padded,
-                                             m->row_class_end[r] - strip,
-                                             (m->col_class_end[c] - unit) * EN_UNIT_COLS, &bits,
-                                             NULL),
-                             ENTRO_OK);
+            uint32_t n_strips = m->row_class_end[r] - strip;
+            size_t n_cols = (m->col_class_end[c] - unit) * EN_UNIT_COLS;
+            if (is_rans)
+                en_strip_choose_rans(&m->layouts[both], &f->rans[both], z, padded, n_strips, n_cols,
+                                     &bits);
+            else
+                assert_int_equal(en_strip_choose(&m->layouts[both], &f->codes[both], z, padded,
+                                                 n_strips, n_cols, &bits, NULL),
+                                 ENTRO_OK);
             assert_true(bits >= 0 && bits < 30);
         }
 }
 
 static void write_payload(fixture *f)
 {
-    en_strip_encoder *e;
-    assert_int_equal(en_strip_encoder_new(&e, NULL), ENTRO_OK);
+    en_chunk_encoder e;
+    assert_int_equal(en_chunk_encoder_open(&e, NULL), ENTRO_OK);
+    en_strip_plan_shorten(&f->plan);
     assert_int_equal(en_strip_writer_begin(&f->writer, &f->plan, NULL), ENTRO_OK);
     for (uint32_t i = 0; i < f->plan.shape.n_chunks; i++) {
         en_strip_chunk c = en_strip_chunk_at(&f->plan.shape, i);
         const int32_t *z =
             f->stored + c.first_strip * EN_STRIP_ROWS * en_strip_padded_cols(&f->plan.shape);
-        assert_int_equal(en_strip_encode_chunk(e, &f->plan, i, z, NULL), ENTRO_OK);
-        assert_int_equal(en_strip_writer_add(&f->writer, e, NULL), ENTRO_OK);
+        assert_int_equal(en_strip_encode_chunk(&e, &f->plan, i, z, NULL), ENTRO_OK);
+        assert_int_equal(en_strip_writer_add(&f->writer, &e, NULL), ENTRO_OK);
     }
     assert_int_equal(en_strip_writer_finish(&f->writer, NULL), ENTRO_OK);
-    en_strip_encoder_free(e);
+    en_chunk_encoder_close(&e);
     f->n_bytes = f->writer.n_front;
     f->payload = en_alloc(f->n_bytes, 1);
     memcpy(f->payload, f->writer.front, f->n_bytes);
 }
 
-static fixture make(uint64_t n_rows, uint64_t n_cols, uint32_t n_row_classes,
-                    uint32_t n_col_classes, bool orders, bool per_row)
+typedef struct shape {
+    uint64_t n_rows, n_cols;
+    uint32_t n_row_classes, n_col_classes;
+    bool orders, per_row;
+    bool is_rans, is_short; /* coding 4; grids of 8 bits */
+} shape;
+
+static void fill_grids(fixture *f, bool is_short)
 {
+    for (size_t i = 0; i < f->n_rows; i++) {
+        f->steps[i] =
+            is_short ? ldexpf((float)(16 + i % 16), (int)(i % 7) - 9) : (float)(i % 64 + 1) / 64.0f;
+        if (f->offsets != NULL)
+            f->offsets[i] = -(float)(i % 32) / 8.0f;
+    }
+    for (size_t i = 0; f->scales != NULL && i < f->n_cols; i++)
+        f->scales[i] = 1.0f + (float)(i % 16) / 16.0f;
+}
+
+static fixture make_shape(const shape *s)
+{
+    uint64_t n_rows = s->n_rows, n_cols = s->n_cols;
+    bool orders = s->orders, per_row = s->per_row;
     fixture f = {.n_rows = n_rows, .n_cols = n_cols};
     const en_quant_method *method = en_quant_method_find(per_row ? "u8-row" : "u8");
-    en_strip_plan_init(&f.plan, method, n_rows, n_cols);
-    set_classes(&f, n_row_classes, n_col_classes);
+    en_strip_plan_init(&f.plan, method, n_rows, n_cols, s->is_rans);
+    set_classes(&f, s->n_row_classes, s->n_col_classes);
     f.plan.row_order = f.row_order =
         permutation(n_rows, orders, f.plan.shape.row_class_end, EN_STRIP_ROWS);
     f.plan.col_order = f.col_order =
@@ -151,17 +181,12 @@ static fixture make(uint64_t n_rows, uint64_t n_cols, uint32_t n_row_classes,
     f.plan.n_grids = per_row ? n_rows : 1;
     f.plan.half_grids = per_row;
     f.plan.steps = f.steps = en_alloc(n_rows, sizeof *f.steps);
-    f.plan.offsets = f.offsets = per_row ? en_alloc(n_rows, sizeof *f.offsets) : NULL;
+    f.plan.offsets = f.offsets =
+        per_row && !s->is_short ? en_alloc(n_rows, sizeof *f.offsets) : NULL;
     f.plan.col_scales = f.scales = orders ? en_alloc(n_cols, sizeof *f.scales) : NULL;
-    for (size_t i = 0; i < n_rows; i++) {
-        f.steps[i] = (float)(i % 64 + 1) / 64.0f;
-        if (f.offsets != NULL)
-            f.offsets[i] = -(float)(i % 32) / 8.0f;
-    }
-    for (size_t i = 0; orders && i < n_cols; i++)
-        f.scales[i] = 1.0f + (float)(i % 16) / 16.0f;
+    fill_grids(&f, s->is_short);
     fill_integers(&f);
-    choose_codes(&f);
+    choose_codes(&f, s->is_rans);
     write_payload(&f);
     return f;
 }
@@ -169,7 +194,7 @@ static fixture make(uint64_t n_rows, uint64_t n_cols, uint32_t n_row_classes,
 static void release(fixture *f)
 {
     void *all[] = {f->z,       f->stored, f->row_order, f->col_order, f->steps,
-                   f->offsets, f->scales, f->codes,     f->payload};
+                   f->offsets, f->scales, f->codes,     f->rans,      f->payload};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         en_free(all[i]);
     en_strip_writer_close(&f->writer);
@@ -179,7 +204,7 @@ static void check_integers(const fixture *f, const en_strip_matrix *m)
 {
     size_t rows = (size_t)m->strips_per_chunk * EN_STRIP_ROWS;
     int32_t *z = en_alloc(rows * f->n_cols, sizeof *z);
-    uint8_t *units = en_alloc(en_strip_padded_cols(m) * 32, 1);
+    uint8_t *units = en_alloc(en_strip_scratch_bytes(m), 1);
     for (uint32_t i = 0; i < m->n_chunks; i++) {
         en_strip_chunk c = en_strip_chunk_at(m, i);
         assert_true(en_strip_decode_chunk(m, i, units, z));
@@ -203,6 +228,9 @@ static void check_round_trip(fixture *f)
     assert_int_equal(coded.n_rows, f->n_rows);
     assert_int_equal(coded.n_cols, f->n_cols);
     assert_true(coded.strips == m);
+    assert_true((m->rans != NULL) == (f->rans != NULL));
+    for (uint64_t k = 0; f->scales != NULL && k < f->n_cols; k++)
+        assert_true(en_half_to_f32(en_load16(m->col_scales + 2 * k)) == f->scales[k]);
     for (uint64_t r = 0; r < coded.n_grids; r++) {
         float step, offset;
         en_coded_grid(&coded, r, &step, &offset);
@@ -215,27 +243,26 @@ static void check_round_trip(fixture *f)
 static void test_round_trips(void **context)
 {
     (void)context;
-    static const struct {
-        uint64_t n_rows, n_cols;
-        uint32_t n_row_classes, n_col_classes;
-        bool orders, per_row;
-    } cases[] = {{16, 32, 1, 1, false, false},  {64, 96, 1, 1, false, true},
-                 {130, 70, 1, 1, false, true},  {1, 1, 1, 1, false, false},
-                 {200, 256, 3, 4, true, true},  {161, 129, 2, 2, true, false},
-                 {512, 1056, 8, 16, true, true}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        fixture f = make(cases[i].n_rows, cases[i].n_cols, cases[i].n_row_classes,
-                         cases[i].n_col_classes, cases[i].orders, cases[i].per_row);
-        check_round_trip(&f);
-        release(&f);
-    }
+    static const shape shapes[] = {
+        {16, 32, 1, 1, false, false, false, false},  {64, 96, 1, 1, false, true, false, false},
+        {130, 70, 1, 1, false, true, false, true},   {1, 1, 1, 1, false, false, false, false},
+        {200, 256, 3, 4, true, true, false, true},   {161, 129, 2, 2, true, false, false, false},
+        {512, 1056, 8, 16, true, true, false, false}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int is_rans = 0; is_rans < 2; is_rans++) {
+            shape s = shapes[i];
+            s.is_rans = is_rans;
+            fixture f = make_shape(&s);
+            assert_int_equal(f.plan.short_grids, s.is_short);
+            check_round_trip(&f);
+            release(&f);
+        }
 }
 
 /* Any byte of the front may be wrong: refused, or harmless to every decoder. */
-static void test_damage(void **context)
+static void check_damage(const shape *s)
 {
-    (void)context;
-    fixture f = make(100, 100, 2, 2, true, true);
+    fixture f = make_shape(s);
     size_t front = f.writer.raw_at;
     unsigned n_refused = 0;
     for (size_t i = 0; i < front; i++) {
@@ -249,7 +276,7 @@ static void test_damage(void **context)
             n_refused++;
         } else {
             int32_t *z = en_alloc((size_t)m->strips_per_chunk * EN_STRIP_ROWS * m->n_cols, 4);
-            uint8_t *units = en_alloc(en_strip_padded_cols(m) * 32, 1);
+            uint8_t *units = en_alloc(en_strip_scratch_bytes(m), 1);
             for (uint32_t c = 0; c < m->n_chunks; c++)
                 (void)en_strip_decode_chunk(m, c, units, z);
             en_free(z);
@@ -262,16 +289,25 @@ static void test_damage(void **context)
     release(&f);
 }
 
-/* A chunk with a wrong length of words, or exceptions out of place, says so. */
-static void test_damaged_streams(void **context)
+static void test_damage(void **context)
 {
     (void)context;
-    fixture f = make(64, 64, 1, 1, false, true);
+    const shape shapes[] = {{100, 100, 2, 2, true, true, false, false},
+                            {100, 100, 2, 2, true, true, true, true}};
+    check_damage(&shapes[0]);
+    check_damage(&shapes[1]);
+}
+
+/* A chunk with a wrong length of words, or exceptions out of place, says so. */
+static unsigned count_noticed(bool is_rans)
+{
+    const shape s = {64, 64, 1, 1, false, true, is_rans, false};
+    fixture f = make_shape(&s);
     en_coded coded;
     en_strip_matrix *m;
     assert_int_equal(en_strip_payload_parse(&coded, &m, f.payload, f.n_bytes, NULL), ENTRO_OK);
     int32_t *z = en_alloc((size_t)m->strips_per_chunk * EN_STRIP_ROWS * m->n_cols, 4);
-    uint8_t *units = en_alloc(en_strip_padded_cols(m) * 32, 1);
+    uint8_t *units = en_alloc(en_strip_scratch_bytes(m), 1);
     unsigned n_noticed = 0;
     for (unsigned i = 0; i < 200; i++) {
         uint8_t *at = f.payload + (m->words - f.payload) + random32() % 600, old = *at;
@@ -279,18 +315,25 @@ static void test_damaged_streams(void **context)
         n_noticed += !en_strip_decode_chunk(m, 0, units, z);
         *at = old;
     }
-    assert_true(n_noticed > 0); /* most are for the checksum to find */
     assert_true(en_strip_decode_chunk(m, 0, units, z));
     en_free(z);
     en_free(units);
     en_strip_matrix_free(m);
     release(&f);
+    return n_noticed;
 }
 
-static void test_truncation(void **context)
+static void test_damaged_streams(void **context)
 {
     (void)context;
-    fixture f = make(64, 64, 1, 1, false, true);
+    assert_true(count_noticed(false) > 0);      /* most are for the checksum to find */
+    assert_int_equal(count_noticed(true), 200); /* states end at 2^16 only in a sound chunk */
+}
+
+static void check_truncation(bool is_rans)
+{
+    const shape s = {64, 64, 1, 1, false, true, is_rans, is_rans};
+    fixture f = make_shape(&s);
     const uint8_t *last = f.payload + EN_STRIP_PARTS_AT + 16 * EN_STRIP_EXCEPTIONS;
     size_t end = (size_t)(en_load64(last) + en_load64(last + 8)) + EN_STRIP_IN_PAD;
     for (size_t n = 0; n < end; n += n < 600 ? 1 : 61) {
@@ -302,6 +345,13 @@ static void test_truncation(void **context)
         en_free(copy);
     }
     release(&f);
+}
+
+static void test_truncation(void **context)
+{
+    (void)context;
+    check_truncation(false);
+    check_truncation(true);
 }
 
 int main(void)

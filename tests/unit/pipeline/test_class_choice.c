@@ -32,7 +32,7 @@ static en_strip_classes choose(const int32_t *z, size_t n_rows, size_t n_cols, u
     en_job job;
     en_strip_classes c;
     assert_int_equal(en_job_open(&job, n_threads, NULL, NULL, NULL), ENTRO_OK);
-    assert_int_equal(en_strip_classes_choose(&c, z, n_rows, n_cols, &job, NULL), ENTRO_OK);
+    assert_int_equal(en_strip_classes_choose(&c, z, n_rows, n_cols, false, &job, NULL), ENTRO_OK);
     en_job_close(&job);
     return c;
 }

@@ -1,10 +1,11 @@
-/* test_compress_strips.c - coding 2: every method comes back as from words; rtn keeps its promises. */
+/* test_compress_strips.c - codings 2 and 4: every method comes back as from words; rtn keeps its promises. */
 #include "pipeline/pipeline.h"
 
 #include <math.h>
 
 #include "container/container.h"
 #include "container/format_keys.h"
+#include "container/packed_meta.h"
 #include "quant/method.h"
 #include "test_support.h"
 #include "gguf_support.h"
@@ -96,10 +97,10 @@ static void close_tensor(opened *o)
 static void every_method_restores_as_from_words(void **state)
 {
     (void)state;
-    const char *methods[] = {"u8", "u4", "u8-row", "u4-row"};
-    for (int m = 0; m < 4; m++) {
-        entro_compress_options strips = options(methods[m], "strips");
-        entro_compress_options words = options(methods[m], "words");
+    const char *const methods[] = {"u8", "u4", "u8-row", "u4-row"};
+    for (int m = 0; m < 8; m++) {
+        entro_compress_options strips = options(methods[m / 2], m % 2 ? "rans" : "strips");
+        entro_compress_options words = options(methods[m / 2], "words");
         entro_compress_report r = compress(stories, test_path("o"), &strips);
         assert_true(r.n_strip_tensors == 37 && r.n_coded_tensors == 37);
         assert_true(r.n_strip_params == r.n_coded_params && isnan(r.bits_other_table));
@@ -134,6 +135,41 @@ static void features_and_recipe_tell_of_strips(void **state)
     assert_string_equal(o.coded->method->name, "u8");
     assert_non_null(o.coded->strips);
     close_tensor(&o);
+    remove_all();
+}
+
+/* The tokenizer's arrays are where they always are once the container is open, and restored with it. */
+static void rans_files_pack_the_tokenizer(void **state)
+{
+    (void)state;
+    static const char tokens[] = "tokenizer.ggml.tokens";
+    entro_compress_options opt = options("rtn", "rans");
+    opt.bits = 3;
+    compress(stories, test_path("o"), &opt);
+    en_source *plain, *file;
+    en_container *container;
+    assert_int_equal(en_source_open(&plain, stories, NULL), ENTRO_OK);
+    assert_int_equal(en_source_open(&file, test_path("o"), NULL), ENTRO_OK);
+    const en_meta *meta = en_source_meta(file), *of_plain = en_source_meta(plain);
+    assert_null(en_meta_get(meta, tokens));
+    assert_non_null(en_source_find(file, EN_METADATA_TENSOR));
+    assert_int_equal(en_container_open(&container, file, NULL), ENTRO_OK);
+    assert_null(en_container_find(container, EN_METADATA_TENSOR));
+    const en_meta_value *a = en_meta_get(meta, tokens), *b = en_meta_get(of_plain, tokens);
+    assert_true(a != NULL && a->n == b->n);
+    for (uint64_t i = 0; i < a->n; i++)
+        assert_true(a->strings[i].n == b->strings[i].n &&
+                    memcmp(a->strings[i].p, b->strings[i].p, a->strings[i].n) == 0);
+    uint64_t features = en_meta_get(meta, EN_KEY_FEATURES)->u;
+    assert_true((features & EN_FEATURE_RANS) && (features & EN_FEATURE_PACKED_META));
+    assert_true((features & EN_FEATURE_STRIPS) == 0);
+    en_container_close(container);
+    en_source_close(file);
+    en_source_close(plain);
+    restore(test_path("o"), test_path("restored"));
+    assert_int_equal(en_source_open(&file, test_path("restored"), NULL), ENTRO_OK);
+    assert_non_null(en_meta_get(en_source_meta(file), tokens));
+    en_source_close(file);
     remove_all();
 }
 
@@ -372,6 +408,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_method_restores_as_from_words),
         cmocka_unit_test(features_and_recipe_tell_of_strips),
+        cmocka_unit_test(rans_files_pack_the_tokenizer),
         cmocka_unit_test(wide_matrices_take_words),
         cmocka_unit_test(rtn_has_the_entropy_asked_for),
         cmocka_unit_test(threads_do_not_change_the_file),

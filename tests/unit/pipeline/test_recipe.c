@@ -78,6 +78,7 @@ static void coding_follows_the_options(void **state)
         {"auto", "model", "u8 coding=words table=model", false},
         {"words", "tensor", "u8 coding=words table=tensor", false},
         {"strips", "tensor", "u8 coding=strips table=tensor", true},
+        {"rans", "tensor", "u8 coding=rans table=tensor", true},
     };
     for (size_t i = 0; i < 4; i++) {
         en_recipe r;
@@ -122,8 +123,9 @@ static void refuses_what_it_does_not_know(void **state)
 {
     (void)state;
     refuse((entro_compress_options){.method = "u5"}, "u8, u4, u8-row, u4-row, rtn");
-    refuse((entro_compress_options){.coding = "rows"}, "'auto', 'words' or 'strips'");
-    refuse((entro_compress_options){.coding = "strips", .table = "model"}, "a table for each");
+    refuse((entro_compress_options){.coding = "rows"}, "'auto', 'words', 'strips' or 'rans'");
+    refuse((entro_compress_options){.coding = "strips", .table = "model"}, "tables for each");
+    refuse((entro_compress_options){.coding = "rans", .table = "model"}, "coding rans has tables");
     refuse((entro_compress_options){.method = "rtn", .coding = "words"}, "rtn needs coding strips");
     refuse((entro_compress_options){.method = "rtn", .table = "model"}, "rtn needs coding strips");
     refuse((entro_compress_options){.bits = 4}, "only told of method rtn");

@@ -291,6 +291,7 @@ static void two_sides_are_better_than_one(void **state)
         problem t = make(shapes[s][0], shapes[s][1], 20 + s);
         float *m = make_row_factor(&t);
         t.p.row_factor = m;
+        double ratios = 0; /* of three rates: each by itself moves by a percent or two */
         for (double bits = 2; bits <= 5; bits += 1.5) {
             double c = step_for(&t, bits);
             assert_int_equal(solve(&t, c), ENTRO_OK);
@@ -315,11 +316,11 @@ static void two_sides_are_better_than_one(void **state)
             one.p.keep_rows = true;
             assert_int_equal(solve(&one, c), ENTRO_OK);
             double alone = two_sided_error(&one, m), more = entropy_of(&one) - entropy;
-            double ratio = both / (alone * exp2(2 * more)); /* errors count four times for a bit */
-            if (t.p.n_rows > 60 && ratio > 0.9)
-                fail_msg("%zu rows, %.1f bits: %.3f of the error", t.p.n_rows, bits, ratio);
+            ratios += both / (alone * exp2(2 * more)) / 3; /* errors count four times for a bit */
             free(g);
         }
+        if (t.p.n_rows > 60 && ratios > 0.88)
+            fail_msg("%zu rows: %.3f of the error", t.p.n_rows, ratios);
         free(m);
         drop(&t);
     }

@@ -1,0 +1,184 @@
+/*
+ * rans_encode.c - see rans.h.
+ *
+ * Decoding runs forwards, so encoding runs backwards: symbols are kept until the chunk is complete, then
+ * words are written from the end of a buffer towards its start.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/memory.h"
+#include "entropy/rans.h"
+
+/* A run of columns under one code. */
+typedef struct run {
+    const en_rans_code *code;
+    size_t n_symbols; /* whole columns */
+} run;
+
+struct en_rans_encoder {
+    uint8_t *symbols; /* of all runs, in the order of decoding */
+    size_t n_symbols, cap_symbols;
+    run *runs;
+    size_t n_runs, cap_runs;
+    uint8_t *bytes; /* the last n_bytes of cap_bytes are the chunk */
+    size_t n_bytes, cap_bytes;
+    en_strip_exception *list;
+    size_t n_list, cap_list;
+    bool finished;
+};
+
+entro_status en_rans_encoder_new(en_rans_encoder **out, entro_error *err)
+{
+    *out = en_alloc_zero(1, sizeof **out);
+    return *out ? ENTRO_OK : en_fail_memory(err);
+}
+
+void en_rans_encoder_free(en_rans_encoder *e)
+{
+    if (e == NULL)
+        return;
+    en_free(e->symbols);
+    en_free(e->runs);
+    en_free(e->bytes);
+    en_free(e->list);
+    en_free(e);
+}
+
+void en_rans_encoder_start(en_rans_encoder *e)
+{
+    e->n_symbols = e->n_runs = e->n_bytes = e->n_list = 0;
+    e->finished = false;
+}
+
+/* ---- symbols ----------------------------------------------------------------------------- */
+
+/* What each value of the code's range is coded as: itself, or the nearest with a frequency. */
+static void set_kept(const en_rans_code *code, uint8_t kept[EN_RANS_SYMBOLS])
+{
+    uint32_t last = 0;
+    for (uint32_t i = 0; i < code->n; i++) {
+        last = code->freq[i] > 0 ? i : last;
+        kept[i] = (uint8_t)last;
+    }
+    for (uint32_t i = code->n - 1, next = i; i > 0; i--) {
+        next = code->freq[i] > 0 ? i : next;
+        if (next - i < i - kept[i])
+            kept[i] = (uint8_t)next;
+    }
+}
+
+static bool add_exception(en_rans_encoder *e, size_t row, size_t col, int64_t delta)
+{
+    if (e->n_list == e->cap_list &&
+        !en_grow((void **)&e->list, &e->cap_list, e->n_list + 1, SIZE_MAX, sizeof *e->list))
+        return false;
+    e->list[e->n_list++] = (en_strip_exception){(uint32_t)row, (uint32_t)col, (int32_t)delta};
+    return true;
+}
+
+static bool reserve(en_rans_encoder *e, size_t n)
+{
+    return (n <= e->cap_symbols ||
+            en_grow((void **)&e->symbols, &e->cap_symbols, n, SIZE_MAX, 1)) &&
+           (e->n_runs < e->cap_runs ||
+            en_grow((void **)&e->runs, &e->cap_runs, e->n_runs + 1, SIZE_MAX, sizeof *e->runs));
+}
+
+entro_status en_rans_encoder_add(en_rans_encoder *e, const int32_t *z, size_t stride, size_t n_cols,
+                                 const en_rans_code *code, uint32_t row, uint32_t col,
+                                 entro_error *err)
+{
+    uint8_t kept[EN_RANS_SYMBOLS];
+    size_t n = n_cols * EN_STRIP_ROWS;
+    if (!reserve(e, e->n_symbols + n))
+        return en_fail_memory(err);
+    set_kept(code, kept);
+    uint8_t *out = e->symbols + e->n_symbols;
+    int64_t lo = code->base, hi = lo + code->n - 1;
+    for (size_t k = 0; k < n_cols; k++)
+        for (size_t r = 0; r < EN_STRIP_ROWS; r++) {
+            int64_t wanted = z[r * stride + k];
+            int64_t held = wanted < lo ? lo : wanted > hi ? hi : wanted;
+            *out = kept[held - lo];
+            held = lo + *out++;
+            if (held != wanted && !add_exception(e, row + r, col + k, wanted - held))
+                return en_fail_memory(err);
+        }
+    e->runs[e->n_runs++] = (run){code, n};
+    e->n_symbols += n;
+    return ENTRO_OK;
+}
+
+/* ---- words ------------------------------------------------------------------------------- */
+
+/* From a run's last symbol to its first; returns where the words now begin. */
+static uint8_t *encode_run(const run *r, const uint8_t *symbols, uint32_t *states, uint8_t *at)
+{
+    uint32_t start[EN_RANS_SYMBOLS], sum = 0;
+    for (uint32_t i = 0; i < r->code->n; i++) {
+        start[i] = sum;
+        sum += r->code->freq[i];
+    }
+    for (size_t i = r->n_symbols; i-- > 0;) {
+        uint32_t x = states[i % EN_STRIP_ROWS], freq = r->code->freq[symbols[i]];
+        /* Where the decoder, behind this symbol, is below 2^16. */
+        if (x >= (uint64_t)freq << (32 - EN_RANS_SCALE_BITS)) {
+            at -= 2;
+            en_store16(at, (uint16_t)x);
+            x >>= 16;
+        }
+        states[i % EN_STRIP_ROWS] = (x / freq << EN_RANS_SCALE_BITS) + x % freq + start[symbols[i]];
+    }
+    return at;
+}
+
+/* By strip, column, row; runs come so already, but for the strips' column classes in between. */
+static int compare_places(const void *a, const void *b)
+{
+    const en_strip_exception *x = a, *y = b;
+    uint32_t strip_x = x->row / EN_STRIP_ROWS, strip_y = y->row / EN_STRIP_ROWS;
+    if (strip_x != strip_y)
+        return strip_x < strip_y ? -1 : 1;
+    if (x->col != y->col)
+        return x->col < y->col ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static entro_status finish(en_rans_encoder *e, entro_error *err)
+{
+    /* A symbol takes at most 12 bits, a state a word more than its own. */
+    size_t most = e->n_symbols / 4 * 6 + 2 * EN_RANS_START_BYTES;
+    if (most > e->cap_bytes && !en_grow((void **)&e->bytes, &e->cap_bytes, most, SIZE_MAX, 1))
+        return en_fail_memory(err);
+    uint32_t states[EN_STRIP_ROWS];
+    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
+        states[r] = EN_RANS_LOWEST;
+    uint8_t *end = e->bytes + e->cap_bytes, *at = end;
+    size_t left = e->n_symbols;
+    for (size_t i = e->n_runs; i-- > 0;) {
+        left -= e->runs[i].n_symbols;
+        at = encode_run(&e->runs[i], e->symbols + left, states, at);
+    }
+    at -= EN_RANS_START_BYTES;
+    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
+        en_store32(at + 4 * r, states[r]);
+    e->n_bytes = (size_t)(end - at);
+    if (e->n_list > 0)
+        qsort(e->list, e->n_list, sizeof *e->list, compare_places);
+    e->finished = true;
+    return ENTRO_OK;
+}
+
+entro_status en_rans_encoder_finish(en_rans_encoder *e, const uint8_t **bytes, size_t *n_bytes,
+                                    en_strip_exception **list, size_t *n_list, entro_error *err)
+{
+    if (!e->finished)
+        EN_TRY(finish(e, err));
+    *bytes = e->bytes + e->cap_bytes - e->n_bytes;
+    *n_bytes = e->n_bytes;
+    *list = e->list;
+    *n_list = e->n_list;
+    return ENTRO_OK;
+}

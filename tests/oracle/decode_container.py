@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 
-from damaged import Damaged, need
+from damaged import need
 from decode_rans import RansPayload, decode_together
 from decode_strips import StripPayload
 

@@ -65,7 +65,7 @@ class Chunks:
             padded = 32 * p.n_units
             for i, (row_class, _, n_strips) in enumerate(p.chunks()):
                 start, end = p.index[i][0] // 2 + n_words, p.index[i + 1][0] // 2 + n_words
-                need(end - start >= 32 and not p.index[i:i + 2, 0].any() % 2, "words of a chunk")
+                need(end - start >= 32 and not np.any(p.index[i:i + 2, 0] % 2), "words of a chunk")
                 rows.append((n_strips * padded, start, end, n_scheduled + row_class * padded, padded))
             n_row_classes = len(p.row_ends)
             n_words += p.parts[8][1] // 2

@@ -1,12 +1,14 @@
 /*
  * fuzz_payload.c - hostile containers: a whole file when the bytes start with "GGUF", a list of original
- * files when they start with "EntroOrg", else the payload of one coded tensor.  Everything that
+ * files when they start with "EntroOrg", packed metadata when with "EntroMet", else the payload of one coded
+ * tensor.  Everything that
  * opens is decoded, up to a cap.
  */
 #include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "container/packed_meta.h"
 #include "container/payload.h"
 #include "container/planes_payload.h"
 #include "container/strip_payload.h"
@@ -146,6 +148,14 @@ static void open_list(const uint8_t *bytes, size_t n_bytes)
     en_original_free(o);
 }
 
+static void open_metadata(const uint8_t *bytes, size_t n_bytes)
+{
+    en_packed_meta p = {0};
+    entro_error err;
+    if (en_packed_meta_read(&p, bytes, n_bytes, &err) == ENTRO_OK)
+        en_packed_meta_close(&p);
+}
+
 static void open_payload(const uint8_t *bytes, size_t n_bytes)
 {
     static const en_model_codes none;
@@ -181,6 +191,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
         open_file(bytes, n_bytes);
     else if (n_bytes >= 8 && memcmp(bytes, EN_ORIGINAL_MAGIC, 8) == 0)
         open_list(bytes, n_bytes);
+    else if (n_bytes >= 8 && memcmp(bytes, "EntroMet", 8) == 0)
+        open_metadata(bytes, n_bytes);
     else
         open_payload(bytes, n_bytes);
     en_free(bytes);

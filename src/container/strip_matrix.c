@@ -88,7 +88,7 @@ void en_strip_reader_run(en_strip_reader *r, uint32_t col_class, size_t n_units,
     const en_strip_matrix *m = r->matrix;
     uint32_t both = r->place.row_class * m->n_col_classes + col_class;
     if (m->rans != NULL)
-        en_rans_decode(&r->rans, &r->tables[col_class], n_units, units);
+        en_kernels_get()->rans_decode(&r->rans, &r->tables[col_class], n_units, units);
     else
         en_kernels_get()->strip_decode(&r->lanes, &m->tables[both], m->layouts[both].mode, n_units,
                                        units);

@@ -81,7 +81,8 @@ typedef struct en_rans_lanes {
 
 /* At least EN_RANS_START_BYTES bytes. */
 void en_rans_start(en_rans_lanes *lanes, const uint8_t *bytes, const uint8_t *end);
-/* n_units units of 16 x 32 values, 8 bits each (strips.h): v less the base's. */
+/* n_units units of 16 x 32 values, 8 bits each (strips.h): v less the base's.  Vector variants are in
+ * kernels/. */
 void en_rans_decode(en_rans_lanes *lanes, const en_rans_table *table, size_t n_units,
                     uint8_t *units);
 bool en_rans_ended(const en_rans_lanes *lanes);

@@ -15,17 +15,20 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
     en_kernels_init_dequantize_ref(table);
     en_kernels_init_strips_ref(table);
     en_kernels_init_blocks_ref(table);
+    table->rans_decode = en_rans_decode;
 #if defined(__x86_64__)
     if (cpu_features & EN_CPU_AVX2) {
         en_kernels_init_avx2(table);
         en_kernels_init_strips_avx2(table);
         en_kernels_init_blocks_avx2(table);
+        en_kernels_init_rans_avx2(table);
     }
     if (cpu_features & EN_CPU_AVX512) {
         en_kernels_init_avx512(table);
         en_kernels_init_strips_avx512(table);
         en_kernels_init_units_avx512(table);
         en_kernels_init_blocks_avx512(table);
+        en_kernels_init_rans_avx512(table);
     }
 #elif defined(__aarch64__)
     if (cpu_features & EN_CPU_NEON) {

@@ -11,7 +11,7 @@
 #ifndef EN_KERNELS_KERNELS_H
 #define EN_KERNELS_KERNELS_H
 
-#include "entropy/strips.h"
+#include "entropy/rans.h"
 #include "tensor/dtype.h"
 
 /* A vector for dot_blocks: integers q of at most EN_PLANES_MAX, and sums that its blocks need. */
@@ -90,6 +90,10 @@ typedef struct en_kernels {
     void (*unit_expand)(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
                         uint8_t *out);
 
+    /* ---- coding 4 (entropy/rans.h, en_rans_decode(); exact, whatever the stream) ---- */
+    void (*rans_decode)(en_rans_lanes *lanes, const en_rans_table *table, size_t n_units,
+                        uint8_t *units);
+
     /*
      * ---- GGUF's blocks, multiplied as they are stored ----
      *
@@ -120,6 +124,8 @@ void en_kernels_init_strips_ref(en_kernels *table);
 void en_kernels_init_blocks_ref(en_kernels *table);
 void en_kernels_init_avx2(en_kernels *table);
 void en_kernels_init_strips_avx2(en_kernels *table);
+void en_kernels_init_rans_avx2(en_kernels *table);
+void en_kernels_init_rans_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx2(en_kernels *table);
 void en_kernels_init_avx512(en_kernels *table);
 void en_kernels_init_strips_avx512(en_kernels *table);

@@ -213,6 +213,9 @@ def decode_streams(data, streams, tables, out):
 
 
 class Payload:
+    coding = 1
+    short = False
+
     def __init__(self, data, shared):
         """shared: {bits: Table} of the file."""
         data = np.ascontiguousarray(data).view(np.uint8)

@@ -11,7 +11,8 @@ N_PLANES = {0: 4, 1: 2, 30: 2, 24: 1}  # by GGUF's number of the type: F32, F16,
 
 class PlanesPayload:
     bits = None  # has no codes of coding 1
-    half_grids = False
+    coding = 3
+    half_grids = short = False
 
     def __init__(self, data):
         data = np.ascontiguousarray(data).view(np.uint8)

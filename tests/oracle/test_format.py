@@ -7,7 +7,9 @@ For small models and every method and table, and for the model in ENTRO_MODEL wi
     and offsets, bit for bit, and whether these have 16 bits or 32;
   - "entrollm restore --type f32" gives the same weights, bit for bit.
 
-Of method lossless the numbers are the source's, bit for bit, and so are its files, put together from the page alone.
+Of rtn and watersic, in strips and in rans: the weights are those of "entrollm restore", bit for bit; rtn's integers are
+the nearest with the file's steps; packed keys those of a file without; and a byte changed in the words is noticed, by us and by
+"entrollm verify".  Of method lossless the numbers are the source's, bit for bit, and so are its files, put together from the page alone.
 """
 import ctypes
 import ctypes.util
@@ -22,12 +24,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 try:
     import numpy as np
     import gguf
+    import zstandard  # used by decode_metadata
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
+from damaged import Damaged
 from decode_container import decode_payloads, open_container
+from decode_metadata import all_fields, packed_fields
 from decode_planes import original_files
+from decode_rans import RansPayload
 
 PROGRAM = os.environ.get("ENTROLLM", "")
 SHARED = pathlib.Path(os.environ.get("ENTRO_SHARED", ""))
@@ -209,6 +215,30 @@ def is_coded(w):
     return w.ndim == 2 and w.size >= 1024
 
 
+def entropy_of(integers):
+    counts = np.unique(integers, return_counts=True)[1] / integers.size
+    return -np.sum(counts * np.log2(counts))
+
+
+def entropy_in_classes(p, integers):
+    """Each pair of a row and a column class by itself, where a matrix has several."""
+    stored, bits = integers[np.ix_(p.row_order, p.col_order)], 0
+    for rows in np.split(stored, 16 * p.row_ends[:-1]):
+        bits += sum(part.size * entropy_of(part) for part in np.split(rows, 32 * p.col_ends[:-1], axis=1))
+    return bits / stored.size
+
+
+def check_features(reader, payloads):
+    names = {t.name for t in reader.tensors}
+    codings = {p.coding for p in payloads.values()}
+    occurs = [1 in codings, bool(names & {"entrollm.table.4", "entrollm.table.8"}),
+              any(p.half_grids for p in payloads.values()), 2 in codings,
+              3 in codings or bool(names & {"entrollm.literals", "entrollm.files"}), 4 in codings,
+              any(p.short for p in payloads.values()), "entrollm.metadata" in names]
+    features = int(reader.fields["entrollm.features"].parts[-1][0])
+    assert features == sum(1 << i for i, bit in enumerate(occurs) if bit), (features, occurs)
+
+
 def check_values(reader, restored, source, method):
     payloads, plain = open_container(reader)
     assert set(payloads) == {name for name, w in source.items() if is_coded(w)}
@@ -226,12 +256,9 @@ def check_values(reader, restored, source, method):
             assert np.array_equal(decoded[name], q), f"codes of {name} differ"
             assert np.array_equal(p.steps, steps) and np.array_equal(p.offsets, offsets), f"grids of {name} differ"
             ours = p.weights(decoded[name])
-            counts = np.bincount(q.ravel()) / q.size
-            entropy = -np.sum(counts[counts > 0] * np.log2(counts[counts > 0]))
-            assert abs(p.entropy - entropy) < 1e-6, f"entropy of {name}"
+            assert abs(p.entropy - entropy_of(q)) < 1e-6, f"entropy of {name}"
         assert np.array_equal(restored[name], ours), f"{name} is restored differently"
-    features = int(reader.fields["entrollm.features"].parts[-1][0])
-    assert bool(features & 4) == any(p.half_grids for p in payloads.values())
+    check_features(reader, payloads)
     return sum(p.n_rows * p.n_cols for p in payloads.values())
 
 
@@ -244,6 +271,82 @@ def check(label, path, source, method, table, coding, folder, hash64):
     n = check_values(reader, gguf_source(restored), source, method)
     print(f"ok: {label}, {method}, {coding}, table={table}: {n} coded weights agree")
     sys.stdout.flush()
+
+
+def check_steps(label, path, source, recipe, options, folder, hash64):
+    """rtn and watersic, whose steps the program chooses.  Returns the container."""
+    container, restored = folder / "steps.gguf", folder / "restored.gguf"
+    run("compress", path, container, *options, "--force")
+    run("restore", container, restored, "--type", "f32", "--force")
+    reader, theirs = gguf.GGUFReader(container), gguf_source(restored)
+    check_file(reader, container, source, recipe, hash64)
+    payloads, plain = open_container(reader)
+    assert set(payloads) == {name for name, w in source.items() if is_coded(w) and w.shape[1] <= 1 << 16}
+    for (name, p), z in zip(payloads.items(), decode_payloads(list(payloads.values()))):
+        assert np.array_equal(p.weights(z).view(np.uint32), theirs[name].view(np.uint32)), f"{name} is restored differently"
+        assert abs(p.entropy - entropy_in_classes(p, z)) < 1e-6, f"entropy of {name}"
+        assert p.method == options[1]
+        if p.method == "rtn":
+            steps = p.in_rows(p.steps).astype(np.float64)  # exact ties may go either way
+            assert np.all(abs(source[name] - z * steps) <= steps / 2), f"integers of {name} are not the nearest"
+    assert all(np.array_equal(floats_of(t), source[name]) for name, t in plain.items())
+    check_features(reader, payloads)
+    short = sum(p.short for p in payloads.values())
+    assert short or options[1] != "watersic", "steps of watersic are not short"
+    n = sum(p.n_rows * p.n_cols for p in payloads.values())
+    print(f"ok: {label}, {recipe}: {n} coded weights agree, {short} of {len(payloads)} grids are short")
+    sys.stdout.flush()
+    return container
+
+
+def tokenizer(fields):
+    """{key: types and bytes}"""
+    return {key: (f.types, [f.parts[i].tobytes() for i in f.data]) for key, f in fields.items()
+            if key.startswith("tokenizer.")}
+
+
+def check_packed(label, path, container, folder):
+    """That no key is lost or changed, and that restore puts them back into the head."""
+    plain, restored = folder / "plain.gguf", folder / "restored.gguf"
+    run("compress", path, plain, "--method", "u4", "--coding", "strips", "--force")
+    run("restore", container, restored, "--type", "f32", "--force")
+    packed, ours = packed_fields(gguf.GGUFReader(container)), all_fields(gguf.GGUFReader(container))
+    assert "tokenizer.ggml.tokens" in packed and not packed_fields(gguf.GGUFReader(plain))
+    assert tokenizer(ours) == tokenizer(gguf.GGUFReader(plain).fields), "keys differ"
+    assert tokenizer(ours) == tokenizer(gguf.GGUFReader(restored).fields), "keys are restored differently"
+    print(f"ok: {label}, {len(packed)} packed keys agree")
+
+
+def notices(reader):
+    try:
+        payloads, _ = open_container(reader)
+        decode_payloads(list(payloads.values()))
+        return False
+    except Damaged:
+        return True
+
+
+def check_damage(container, folder, hash64):
+    """A byte changed in the words of a tensor: at the ends of its stream, at the ends of a chunk, and anywhere."""
+    damaged = folder / "damaged.gguf"
+    reader, bytes_ = gguf.GGUFReader(container), bytearray(container.read_bytes())
+    random = np.random.default_rng(5)
+    tensor = max((t for t in reader.tensors if t.tensor_type.name == "I8" and not t.name.startswith("entrollm.")),
+                 key=lambda t: t.n_bytes)
+    p = RansPayload(np.ascontiguousarray(tensor.data).view(np.uint8))
+    start, n = int(tensor.data_offset) + p.parts[8][0], p.parts[8][1]
+    second = int(p.index[1][0])
+    for at in (0, 63, 64, second - 1, second, n - 1, *random.integers(0, n, 6).tolist()):
+        changed = bytearray(bytes_)
+        changed[start + at] ^= int(random.integers(1, 256))
+        damaged.write_bytes(changed)
+        reader = gguf.GGUFReader(damaged)
+        assert notices(reader), f"byte {at} of the words is changed, and all seems well"
+        again = next(t for t in reader.tensors if t.name == tensor.name)
+        assert hash64 is None or hash64(again.data) != hash64(tensor.data)
+    done = subprocess.run([PROGRAM, "verify", damaged], capture_output=True, text=True)
+    assert done.returncode == 1 and tensor.name in done.stdout + done.stderr, done
+    print("ok: a byte changed in the words of rans is noticed")
 
 
 def check_lossless(label, path, folder, hash64, source=None):
@@ -260,6 +363,7 @@ def check_lossless(label, path, folder, hash64, source=None):
         n += w.size
     for p in payloads.values():
         check_entropy(p)
+    check_features(reader, payloads)
     if source:
         check_file(reader, container, source, "lossless", hash64)
     is_folder, files = original_files(reader, hash64)
@@ -279,8 +383,7 @@ def check_entropy(p):
     planes = [top >> 7 & 255, top >> 8 & 128 | top & 127] + ([n >> 8 & 255, n & 255] if p.n_planes == 4 else [])
     bits = 0
     for i, plane in enumerate(planes):
-        counts = np.bincount(plane.ravel().astype(np.int64)) / plane.size
-        entropy = -np.sum(counts[counts > 0] * np.log2(counts[counts > 0]))
+        entropy = entropy_of(plane)
         bits += entropy if i in p.tables else 8
         assert (i in p.tables) or entropy > 7, "a plane worth coding lies raw"
     assert abs(p.entropy - bits) < 1e-6, (p.entropy, bits)
@@ -301,14 +404,28 @@ def main():
         for label, path, source in (("odd shapes", odd, gguf_source(odd)), ("stories260k", stories, gguf_source(stories)),
                                     ("tinystories-656k", tiny, hf_source(tiny))):
             for method in METHODS:
-                for table, coding in (("tensor", "words"), ("model", "words"), ("tensor", "strips")):
+                for table, coding in (("tensor", "words"), ("model", "words"), ("tensor", "strips"),
+                                      ("tensor", "rans")):
                     check(label, path, source, method, table, coding, folder, hash64)
+            container = check_steps(label, path, source, "rtn:3.5 coding=rans table=tensor",
+                                    ["--method", "rtn", "--bits", "3.5", "--coding", "rans"], folder, hash64)
+            if path != odd:  # which has no tokenizer
+                check_packed(label, path, container, folder)
             check_lossless(label, path, folder, hash64, source)
+        check_damage(container, folder, hash64)
+        for coding in ("strips", "rans"):
+            check_steps("stories260k", stories, gguf_source(stories), f"watersic bpw=5 coding={coding} table=tensor",
+                        ["--method", "watersic", "--bpw", "5", "--calib-tokens", "1024", "--coding", coding,
+                         "--statistics", folder / "s.calib"], folder, hash64)
         for fixture in ("llama", "llama-bias", "phi3-longrope"):
             check_lossless(fixture, FIXTURES / fixture, folder, hash64)
         model = os.environ.get("ENTRO_MODEL", "")
         if model:
-            check(pathlib.Path(model).name, model, gguf_source(model), "u4", "tensor", "strips", folder, hash64)
+            label, source = pathlib.Path(model).name, gguf_source(model)
+            check(label, model, source, "u4", "tensor", "strips", folder, hash64)
+            container = check_steps(label, model, source, "rtn:3.5 coding=rans table=tensor",
+                                    ["--method", "rtn", "--bits", "3.5", "--coding", "rans"], folder, hash64)
+            check_packed(label, model, container, folder)
     return 0
 
 

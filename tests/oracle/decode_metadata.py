@@ -29,7 +29,10 @@ def fields_of_bytes(raw):
     with tempfile.TemporaryDirectory() as folder:  # the gguf package reads from files only
         path = pathlib.Path(folder) / "packed.gguf"
         path.write_bytes(raw)
-        reader = gguf.GGUFReader(path)
+        try:
+            reader = gguf.GGUFReader(path)
+        except (ValueError, IndexError) as error:
+            need(False, f"packed metadata: {error}")
     need(not reader.tensors, "packed metadata with tensors")
     return keys(reader)
 

@@ -28,6 +28,7 @@ def read_frequencies(data, at):
 class RansPayload(StripPayload):
     coding = 4
     largest_shift = 0
+    head_of_words = 64
     symbols = None  # of each chunk, columns of strips x 16 rows, from decode_together
 
     def read_classes(self, data, n):
@@ -65,13 +66,13 @@ class Chunks:
             padded = 32 * p.n_units
             for i, (row_class, _, n_strips) in enumerate(p.chunks()):
                 start, end = p.index[i][0] // 2 + n_words, p.index[i + 1][0] // 2 + n_words
-                need(end - start >= 32 and not np.any(p.index[i:i + 2, 0] % 2), "words of a chunk")
                 rows.append((n_strips * padded, start, end, n_scheduled + row_class * padded, padded))
             n_row_classes = len(p.row_ends)
             n_words += p.parts[8][1] // 2
             n_scheduled += n_row_classes * padded
             self.words.append(p.part(8).view("<u2"))
-            self.schedule += [len(self.classes) + len(p.col_ends) * r + p.class_of_columns() for r in range(n_row_classes)]
+            self.schedule += [len(self.classes) + len(p.col_ends) * r + p.class_of_columns()
+                              for r in range(n_row_classes)]
             self.classes += [freq for _, freq in p.classes]
         self.words = np.concatenate(self.words).astype(np.uint32)
         self.schedule = np.concatenate(self.schedule)  # for each row class its stored columns' classes

@@ -6,6 +6,7 @@ import numpy as np
 from damaged import need
 
 RAW_BITS = [0, 1, 2, 1, 2, 3, 4]
+BITS_OF_METHODS = {b"u8": 8, b"u4": 4, b"u8-row": 8, b"u4-row": 4, b"u4-row-sparse": 4, b"rtn": 0, b"watersic": 0}
 EVEN, ODD = np.arange(0, 64, 2), np.arange(1, 64, 2)
 
 
@@ -72,6 +73,7 @@ def short_numbers(data):
 class StripPayload:
     coding = 2
     largest_shift = 4  # of a list of exceptions
+    head_of_words = 256  # bytes with which a chunk begins
 
     def __init__(self, data):
         need(len(data) >= 320 and data[:8].tobytes() == b"EntroTns", "not a coded tensor")
@@ -82,6 +84,7 @@ class StripPayload:
         need(fields[9:11] == (1, 1) and not data[288:320].any(), "header")
         self.n_cols, self.n_rows = fields[7:9]
         self.strips_per_chunk, self.n_chunks, self.n_grids, self.entropy, self.huffman_bits = fields[11:16]
+        need(BITS_OF_METHODS.get(fields[16].rstrip(b"\0")) == self.bits, "method, or its bits")
         self.method = fields[16].rstrip(b"\0").decode()
         n_row_classes, n_col_classes, self.n_exceptions = fields[17:20]
         need(1 <= n_row_classes <= 8 and 1 <= n_col_classes <= 16, "number of classes")
@@ -118,6 +121,7 @@ class StripPayload:
         scales = short_numbers(self.part(2)) if self.short else self.part(2).view("<f2").astype(np.float32)
         self.scales = scales if len(scales) else np.ones(self.n_cols, np.float32)
         need(len(self.scales) == self.n_cols, "number of column scales")
+        need(all(np.isfinite(a).all() for a in (self.steps, self.offsets, self.scales)), "a number is not finite")
 
     def read_classes(self, data, n):
         need(len(data) == 144 * n, "classes")
@@ -135,6 +139,7 @@ class StripPayload:
         self.index = self.part(6).view("<u8").astype(np.int64).reshape(-1, 3)
         need(not self.index[0].any() and np.all(np.diff(self.index, axis=0) >= 0) and
              self.index[-1].tolist() == [self.parts[i][1] for i in (8, 7, 9)], "index")
+        need(not np.any(self.index % (2, 64, 1)) and np.all(np.diff(self.index[:, 0]) >= self.head_of_words), "index")
 
     def part(self, i):
         offset, n = self.parts[i]
@@ -167,9 +172,11 @@ class StripPayload:
                 for unit in range(unit, last):
                     vectors = raw[raw_at:raw_at + n_raw]
                     raw_at += n_raw
+                    need(raw_at <= len(raw), "raw bits are missing")
                     for step in range(4):
                         for lanes in (EVEN, ODD) if step % 2 == 0 else ():
                             asking = lanes[position[lanes] >= 16]
+                            need(taken + len(asking) <= len(words), "words are missing")
                             low[asking] = high[asking]
                             high[asking] = words[taken:taken + len(asking)]
                             taken += len(asking)

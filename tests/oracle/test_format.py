@@ -8,8 +8,10 @@ For small models and every method and table, and for the model in ENTRO_MODEL wi
   - "entrollm restore --type f32" gives the same weights, bit for bit.
 
 Of rtn and watersic, in strips and in rans: the weights are those of "entrollm restore", bit for bit; rtn's integers are
-the nearest with the file's steps; packed keys those of a file without; and a byte changed in the words is noticed, by us and by
-"entrollm verify".  Of method lossless the numbers are the source's, bit for bit, and so are its files, put together from the page alone.
+the nearest with the file's steps; packed keys are those of a file without; and a byte changed in the words is noticed,
+by us and by "entrollm verify".
+
+Of method lossless the numbers are the source's, bit for bit, and so are its files, put together from the page alone.
 """
 import ctypes
 import ctypes.util
@@ -283,7 +285,8 @@ def check_steps(label, path, source, recipe, options, folder, hash64):
     payloads, plain = open_container(reader)
     assert set(payloads) == {name for name, w in source.items() if is_coded(w) and w.shape[1] <= 1 << 16}
     for (name, p), z in zip(payloads.items(), decode_payloads(list(payloads.values()))):
-        assert np.array_equal(p.weights(z).view(np.uint32), theirs[name].view(np.uint32)), f"{name} is restored differently"
+        ours = p.weights(z).view(np.uint32)
+        assert np.array_equal(ours, theirs[name].view(np.uint32)), f"{name} is restored differently"
         assert abs(p.entropy - entropy_in_classes(p, z)) < 1e-6, f"entropy of {name}"
         assert p.method == options[1]
         if p.method == "rtn":

@@ -105,7 +105,9 @@ typedef enum entro_model_kind {
 } entro_model_kind;
 
 /* Matrices in strips run from their coded form, or from a packed one (1 to 8 bits a weight) that is
- * made in memory when the model is opened.  Results are the same, bit for bit. */
+ * made in memory when the model is opened.  Results are the same, bit for bit.  Matrices in rans are packed
+ * in every case but ENTRO_KEEP_WITHIN, which leaves those that do not fit to be decoded for every token:
+ * slowly. */
 typedef enum entro_keep {
     ENTRO_KEEP_AUTO = 0, /* packed where a short measurement finds that faster and memory is free */
     ENTRO_KEEP_CODED = 1,  /* least memory */
@@ -158,7 +160,8 @@ ENTRO_API void entro_model_get_info(const entro_model *model, entro_model_info *
 
 typedef struct entro_tensor_info {
     const char *name;
-    const char *type; /* "F32", "Q4_K", ... or the coding: "huffman" (words), "strips", "planes" */
+    /* "F32", "Q4_K", ... or the coding: "huffman" (words), "strips", "rans", "planes" */
+    const char *type;
     const char
         *method; /* "u8", "u4", "u8-row", "u4-row", "rtn", "lossless" of a coded one; else "" */
     const char *table; /* "tensor" or "model" of a coded tensor; else "" */
@@ -365,8 +368,9 @@ typedef struct entro_compress_options {
     bool overwrite;
     entro_progress_fn progress;
     void *progress_user;
-    /* "words", "strips" (fast to decode; one table a tensor), or "auto", as NULL: strips wherever
-     * they can be. */
+    /* "words", "strips" (fast to decode; tables of each tensor), "rans" (the smallest file; packed in memory
+     * to run; the tokenizer is compressed too), or "auto", as NULL: rans for "watersic", else strips,
+     * wherever they can be. */
     const char *coding;
     double bits; /* entropy that rtn aims at, 1 to 9 bits a weight; 0: 4 */
     /* How large the file is to become, everything counted: met from below, within 0.5 %.  For "watersic"
@@ -404,9 +408,10 @@ typedef struct entro_compress_report {
     double max_error, rms_error, rms_weight; /* over all coded weights */
     double seconds;
     uint64_t peak_resident;
-    uint32_t n_strip_tensors; /* of the coded ones, those in strips */
+    uint32_t n_strip_tensors; /* of the coded ones, those in strips or rans ... */
+    bool rans;                /* ... in rans */
     uint64_t n_strip_params;
-    uint64_t n_exceptions;    /* integers in strips that stand on a list of their own */
+    uint64_t n_exceptions;    /* integers in strips or rans that stand on a list of their own */
     uint32_t n_exact_tensors; /* of the coded ones, those of method lossless */
     /* Files of the source that can be restored byte for byte (0: the model was changed), bytes that
      * takes beyond the weights, and a folder's files that were left out: larger than 64 MiB and no

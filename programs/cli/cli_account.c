@@ -67,8 +67,8 @@ static void print_coding(const cli_account *a)
             "used, or GGUF)\n",
             r->n_left_out, r->n_left_out == 1 ? "" : "s", r->n_left_out == 1 ? "" : "s");
     if (r->n_strip_tensors > 0)
-        printf("  coding   strips for %u of %u tensors; %.3f %% of their integers are exceptions\n",
-               r->n_strip_tensors, r->n_coded_tensors,
+        printf("  coding   %s for %u of %u tensors; %.3f %% of their integers are exceptions\n",
+               r->rans ? "rans" : "strips", r->n_strip_tensors, r->n_coded_tensors,
                100 * (double)r->n_exceptions / (double)r->n_strip_params);
     else if (!isnan(r->bits_other_table))
         printf("           one table a %s would take %s bits\n", other,
@@ -135,7 +135,7 @@ int cli_account_json(const cli_account *a)
     cli_json_text(o, "output", a->output);
     cli_json_text(o, "method", a->method);
     cli_json_text(o, "table", a->table);
-    cli_json_text(o, "coding", a->coding);
+    cli_json_text(o, "coding", r->rans ? "rans" : r->n_strip_tensors > 0 ? "strips" : a->coding);
     cli_json_int(o, "n_params", r->n_params);
     cli_json_int(o, "n_source_bytes", r->n_source_bytes);
     cli_json_int(o, "n_file_bytes", r->n_file_bytes);

@@ -116,7 +116,7 @@ static const cli_option options[] = {
      .choices = "auto|words|strips|rans",
      .help = "how integers are coded: strips are the faster to run, words the smaller where most "
              "integers are the same; rans makes the smallest files, which are kept packed in "
-             "memory to run; auto: strips wherever they can be"},
+             "memory to run; auto: rans for watersic, strips for others"},
     {.name = "table",
      .kind = CLI_TEXT,
      .offset = offsetof(settings, table),

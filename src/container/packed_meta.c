@@ -7,7 +7,8 @@
 #include "base/bytes.h"
 #include "base/memory.h"
 
-#define MAGIC "EntroMet"
+#define MAGIC  "EntroMet"
+#define PREFIX "tokenizer."
 
 enum {
     VERSION = 1,
@@ -22,7 +23,7 @@ enum {
 
 static bool is_worth_it(const char *key, const en_meta_value *v)
 {
-    if (strncmp(key, "tokenizer.", 10) != 0 || !v->is_array)
+    if (strncmp(key, PREFIX, strlen(PREFIX)) != 0 || !v->is_array)
         return false;
     uint64_t each = v->type == EN_META_STRING ? sizeof(uint64_t) : en_meta_type_bytes(v->type);
     return v->n > WORTH_BYTES / each;
@@ -88,12 +89,30 @@ entro_status en_packed_meta_take(en_meta *meta, uint8_t **bytes, size_t *n_bytes
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
+/* Of the tokenizer, and nothing behind them. */
+static entro_status check_keys(const en_gguf *gguf, size_t n_bytes, entro_error *err)
+{
+    if (gguf->version != 3 || gguf->n_tensors > 0 || gguf->data_offset != n_bytes)
+        return en_fail(
+            err, ENTRO_ERR_FORMAT,
+            "holds GGUF version %u with %u tensors and %llu bytes of keys, expected 3, 0, "
+            "%zu (damaged?)",
+            gguf->version, gguf->n_tensors, (unsigned long long)gguf->data_offset, n_bytes);
+    for (size_t i = 0; i < en_meta_count(gguf->meta); i++)
+        if (strncmp(en_meta_key(gguf->meta, i), PREFIX, strlen(PREFIX)) != 0)
+            return en_fail(err, ENTRO_ERR_FORMAT,
+                           "holds key '%.100s', expected only those of the "
+                           "tokenizer (damaged?)",
+                           en_meta_key(gguf->meta, i));
+    return ENTRO_OK;
+}
+
 static entro_status read_parts(en_packed_meta *p, const uint8_t *bytes, size_t n_bytes,
                                entro_error *err)
 {
     if (n_bytes < HEAD_BYTES || memcmp(bytes, MAGIC, 8) != 0)
         return en_fail(err, ENTRO_ERR_FORMAT, "does not start like packed metadata (damaged?)");
-    if (en_load32(bytes + 8) != VERSION)
+    if (en_load32(bytes + 8) != VERSION || en_load32(bytes + 12) != 0)
         return en_fail(err, ENTRO_ERR_VERSION,
                        "packed metadata of version %u, this program reads %d; use a newer entrollm",
                        en_load32(bytes + 8), VERSION);
@@ -104,16 +123,16 @@ static entro_status read_parts(en_packed_meta *p, const uint8_t *bytes, size_t n
     p->bytes = en_alloc((size_t)n, 1);
     if (p->bytes == NULL)
         return en_fail_memory(err);
+    if (ZSTD_findFrameCompressedSize(bytes + HEAD_BYTES, n_bytes - HEAD_BYTES) !=
+        n_bytes - HEAD_BYTES)
+        return en_fail(err, ENTRO_ERR_FORMAT, "is not one zstd frame (damaged?)");
     size_t got = ZSTD_decompress(p->bytes, (size_t)n, bytes + HEAD_BYTES, n_bytes - HEAD_BYTES);
     if (ZSTD_isError(got) || got != n)
         return en_fail(err, ENTRO_ERR_FORMAT, "its keys do not decompress to %llu bytes: %s",
                        (unsigned long long)n,
                        ZSTD_isError(got) ? ZSTD_getErrorName(got) : "there are fewer");
     EN_TRY(en_gguf_parse(&p->gguf, p->bytes, (size_t)n, err));
-    if (p->gguf.n_tensors > 0)
-        return en_fail(err, ENTRO_ERR_FORMAT, "has %u tensors among its keys, expected none",
-                       p->gguf.n_tensors);
-    return ENTRO_OK;
+    return check_keys(&p->gguf, (size_t)n, err);
 }
 
 entro_status en_packed_meta_read(en_packed_meta *p, const uint8_t *bytes, size_t n_bytes,

@@ -1,6 +1,8 @@
 /*
  * residency.c - see residency.h.
  *
+ * Matrices in coding 4 are packed in every case, unless a budget forbids it.
+ *
  * The automatic choice is made kind by kind (all gate matrices, all down matrices ...): one token's
  * product with those of a few layers in turn, so that they come from memory and not from a cache, is
  * timed coded, then packed.
@@ -93,6 +95,20 @@ static entro_status pack_first(const choice *c, const kind *k, uint32_t n, entro
     return ENTRO_OK;
 }
 
+static bool is_rans(const kind *k)
+{
+    return k->matrices[0]->coded->strips->rans != NULL;
+}
+
+/* Coding 4 is for files: decoded for every token it would take seconds. */
+static entro_status pack_rans(const choice *c, entro_error *err)
+{
+    for (uint32_t i = 0; i < c->n_kinds; i++)
+        if (is_rans(&c->kinds[i]))
+            EN_TRY(pack_first(c, &c->kinds[i], c->kinds[i].n, err));
+    return ENTRO_OK;
+}
+
 /* ---- a budget ---------------------------------------------------------------------------- */
 
 static uint64_t coded_bytes(const en_linear *m)
@@ -164,8 +180,6 @@ static entro_status measure_kind(choice *c, const kind *k, entro_error *err)
 {
     uint32_t n = k->n < LAYERS_TIMED ? k->n : LAYERS_TIMED;
     double coded, packed;
-    if (k->matrices[0]->coded->strips->rans != NULL) /* no need to ask a clock */
-        return pack_first(c, k, k->n, err);
     EN_TRY(time_products(c, k, n, &coded, err));
     EN_TRY(pack_first(c, k, n, err));
     EN_TRY(time_products(c, k, n, &packed, err));
@@ -179,10 +193,13 @@ static entro_status measure_kind(choice *c, const kind *k, entro_error *err)
 static entro_status measure(choice *c, entro_error *err)
 {
     uint64_t room = en_memory_available() / SHARE_OF_FREE_MEMORY;
+    EN_TRY(pack_rans(c, err));
     if (c->n_kinds > 0)
         EN_TRY(make_vectors(c, err));
     for (uint32_t i = 0; i < c->n_kinds; i++) {
         uint64_t n_bytes = 0;
+        if (is_rans(&c->kinds[i]))
+            continue;
         for (uint32_t m = 0; m < c->kinds[i].n; m++)
             n_bytes += en_linear_pack_bytes(c->kinds[i].matrices[m]);
         if (n_bytes > room)
@@ -199,7 +216,7 @@ static entro_status choose(choice *c, const entro_model_options *opt, entro_erro
 {
     EN_TRY(list_kinds(c, err));
     switch (opt->keep) {
-    case ENTRO_KEEP_CODED: return ENTRO_OK;
+    case ENTRO_KEEP_CODED: return pack_rans(c, err);
     case ENTRO_KEEP_PACKED:
         for (uint32_t i = 0; i < c->n_kinds; i++)
             EN_TRY(pack_first(c, &c->kinds[i], c->kinds[i].n, err));

@@ -1,14 +1,15 @@
 /*
- * rans.h - range asymmetric numeral systems (arXiv 1311.2540) over 16 rows at once: integers in as many
+ * rans.h - range asymmetric numeral systems (arXiv 1311.2540) over 16 rows and two columns at once: integers in as many
  * bits as their entropy, for files that must be small; vector decoders of strips.h are some ten times as fast.
  *
- *   state x of a row, 32 bits, at least 2^16 before each symbol; frequencies add up to 2^12
+ *   state x of a row's even or odd columns, 32 bits, at least 2^16 before each symbol; frequencies add up to 2^12
  *
  *   decode:  slot = x mod 2^12;  symbol s: start_s <= slot < start_s + freq_s
  *            x = freq_s (x >> 12) + slot - start_s;  when x < 2^16: x = x 2^16 + next word
  *
  * A column of a strip is 16 symbols, one a row; rows that need a word take it in their order, so that one
- * stream of words serves all.  A chunk begins with the 16 states; when it has been decoded, all states are
+ * stream of words serves all.  A row has two states that take turns, for a processor to work on both.  A
+ * chunk begins with the 32 states, those of even columns first; when it has been decoded, all states are
  * 2^16 and the words are used up, which a damaged stream does not reach.
  *
  * A symbol is a value v = z - base below 256.  Values too rare to deserve a 4096th, or out of range, are
@@ -24,7 +25,8 @@ enum {
     EN_RANS_SCALE = 1 << EN_RANS_SCALE_BITS,
     EN_RANS_LOWEST = 1 << 16, /* state */
     EN_RANS_SYMBOLS = 256,
-    EN_RANS_START_BYTES = 4 * EN_STRIP_ROWS,
+    EN_RANS_STATES = 2 * EN_STRIP_ROWS,
+    EN_RANS_START_BYTES = 4 * EN_RANS_STATES,
     EN_RANS_MAX_STORED = 4 + 1 + 2 * EN_RANS_SYMBOLS,
 };
 
@@ -75,7 +77,7 @@ typedef struct en_rans_table {
 void en_rans_table_fill(en_rans_table *table, const en_rans_code *code);
 
 typedef struct en_rans_lanes {
-    uint32_t states[EN_STRIP_ROWS];
+    uint32_t states[EN_RANS_STATES];
     const uint8_t *next, *end; /* EN_STRIP_IN_PAD bytes behind the end are readable */
 } en_rans_lanes;
 

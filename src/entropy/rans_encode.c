@@ -14,7 +14,7 @@
 /* A run of columns under one code. */
 typedef struct run {
     const en_rans_code *code;
-    size_t n_symbols; /* whole columns */
+    size_t n_symbols; /* an even number of columns */
 } run;
 
 struct en_rans_encoder {
@@ -122,14 +122,15 @@ static uint8_t *encode_run(const run *r, const uint8_t *symbols, uint32_t *state
         sum += r->code->freq[i];
     }
     for (size_t i = r->n_symbols; i-- > 0;) {
-        uint32_t x = states[i % EN_STRIP_ROWS], freq = r->code->freq[symbols[i]];
+        uint32_t x = states[i % EN_RANS_STATES], freq = r->code->freq[symbols[i]];
         /* Where the decoder, behind this symbol, is below 2^16. */
         if (x >= (uint64_t)freq << (32 - EN_RANS_SCALE_BITS)) {
             at -= 2;
             en_store16(at, (uint16_t)x);
             x >>= 16;
         }
-        states[i % EN_STRIP_ROWS] = (x / freq << EN_RANS_SCALE_BITS) + x % freq + start[symbols[i]];
+        states[i % EN_RANS_STATES] =
+            (x / freq << EN_RANS_SCALE_BITS) + x % freq + start[symbols[i]];
     }
     return at;
 }
@@ -152,9 +153,9 @@ static entro_status finish(en_rans_encoder *e, entro_error *err)
     size_t most = e->n_symbols / 4 * 6 + 2 * EN_RANS_START_BYTES;
     if (most > e->cap_bytes && !en_grow((void **)&e->bytes, &e->cap_bytes, most, SIZE_MAX, 1))
         return en_fail_memory(err);
-    uint32_t states[EN_STRIP_ROWS];
-    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
-        states[r] = EN_RANS_LOWEST;
+    uint32_t states[EN_RANS_STATES];
+    for (unsigned i = 0; i < EN_RANS_STATES; i++)
+        states[i] = EN_RANS_LOWEST;
     uint8_t *end = e->bytes + e->cap_bytes, *at = end;
     size_t left = e->n_symbols;
     for (size_t i = e->n_runs; i-- > 0;) {
@@ -162,8 +163,8 @@ static entro_status finish(en_rans_encoder *e, entro_error *err)
         at = encode_run(&e->runs[i], e->symbols + left, states, at);
     }
     at -= EN_RANS_START_BYTES;
-    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
-        en_store32(at + 4 * r, states[r]);
+    for (unsigned i = 0; i < EN_RANS_STATES; i++)
+        en_store32(at + 4 * i, states[i]);
     e->n_bytes = (size_t)(end - at);
     if (e->n_list > 0)
         qsort(e->list, e->n_list, sizeof *e->list, compare_places);

@@ -25,7 +25,7 @@ typedef struct class_price {
 
 /* With more than 8, runs of columns get short, which costs strips time. */
 static const class_price price_strips = {1200, 1600, 8};
-static const class_price price_rans = {400, 700, EN_STRIP_MAX_COL_CLASSES};
+static const class_price price_rans = {400, 1200, EN_STRIP_MAX_COL_CLASSES};
 
 typedef uint32_t histogram[N_VALUES];
 

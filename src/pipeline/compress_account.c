@@ -104,6 +104,7 @@ void en_compress_account_report(const en_compress_account *a, const en_compress_
     r->bits_other_table = no_choice ? NAN : r->bits_per_coded_param + other / n;
     r->n_exact_tensors = plan->n_exact_tensors;
     r->n_strip_tensors = plan->n_strip_tensors;
+    r->rans = plan->recipe.rans && plan->n_strip_tensors > 0;
     r->n_strip_params = plan->n_strip_params;
     r->n_exceptions = a->n_exceptions;
     r->max_error = a->errors.max_error;

@@ -115,6 +115,11 @@ static entro_status make_text(en_recipe *recipe, const entro_compress_options *o
     return ENTRO_OK;
 }
 
+static bool has_slope(const en_quant_method *method)
+{
+    return method->pass != NULL && method->pass->spreads != NULL;
+}
+
 static entro_status init_coding(en_recipe *recipe, const entro_compress_options *opt,
                                 entro_error *err)
 {
@@ -131,17 +136,15 @@ static entro_status init_coding(en_recipe *recipe, const entro_compress_options 
                        "coding %s has tables for each tensor, not one for the model; leave out "
                        "one of the two, or ask for coding words",
                        coding);
-    if (strcmp(coding, "auto") == 0)
+    if (strcmp(coding, "auto") == 0) {
         recipe->strips = !recipe->model_table;
-    else if (!recipe->strips && strcmp(coding, "words") != 0)
+        recipe->rans = recipe->strips && has_slope(recipe->method); /* whose aim is the size */
+        return ENTRO_OK;
+    }
+    if (!recipe->strips && strcmp(coding, "words") != 0)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
                        "coding is '%s', expected 'auto', 'words', 'strips' or 'rans'", coding);
     return ENTRO_OK;
-}
-
-static bool has_slope(const en_quant_method *method)
-{
-    return method->pass != NULL && method->pass->spreads != NULL;
 }
 
 /* A size can be met when there is something to choose. */

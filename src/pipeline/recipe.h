@@ -9,7 +9,7 @@
  * With the default method "lossless" everything but matrices of plain numbers stays as it is.
  *
  * Coding 2 (strips) is used wherever the matrix fits, unless words were asked for; words otherwise.  Coding 4
- * (rans) takes its place when it was asked for.
+ * (rans) takes its place when it was asked for, or when the method's aim is a size.
  *
  * Overrides "PATTERN=METHOD" (of rtn also "PATTERN=rtn:BITS") change the choice for tensors of two or more dimensions; the first one
  * that matches wins.

@@ -27,8 +27,7 @@ def read_frequencies(data, at):
 
 class RansPayload(StripPayload):
     coding = 4
-    largest_shift = 0
-    head_of_words = 64
+    head_of_words = 128
     symbols = None  # of each chunk, columns of strips x 16 rows, from decode_together
 
     def read_classes(self, data, n):
@@ -98,14 +97,15 @@ def decode_together(payloads):
     c = Chunks(payloads)
     symbol, freq, start = tables(c.classes)
     out = np.zeros((c.n_columns.sum(), 16), np.uint8)
-    words_of_states = c.words[c.taken[:, None] + np.arange(32)]
+    words_of_states = c.words[c.taken[:, None] + np.arange(64)]
     states = words_of_states[:, 0::2] | words_of_states[:, 1::2] << 16
-    taken = c.taken + 32
+    taken = c.taken + 64
     going = len(states)
     for t in range(c.n_columns[0]):
         while c.n_columns[going - 1] <= t:
             going -= 1
-        x, at = states[:going], taken[:going]
+        turn = slice(t % 2 * 16, t % 2 * 16 + 16)  # even columns have states of their own
+        x, at = states[:going, turn], taken[:going]
         table = c.schedule[c.first[:going] + t % c.padded[:going]][:, None]
         slot = x & 4095
         v = symbol[table << 12 | slot]
@@ -115,7 +115,7 @@ def decode_together(payloads):
         asks = x < ONE
         n_asked = np.cumsum(asks, axis=1)  # at a row that asks: how many did down to it
         need(np.all(at + n_asked[:, -1] <= c.end[:going]), "words are missing")
-        states[:going] = np.where(asks, x << 16 | c.words[at[:, None] + n_asked - 1], x)
+        states[:going, turn] = np.where(asks, x << 16 | c.words[at[:, None] + n_asked - 1], x)
         taken[:going] = at + n_asked[:, -1]
     need(np.all(states == ONE), "a state is not what the encoder began with")
     need(np.all(taken == c.end), "words are left over")

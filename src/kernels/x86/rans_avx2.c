@@ -1,5 +1,5 @@
 /*
- * rans_avx2.c - decoding of entropy/rans.h, the states of 16 rows in two registers; see rans_avx512.c.
+ * rans_avx2.c - decoding of entropy/rans.h, the states of eight rows in a register; see rans_avx512.c.
  */
 #include <immintrin.h>
 
@@ -37,24 +37,26 @@ static void rans_decode(en_rans_lanes *lanes, const en_rans_table *table, size_t
                         uint8_t *units)
 {
     const __m256i byte = _mm256_set1_epi32(255);
-    __m256i first = _mm256_loadu_si256((const void *)lanes->states);
-    __m256i second = _mm256_loadu_si256((const void *)(lanes->states + 8));
+    __m256i states[4]; /* rows 0 to 7, 8 to 15; then of odd columns */
+    for (int i = 0; i < 4; i++)
+        states[i] = _mm256_loadu_si256((const void *)(lanes->states + 8 * i));
     const uint8_t *next = lanes->next, *end = lanes->end;
     for (size_t g = 0; g < n_units * (EN_UNIT_COLS / GROUP_COLS); g++, units += EN_STRIP_LANES) {
         __m256i a = _mm256_setzero_si256(), b = a, e;
 #pragma GCC unroll 4
         for (int c = 0; c < GROUP_COLS; c++) {
             next = next < end ? next : end;
-            first = step(first, table, &next, &e);
+            __m256i *x = states + c % 2 * 2;
+            x[0] = step(x[0], table, &next, &e);
             a = _mm256_or_si256(a, _mm256_slli_epi32(_mm256_and_si256(e, byte), 8 * c));
-            second = step(second, table, &next, &e);
+            x[1] = step(x[1], table, &next, &e);
             b = _mm256_or_si256(b, _mm256_slli_epi32(_mm256_and_si256(e, byte), 8 * c));
         }
         _mm256_storeu_si256((void *)units, a);
         _mm256_storeu_si256((void *)(units + 32), b);
     }
-    _mm256_storeu_si256((void *)lanes->states, first);
-    _mm256_storeu_si256((void *)(lanes->states + 8), second);
+    for (int i = 0; i < 4; i++)
+        _mm256_storeu_si256((void *)(lanes->states + 8 * i), states[i]);
     lanes->next = next;
 }
 

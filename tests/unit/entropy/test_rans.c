@@ -113,8 +113,8 @@ static void normals_take_their_entropy(void **context)
             z[i] = 1000 + normal(sigmas[s]);
         code_of(&code, z, 1000 - 128, &entropy);
         check_code(&code);
-        /* 16 states of 4 bytes are 0.025 bit a weight here. */
-        assert_true(round_trip(z, &code) < entropy + 0.035);
+        /* 32 states of 4 bytes are 0.05 bit a weight here. */
+        assert_true(round_trip(z, &code) < entropy + 0.06);
     }
     en_free(z);
 }
@@ -130,7 +130,7 @@ static void extremes_come_back(void **context)
     code_of(&code, z, -100, &entropy);
     check_code(&code);
     assert_int_equal(code.n, 1);
-    assert_true(round_trip(z, &code) < 0.03);
+    assert_true(round_trip(z, &code) < 0.051);
 
     for (size_t i = 0; i < N; i += 100) /* far beyond the range */
         z[i] = (i / 100) % 2 ? 1 << 30 : -(1 << 30);
@@ -141,7 +141,7 @@ static void extremes_come_back(void **context)
         z[i] = (int32_t)(test_random(&state) >> 56);
     code_of(&code, z, 0, &entropy);
     check_code(&code);
-    assert_true(round_trip(z, &code) < 8.04);
+    assert_true(round_trip(z, &code) < 8.06);
 
     uint64_t none[EN_RANS_SYMBOLS] = {0};
     double bits;

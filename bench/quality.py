@@ -2,10 +2,11 @@
 """The frontier of docs/quality.md: files of several sizes of one model, and how far each predicts from the source.
 
     bench/quality.py MODEL TEXT --windows 8 --bpw 2.8 3.5 4.25 --folder models/quality
-                     [--calib FILE ...] [--method watersic] [--peers qwen-1.5b] [--svg docs/quality.svg]
+                     [--calib FILE ...] [--method watersic] [--coding rans] [--set PATTERN=METHOD ...]
+                     [--peers qwen-1.5b] [--svg docs/quality.svg]
 
-Files and results stay in the folder (NAME-watersic-3.5.gguf, .json, .compare.json): what is there is not made
-again.  Prints a Markdown table; --svg draws it, with the peers' published points beside it.
+Files and results stay in the folder (NAME-watersic-3.5.gguf, .json, .compare.json; the names tell of --coding and
+--set): what is there is not made again.  Prints a Markdown table; --svg draws it, with the peers' published points beside it.
 """
 import argparse
 import json
@@ -39,11 +40,14 @@ def kept(path, make):
 
 
 def point(args, bpw):
-    stem = f"{args.model.stem}-{args.method}-{bpw:g}"
+    stem = "-".join([args.model.stem, args.method, *([args.coding] if args.coding else []),
+                     *(["set"] if args.set else []), f"{bpw:g}"])
     out = args.folder / f"{stem}.gguf"
     calib = [word for file in args.calib for word in ("--calib", file)]
+    more = [word for rule in args.set for word in ("--set", rule)]
+    more += ["--coding", args.coding] if args.coding else []
     made = kept(args.folder / f"{stem}.json", lambda: entrollm(
-        "compress", args.model, out, "--method", args.method, "--bpw", bpw, "--force", "--json",
+        "compress", args.model, out, "--method", args.method, "--bpw", bpw, "--force", "--json", *more,
         *(calib + ["--statistics", args.folder / f"{args.model.stem}.calib"]
           if args.method == "watersic" else [])))
     seen = kept(args.folder / f"{stem}.{args.windows}.compare.json", lambda: entrollm(
@@ -52,13 +56,19 @@ def point(args, bpw):
     return made, seen["models"][0] if "models" in seen else seen, seen
 
 
+def block_bits(made):
+    """Of the matrices of the model's blocks: everything but embedding and output."""
+    blocks = [t for t in made["tensors"] if t["name"].startswith("blk.")]
+    return 8 * sum(t["n_bytes"] for t in blocks) / sum(t["n_params"] for t in blocks)
+
+
 def table(rows):
-    print("| method | bits asked | file, bytes | bits a parameter | entropy, coded weights | stored, coded weights "
-          "| KLD | median | 99 % | same top | perplexity | passes |")
-    print("| --- " * 12 + "|")
+    print("| coding | bits asked | file, bytes | bits a parameter | entropy, coded weights | stored, coded weights "
+          "| stored, block weights | KLD | median | 99 % | same top | perplexity | passes |")
+    print("| --- " * 13 + "|")
     for bpw, made, m, _ in rows:
-        print(f"| {made['method']} | {bpw:g} | {made['n_file_bytes']:,} | {made['bits_per_param']:.3f} "
-              f"| {made['entropy']:.3f} | {made['bits_per_coded_param']:.3f} "
+        print(f"| {made['coding']} | {bpw:g} | {made['n_file_bytes']:,} | {made['bits_per_param']:.3f} "
+              f"| {made['entropy']:.3f} | {made['bits_per_coded_param']:.3f} | {block_bits(made):.3f} "
               f"| {m['kld']:.4f} ± {m['kld_error']:.4f} | {m['kld_median']:.4f} | {m['kld_99']:.3f} "
               f"| {100 * m['same_top']:.1f} % | {m['perplexity']:.3f} | {made['n_passes']} |")
 
@@ -105,6 +115,8 @@ def main():
     parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--bpw", type=float, nargs="+", required=True)
     parser.add_argument("--method", default="watersic")
+    parser.add_argument("--coding")
+    parser.add_argument("--set", nargs="*", default=[])
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--calib", nargs="*", default=[])
     parser.add_argument("--peers", choices=sorted(PEERS))

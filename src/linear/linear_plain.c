@@ -31,13 +31,16 @@ static size_t row_bytes(const en_linear *m)
     return (size_t)n_bytes;
 }
 
+/* Long enough to stream, for what products fetch ahead is the next item's; and several for each thread. */
 uint64_t en_plain_item_rows(const en_linear *m, size_t n_tokens)
 {
-    enum { ITEM_BYTES = 48 << 10 }; /* many items a matrix, each long enough to stream */
+    enum { ITEMS = 48, LEAST_BYTES = 48 << 10, MOST_BYTES = 768 << 10 };
     if (!en_plain_takes_integers(m, n_tokens) && !takes_floats_in_place(m, n_tokens))
         return en_linear_tile_rows(m->n_cols, n_tokens > 1);
     size_t each = row_bytes(m);
-    return each < ITEM_BYTES && each > 0 ? ITEM_BYTES / each : 1;
+    uint64_t n_bytes = m->n_rows * each / ITEMS;
+    n_bytes = n_bytes < LEAST_BYTES ? LEAST_BYTES : n_bytes > MOST_BYTES ? MOST_BYTES : n_bytes;
+    return each < n_bytes && each > 0 ? n_bytes / each : 1;
 }
 
 /* ---- integers ------------------------------------------------------------------------------ */

@@ -9,7 +9,7 @@
 
 enum {
     UNIT_GROUPS = 2 * EN_UNIT_STEPS, /* registers of values */
-    AHEAD = 8192,   /* bytes fetched before they are needed; plain reading needs as much */
+    AHEAD = 8192,                    /* bytes fetched before they are needed */
     DOT_UNITS = 32, /* of a block, which stay in the first-level cache for all vectors */
 };
 

@@ -17,7 +17,9 @@ void en_units_avx512_dot(const uint8_t *units, unsigned bits, size_t n_units,
 
 /*
  * Fetches what lies 'ahead' bytes further on: the processor's own prefetching stops at the end of a
- * page.  The address may lie beyond the allocation: nothing is read.
+ * page.  To the second-level cache: the first has few requests under way at a time (Zen 4, packed units from
+ * memory: 21 instead of 16 tokens/s of a 1.5 B model with one thread, 31 instead of 27 with two).  The address
+ * may lie beyond the allocation: nothing is read.
  */
 INLINED void fetch(const uint8_t *p, size_t n_bytes, size_t ahead)
 {

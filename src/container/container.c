@@ -359,8 +359,8 @@ static entro_status open_parts(en_container *c, en_source *source, entro_error *
         return en_fail_memory(err);
     EN_TRY(load_tables(c, hashes, err));
     EN_TRY(add_tensors(c, hashes, err));
-    EN_TRY(load_meta(c, source, hashes, err));
-    return load_original(c, hashes, err);
+    EN_TRY(load_original(c, hashes, err));
+    return load_meta(c, source, hashes, err); /* last: new keys move what 'hashes' points to */
 }
 
 static entro_status open_new(en_container **out, en_source *source, entro_error *err)

@@ -329,13 +329,11 @@ entro_status en_container_check_literals(const en_container *c, entro_error *err
 static entro_status load_meta(en_container *c, en_source *source, const en_meta_value *hashes,
                               entro_error *err)
 {
-    uint32_t n = en_source_n_tensors(source), i = 0;
-    while (i < n && strcmp(en_source_tensor(source, i)->name, EN_METADATA_TENSOR) != 0)
-        i++;
-    if (i == n)
+    const en_tensor *t = en_source_find(source, EN_METADATA_TENSOR);
+    if (t == NULL)
         return ENTRO_OK;
-    const en_tensor *t = en_source_tensor(source, i);
-    EN_TRY(compare_hash(t, en_load64(hashes->data + (size_t)i * 8), err));
+    size_t i = (size_t)(t - en_source_tensor(source, 0));
+    EN_TRY(compare_hash(t, en_load64(hashes->data + i * 8), err));
     entro_status status = en_packed_meta_read(&c->meta, t->data, (size_t)t->n_bytes, err);
     if (status == ENTRO_OK)
         status = en_source_add_meta(source, c->meta.gguf.meta, err);

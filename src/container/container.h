@@ -26,13 +26,14 @@ typedef struct en_coded {
     bool model_table; /* code is the model's shared one */
     uint64_t n_rows, n_cols;
     uint32_t n_segments;
-    uint32_t rows_per_segment;     /* the last segment may have fewer */
-    const void *steps, *offsets;   /* n_grids each, as stored; read them with en_coded_grid() */
-    bool half_grids;               /* they are f16, else f32 */
-    uint64_t n_grids;              /* 1 or n_rows */
-    const en_strip_matrix *strips; /* coding 2; then there are no segments, and offsets may be NULL;
+    uint32_t rows_per_segment;   /* the last segment may have fewer */
+    const void *steps, *offsets; /* n_grids each, as stored; read them with en_coded_grid() */
+    bool half_grids;             /* they are f16, else f32 */
+    uint64_t n_grids;            /* 1 or n_rows */
+    const en_strip_matrix
+        *strips;             /* coding 2, 4; then there are no segments, and offsets may be NULL;
                                       grids are in the order of stored rows */
-    const en_planes *planes;       /* coding 3; then there are no grids.  Both NULL: coding 1 */
+    const en_planes *planes; /* coding 3; then there are no grids.  Both NULL: coding 1 */
     const en_code *code;
     const uint8_t *index;    /* n_segments + 1 starts, little-endian u64, relative to 'segments' */
     const uint8_t *segments; /* n_segment_bytes, readable EN_CODE_IN_PAD bytes further */

@@ -2,7 +2,7 @@
  * strip_matrix.h - a matrix in coding 2 (entropy/strips.h) or 4 (entropy/rans.h), as it lies in a payload;
  * docs/format.md, "Payload of coding 2", is the contract.
  *
- *   | header 256 | steps | offsets | column scales | column order | row order | tables | index |
+ *   | header 320 | steps | offsets | column scales | column order | row order | tables | index |
  *   | raw bits | words | exceptions | >= 64 zeros |
  *
  *   w[row][col] = (step[row] z + offset[row]) scale[col]      z: integers of any size

@@ -9,7 +9,7 @@
 
 #include "model/decoder.h"
 
-/* What became of the matrices in coding 2. */
+/* What became of the matrices in codings 2 and 4. */
 typedef struct en_residency {
     uint32_t n_matrices, n_packed;
     uint64_t packed_bytes; /* kept besides the file */

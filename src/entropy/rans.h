@@ -1,8 +1,10 @@
 /*
- * rans.h - range asymmetric numeral systems (arXiv 1311.2540) over 16 rows and two columns at once: integers in as many
- * bits as their entropy, for files that must be small; vector decoders of strips.h are some ten times as fast.
+ * rans.h - "coding 4": range asymmetric numeral systems (arXiv 1311.2540) over 16 rows and two columns at
+ * once: integers in as many bits as their entropy, for files that must be small; vector decoders of strips.h
+ * are some ten times as fast.
  *
- *   state x of a row's even or odd columns, 32 bits, at least 2^16 before each symbol; frequencies add up to 2^12
+ *   state x of a row's even or odd columns: 32 bits, at least 2^16 before each symbol
+ *   frequencies add up to 2^12
  *
  *   decode:  slot = x mod 2^12;  symbol s: start_s <= slot < start_s + freq_s
  *            x = freq_s (x >> 12) + slot - start_s;  when x < 2^16: x = x 2^16 + next word
@@ -69,7 +71,8 @@ entro_status en_rans_encoder_finish(en_rans_encoder *e, const uint8_t **bytes, s
 
 /* ---- decoding ---------------------------------------------------------------------------- */
 
-/* By slot: symbol, frequency less 1 from bit 8 on, slot less start from bit 20 on. */
+/* By slot: symbol in the low byte, frequency less 1, slot less start. */
+enum { EN_RANS_FREQ_AT = 8, EN_RANS_OFFSET_AT = 20 }; /* 12 bits each */
 typedef struct en_rans_table {
     uint32_t slots[EN_RANS_SCALE];
 } en_rans_table;

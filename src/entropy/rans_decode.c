@@ -4,14 +4,15 @@
 #include "base/bytes.h"
 #include "entropy/rans.h"
 
-enum { FREQ_AT = 8, OFFSET_AT = 20, FREQ_MASK = 0xfff, SLOT_MASK = EN_RANS_SCALE - 1 };
+enum { FREQ_MASK = 0xfff, SLOT_MASK = EN_RANS_SCALE - 1 };
 
 void en_rans_table_fill(en_rans_table *table, const en_rans_code *code)
 {
     uint32_t slot = 0;
     for (uint32_t s = 0; s < code->n; s++)
         for (uint32_t i = 0; i < code->freq[s]; i++)
-            table->slots[slot++] = s | (code->freq[s] - 1u) << FREQ_AT | i << OFFSET_AT;
+            table->slots[slot++] =
+                s | (code->freq[s] - 1u) << EN_RANS_FREQ_AT | i << EN_RANS_OFFSET_AT;
 }
 
 void en_rans_start(en_rans_lanes *lanes, const uint8_t *bytes, const uint8_t *end)
@@ -37,7 +38,8 @@ void en_rans_decode(en_rans_lanes *lanes, const en_rans_table *table, size_t n_u
                 uint32_t *state = &states[c % 2 * EN_STRIP_ROWS + r];
                 uint32_t x = *state, e = table->slots[x & SLOT_MASK];
                 units[GROUP_COLS * r + c] = (uint8_t)e;
-                x = ((e >> FREQ_AT & FREQ_MASK) + 1) * (x >> EN_RANS_SCALE_BITS) + (e >> OFFSET_AT);
+                x = ((e >> EN_RANS_FREQ_AT & FREQ_MASK) + 1) * (x >> EN_RANS_SCALE_BITS) +
+                    (e >> EN_RANS_OFFSET_AT);
                 uint32_t more = x << 16 | en_load16(next);
                 bool low = x < EN_RANS_LOWEST;
                 *state = low ? more : x;

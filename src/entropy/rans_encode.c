@@ -4,11 +4,11 @@
  * Decoding runs forwards, so encoding runs backwards: symbols are kept until the chunk is complete, then
  * words are written from the end of a buffer towards its start.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/memory.h"
+#include "entropy/exception_list.h"
 #include "entropy/rans.h"
 
 /* A run of columns under one code. */
@@ -24,8 +24,7 @@ struct en_rans_encoder {
     size_t n_runs, cap_runs;
     uint8_t *bytes; /* the last n_bytes of cap_bytes are the chunk */
     size_t n_bytes, cap_bytes;
-    en_strip_exception *list;
-    size_t n_list, cap_list;
+    en_exception_list list;
     bool finished;
 };
 
@@ -42,13 +41,13 @@ void en_rans_encoder_free(en_rans_encoder *e)
     en_free(e->symbols);
     en_free(e->runs);
     en_free(e->bytes);
-    en_free(e->list);
+    en_free(e->list.items);
     en_free(e);
 }
 
 void en_rans_encoder_start(en_rans_encoder *e)
 {
-    e->n_symbols = e->n_runs = e->n_bytes = e->n_list = 0;
+    e->n_symbols = e->n_runs = e->n_bytes = e->list.n = 0;
     e->finished = false;
 }
 
@@ -67,15 +66,6 @@ static void set_kept(const en_rans_code *code, uint8_t kept[EN_RANS_SYMBOLS])
         if (next - i < i - kept[i])
             kept[i] = (uint8_t)next;
     }
-}
-
-static bool add_exception(en_rans_encoder *e, size_t row, size_t col, int64_t delta)
-{
-    if (e->n_list == e->cap_list &&
-        !en_grow((void **)&e->list, &e->cap_list, e->n_list + 1, SIZE_MAX, sizeof *e->list))
-        return false;
-    e->list[e->n_list++] = (en_strip_exception){(uint32_t)row, (uint32_t)col, (int32_t)delta};
-    return true;
 }
 
 static bool reserve(en_rans_encoder *e, size_t n)
@@ -103,7 +93,7 @@ entro_status en_rans_encoder_add(en_rans_encoder *e, const int32_t *z, size_t st
             int64_t held = wanted < lo ? lo : wanted > hi ? hi : wanted;
             *out = kept[held - lo];
             held = lo + *out++;
-            if (held != wanted && !add_exception(e, row + r, col + k, wanted - held))
+            if (held != wanted && !en_exception_list_add(&e->list, row + r, col + k, wanted - held))
                 return en_fail_memory(err);
         }
     e->runs[e->n_runs++] = (run){code, n};
@@ -135,18 +125,6 @@ static uint8_t *encode_run(const run *r, const uint8_t *symbols, uint32_t *state
     return at;
 }
 
-/* By strip, column, row; runs come so already, but for the strips' column classes in between. */
-static int compare_places(const void *a, const void *b)
-{
-    const en_strip_exception *x = a, *y = b;
-    uint32_t strip_x = x->row / EN_STRIP_ROWS, strip_y = y->row / EN_STRIP_ROWS;
-    if (strip_x != strip_y)
-        return strip_x < strip_y ? -1 : 1;
-    if (x->col != y->col)
-        return x->col < y->col ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
 static entro_status finish(en_rans_encoder *e, entro_error *err)
 {
     /* A symbol takes at most 12 bits, a state a word more than its own. */
@@ -166,8 +144,7 @@ static entro_status finish(en_rans_encoder *e, entro_error *err)
     for (unsigned i = 0; i < EN_RANS_STATES; i++)
         en_store32(at + 4 * i, states[i]);
     e->n_bytes = (size_t)(end - at);
-    if (e->n_list > 0)
-        qsort(e->list, e->n_list, sizeof *e->list, compare_places);
+    en_exception_list_sort(&e->list);
     e->finished = true;
     return ENTRO_OK;
 }
@@ -179,7 +156,7 @@ entro_status en_rans_encoder_finish(en_rans_encoder *e, const uint8_t **bytes, s
         EN_TRY(finish(e, err));
     *bytes = e->bytes + e->cap_bytes - e->n_bytes;
     *n_bytes = e->n_bytes;
-    *list = e->list;
-    *n_list = e->n_list;
+    *list = e->list.items;
+    *n_list = e->list.n;
     return ENTRO_OK;
 }

@@ -14,11 +14,10 @@
  * has a place in the stream for either; when its bits fill the first, it goes on in the second, and
  * the next free place is the one the decoder asks for at this very moment.
  */
-#include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/memory.h"
-#include "entropy/strips.h"
+#include "entropy/exception_list.h"
 
 enum {
     COLS_APART = EN_STEP_COLS / 2,
@@ -41,8 +40,7 @@ struct en_strip_encoder {
 
     uint8_t *raw;
     size_t n_raw, cap_raw;
-    en_strip_exception *list;
-    size_t n_list, cap_list;
+    en_exception_list list;
 };
 
 entro_status en_strip_encoder_new(en_strip_encoder **out, entro_error *err)
@@ -57,13 +55,13 @@ void en_strip_encoder_free(en_strip_encoder *e)
         return;
     en_free(e->words);
     en_free(e->raw);
-    en_free(e->list);
+    en_free(e->list.items);
     en_free(e);
 }
 
 void en_strip_encoder_start(en_strip_encoder *e)
 {
-    e->n_raw = e->n_list = 0;
+    e->n_raw = e->list.n = 0;
     e->finished = false;
     for (uint32_t i = 0; i < EN_STRIP_LANES; i++) {
         e->bits[i] = e->n_bits[i] = 0;
@@ -270,17 +268,6 @@ static void append(en_strip_encoder *e, const uint16_t *first, const uint16_t *s
 
 /* ---- exceptions -------------------------------------------------------------------------- */
 
-static bool add_exception(en_strip_encoder *e, size_t row, size_t col, int64_t delta)
-{
-    if (delta == 0)
-        return true;
-    if (e->n_list == e->cap_list &&
-        !en_grow((void **)&e->list, &e->cap_list, e->n_list + 1, SIZE_MAX, sizeof *e->list))
-        return false;
-    e->list[e->n_list++] = (en_strip_exception){(uint32_t)row, (uint32_t)col, (int32_t)delta};
-    return true;
-}
-
 static bool check_pair(en_strip_encoder *e, const run *r, const unit *u, unsigned step,
                        unsigned lane)
 {
@@ -292,8 +279,9 @@ static bool check_pair(en_strip_encoder *e, const run *r, const unit *u, unsigne
     int64_t got_b = (int64_t)value_of_high(kept >> 4, b & mask, mode) + r->layout.base;
     size_t col = u->col + step * EN_STEP_COLS + lane % COLS_APART;
     const int32_t *z = r->z + row * r->stride + col;
-    return add_exception(e, r->row + row, r->col + col, z[0] - got_a) &&
-           add_exception(e, r->row + row, r->col + col + COLS_APART, z[COLS_APART] - got_b);
+    return en_exception_list_add(&e->list, r->row + row, r->col + col, z[0] - got_a) &&
+           en_exception_list_add(&e->list, r->row + row, r->col + col + COLS_APART,
+                                 z[COLS_APART] - got_b);
 }
 
 /* Only where there may be one. */
@@ -343,17 +331,6 @@ entro_status en_strip_encoder_add(en_strip_encoder *e, const int32_t *z, size_t 
     return ENTRO_OK;
 }
 
-static int compare_places(const void *a, const void *b)
-{
-    const en_strip_exception *x = a, *y = b;
-    uint32_t strip_x = x->row / EN_STRIP_ROWS, strip_y = y->row / EN_STRIP_ROWS;
-    if (strip_x != strip_y)
-        return strip_x < strip_y ? -1 : 1;
-    if (x->col != y->col)
-        return x->col < y->col ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
 /* The last bits of every lane: less than two words. */
 static entro_status finish(en_strip_encoder *e, entro_error *err)
 {
@@ -363,8 +340,7 @@ static entro_status finish(en_strip_encoder *e, entro_error *err)
         en_store16(e->words + 2 * (size_t)e->place[i], (uint16_t)e->bits[i]);
         en_store16(e->words + 2 * (size_t)e->next_place[i], (uint16_t)(e->bits[i] >> 16));
     }
-    if (e->n_list > 0)
-        qsort(e->list, e->n_list, sizeof *e->list, compare_places);
+    en_exception_list_sort(&e->list);
     e->finished = true;
     return ENTRO_OK;
 }
@@ -379,7 +355,7 @@ entro_status en_strip_encoder_finish(en_strip_encoder *e, const uint8_t **words,
     *n_words = 2 * (size_t)e->n_words;
     *raw = e->raw;
     *n_raw = e->n_raw;
-    *list = e->list;
-    *n_list = e->n_list;
+    *list = e->list.items;
+    *n_list = e->list.n;
     return ENTRO_OK;
 }

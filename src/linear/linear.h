@@ -7,7 +7,7 @@
  *
  * A matrix in coding 3 holds the source's own numbers and gives the results that these give.
  *
- * A matrix in coding 2 is multiplied in integers (activations.h), so that its results depend on
+ * A matrix in coding 2 or 4 is multiplied in integers (activations.h), so that its results depend on
  * nothing else either: neither the processor, nor how many tokens are done at once, nor whether it
  * is decoded again each time or kept packed.
  */
@@ -26,7 +26,8 @@ typedef struct en_linear {
     const en_coded *coded;
     const en_tensor *plain; /* any float dtype, read through 'source' */
     const en_source *source;
-    en_linear_packed *packed; /* of a matrix in coding 2, owned; NULL: decoded when it is needed */
+    en_linear_packed
+        *packed; /* of a matrix in coding 2 or 4, owned; NULL: decoded when it is needed */
 } en_linear;
 
 /* Scratch memory of all threads of a pool. */
@@ -58,7 +59,7 @@ entro_status en_linear_read_row(const en_linear *matrix, uint64_t row, float *ou
                                 en_linear_scratch *scratch, entro_error *err);
 
 /*
- * A matrix in coding 2 may be kept in memory decoded: in 1 to 8 bits a weight and a list of those that
+ * A matrix in coding 2 or 4 may be kept in memory decoded: in 1 to 8 bits a weight and a list of those that
  * need more, of which a product for one token is as fast as memory.  Results stay the same, bit for
  * bit.
  */

@@ -1,5 +1,5 @@
 /*
- * linear_strips.h - products with matrices in coding 2, item by item.
+ * linear_strips.h - products with matrices in coding 2 or 4, item by item.
  *
  *   S = sum over column classes [128 v . high + v . low + base sum q] + sum of exceptions delta q
  *   y = scale (step S + offset sum q)

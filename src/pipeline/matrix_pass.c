@@ -29,8 +29,10 @@ entro_status en_matrix_pass_open(en_matrix_pass *p, const en_source *source,
         status = en_class_counts_new(&p->threads[t].counts, err);
     if (status == ENTRO_OK && statistics != NULL)
         status = en_blas_open(err);
-    if (status == ENTRO_OK && statistics != NULL)
+    if (status == ENTRO_OK && statistics != NULL) {
+        p->blas_threads = en_blas_get()->get_num_threads();
         en_blas_get()->set_num_threads((int)job->n_threads);
+    }
     if (status != ENTRO_OK)
         en_matrix_pass_close(p);
     return status;
@@ -38,6 +40,8 @@ entro_status en_matrix_pass_open(en_matrix_pass *p, const en_source *source,
 
 void en_matrix_pass_close(en_matrix_pass *p)
 {
+    if (p->blas_threads > 0)
+        en_blas_get()->set_num_threads(p->blas_threads);
     for (uint32_t t = 0; p->threads != NULL && t < p->job->n_threads; t++) {
         en_class_counts_free(&p->threads[t].counts);
         en_free(p->threads[t].row);

@@ -29,6 +29,7 @@ typedef struct en_matrix_pass_thread {
 typedef struct en_matrix_pass {
     const en_source *source;
     en_statistics *statistics; /* NULL: there are none */
+    int blas_threads;          /* as they were before; 0: BLAS is not used */
     en_job *job;
     en_matrix_pass_thread *threads;
 

@@ -5,7 +5,7 @@
 
 #include "kernels/kernels.h"
 
-enum { FREQ_AT = 8, OFFSET_AT = 20, GROUP_COLS = 4 };
+enum { GROUP_COLS = 4 };
 
 /* Row i of those in 'low' takes the word whose number is that of rows before it there. */
 static inline __m256i hand_out(unsigned low, const uint8_t *words)
@@ -22,10 +22,10 @@ static inline __m256i step(__m256i x, const en_rans_table *table, const uint8_t 
 {
     const __m256i slots = _mm256_set1_epi32(EN_RANS_SCALE - 1);
     *e = _mm256_i32gather_epi32((const int *)table->slots, _mm256_and_si256(x, slots), 4);
-    __m256i freq = _mm256_and_si256(_mm256_srli_epi32(*e, FREQ_AT), slots);
+    __m256i freq = _mm256_and_si256(_mm256_srli_epi32(*e, EN_RANS_FREQ_AT), slots);
     freq = _mm256_add_epi32(freq, _mm256_set1_epi32(1));
     x = _mm256_mullo_epi32(freq, _mm256_srli_epi32(x, EN_RANS_SCALE_BITS));
-    x = _mm256_add_epi32(x, _mm256_srli_epi32(*e, OFFSET_AT));
+    x = _mm256_add_epi32(x, _mm256_srli_epi32(*e, EN_RANS_OFFSET_AT));
     __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16), _mm256_setzero_si256());
     unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(low));
     __m256i more = _mm256_or_si256(_mm256_slli_epi32(x, 16), hand_out(mask, *next));

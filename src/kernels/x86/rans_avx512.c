@@ -9,7 +9,7 @@
 
 #include "kernels/kernels.h"
 
-enum { FREQ_AT = 8, OFFSET_AT = 20, GROUP_COLS = 4 };
+enum { GROUP_COLS = 4 };
 
 static void rans_decode(en_rans_lanes *lanes, const en_rans_table *table, size_t n_units,
                         uint8_t *units)
@@ -26,10 +26,10 @@ static void rans_decode(en_rans_lanes *lanes, const en_rans_table *table, size_t
             next = next < end ? next : end;
             __m512i x = states[c % 2];
             __m512i e = _mm512_i32gather_epi32(_mm512_and_si512(x, slots), table->slots, 4);
-            __m512i freq = _mm512_and_si512(_mm512_srli_epi32(e, FREQ_AT), slots);
+            __m512i freq = _mm512_and_si512(_mm512_srli_epi32(e, EN_RANS_FREQ_AT), slots);
             x = _mm512_mullo_epi32(_mm512_add_epi32(freq, one),
                                    _mm512_srli_epi32(x, EN_RANS_SCALE_BITS));
-            x = _mm512_add_epi32(x, _mm512_srli_epi32(e, OFFSET_AT));
+            x = _mm512_add_epi32(x, _mm512_srli_epi32(e, EN_RANS_OFFSET_AT));
             values = _mm512_or_si512(values, _mm512_slli_epi32(_mm512_and_si512(e, byte), 8 * c));
             __mmask16 low = _mm512_cmplt_epu32_mask(x, lowest);
             __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)next));

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "compress_support.h"
 #include "test_support.h"
 #include "gguf_support.h"
 
@@ -24,16 +25,6 @@ static entro_compress_options options(const char *method, double bits_per_param)
                                     .n_calib_tokens = 4096,
                                     .n_threads = 2,
                                     .overwrite = true};
-}
-
-static entro_compress_report compress(const char *source, const char *path,
-                                      const entro_compress_options *opt)
-{
-    entro_compress_report r;
-    entro_error err = {0};
-    if (en_compress(source, path, opt, &r, &err) != ENTRO_OK)
-        fail_msg("%s: %s", err.where, err.message);
-    return r;
 }
 
 static void expect(entro_status status, const char *text, const char *source, const char *path,
@@ -96,7 +87,7 @@ static void sizes_are_met_and_statistics_used_again(void **state)
         opt.progress_user = &s;
         opt.account = watch_account;
         opt.account_user = &s;
-        entro_compress_report r = compress(tiny, path, &opt);
+        entro_compress_report r = test_compress(tiny, path, &opt);
         double most = opt.bits_per_param / 8 * (double)r.n_params;
         assert_true((double)r.n_file_bytes <= most && (double)r.n_file_bytes >= 0.98 * most);
         assert_true(s.statistics == (i == 0));
@@ -136,7 +127,7 @@ static void models_calibrate_on_what_they_write(void **state)
         char folder_path[512];
         snprintf(folder_path, sizeof folder_path, "%s", test_path(folder));
         opt.statistics = folder_path;
-        n_bytes[i] = compress(stories, test_path(path), &opt).n_file_bytes;
+        n_bytes[i] = test_compress(stories, test_path(path), &opt).n_file_bytes;
         remove_folder(folder_path);
     }
     assert_int_equal(n_bytes[0], n_bytes[1]);
@@ -161,7 +152,7 @@ static void rounding_meets_sizes_too(void **state)
     (void)state;
     const char *path = test_path("rtn.gguf");
     entro_compress_options opt = options("rtn", 5.5);
-    entro_compress_report r = compress(tiny, path, &opt);
+    entro_compress_report r = test_compress(tiny, path, &opt);
     double most = 5.5 / 8 * (double)r.n_params;
     assert_true((double)r.n_file_bytes <= most && (double)r.n_file_bytes >= 0.98 * most);
     opt.bits = 4;
@@ -176,9 +167,9 @@ static void outliers_apart_lower_the_error(void **state)
     (void)state;
     const char *dense = test_path("dense.gguf"), *sparse = test_path("sparse.gguf");
     entro_compress_options opt = options("u4-row", 0);
-    entro_compress_report all = compress(tiny, dense, &opt);
+    entro_compress_report all = test_compress(tiny, dense, &opt);
     opt.method = "u4-row-sparse";
-    entro_compress_report apart = compress(tiny, sparse, &opt);
+    entro_compress_report apart = test_compress(tiny, sparse, &opt);
     if (!(apart.rms_error < 0.95 * all.rms_error))
         fail_msg("%g of %g", apart.rms_error, all.rms_error);
     assert_true(apart.bits_per_coded_param < all.bits_per_coded_param + 1.0);

@@ -7,6 +7,7 @@
 #include "container/format_keys.h"
 #include "container/packed_meta.h"
 #include "quant/method.h"
+#include "compress_support.h"
 #include "test_support.h"
 #include "gguf_support.h"
 
@@ -18,16 +19,6 @@ static entro_compress_options options(const char *method, const char *coding)
                                     .method = method,
                                     .coding = coding,
                                     .overwrite = true};
-}
-
-static entro_compress_report compress(const char *source, const char *path,
-                                      const entro_compress_options *opt)
-{
-    entro_compress_report r;
-    entro_error err = {0};
-    if (en_compress(source, path, opt, &r, &err) != ENTRO_OK)
-        fail_msg("%s: %s", err.where, err.message);
-    return r;
 }
 
 static void verify_within(const char *path, const char *source, double most_steps)
@@ -120,14 +111,14 @@ static void every_method_restores_as_from_words(void **state)
     for (int m = 0; m < 8; m++) {
         entro_compress_options strips = options(methods[m / 2], m % 2 ? "rans" : "strips");
         entro_compress_options words = options(methods[m / 2], "words");
-        entro_compress_report r = compress(stories, test_path("o"), &strips);
+        entro_compress_report r = test_compress(stories, test_path("o"), &strips);
         assert_true(r.n_strip_tensors == 37 && r.n_coded_tensors == 37);
         assert_true(r.n_strip_params == r.n_coded_params && isnan(r.bits_other_table));
         assert_true(r.entropy > 0 && r.huffman_bits >= r.entropy);
         assert_true(r.bits_per_coded_param > r.entropy);
         verify(test_path("o"), stories);
         verify(test_path("o"), NULL);
-        compress(stories, test_path("words"), &words);
+        test_compress(stories, test_path("words"), &words);
         restore(test_path("o"), test_path("restored"));
         restore(test_path("words"), test_path("other"));
         if (m % 2 == 0)
@@ -146,7 +137,7 @@ static void features_and_recipe_tell_of_strips(void **state)
     opt.overrides = one;
     opt.n_overrides = 1;
     opt.bits = 3.25;
-    compress(stories, test_path("o"), &opt);
+    test_compress(stories, test_path("o"), &opt);
     opened o = open_tensor(test_path("o"), "blk.0.attn_q.weight");
     const en_meta *meta = en_source_meta(o.source);
     uint64_t features = en_meta_get(meta, EN_KEY_FEATURES)->u;
@@ -167,7 +158,7 @@ static void rans_files_pack_the_tokenizer(void **state)
     static const char tokens[] = "tokenizer.ggml.tokens";
     entro_compress_options opt = options("rtn", "rans");
     opt.bits = 3;
-    compress(stories, test_path("o"), &opt);
+    test_compress(stories, test_path("o"), &opt);
     en_source *plain, *file;
     en_container *container;
     assert_int_equal(en_source_open(&plain, stories, NULL), ENTRO_OK);
@@ -206,7 +197,7 @@ static void wide_matrices_take_words(void **state)
     en_tensor tensors[] = {test_floats("wide", wide, WIDE, 2), test_floats("small", small, 64, 32)};
     test_gguf_write(test_path("source"), tensors, 2);
     entro_compress_options opt = options("u8-row", NULL);
-    entro_compress_report r = compress(test_path("source"), test_path("o"), &opt);
+    entro_compress_report r = test_compress(test_path("source"), test_path("o"), &opt);
     assert_true(r.n_coded_tensors == 2 && r.n_strip_tensors == 1);
     verify(test_path("o"), test_path("source"));
     opened o = open_tensor(test_path("o"), "wide");
@@ -243,7 +234,7 @@ static entro_compress_report compress_rtn(double bits, uint32_t n_threads, const
     entro_compress_options opt = options("rtn", "strips");
     opt.bits = bits;
     opt.n_threads = n_threads;
-    return compress(test_path("source"), test_path(name), &opt);
+    return test_compress(test_path("source"), test_path(name), &opt);
 }
 
 static void rtn_has_the_entropy_asked_for(void **state)
@@ -278,9 +269,9 @@ static void threads_do_not_change_the_file(void **state)
     for (int m = 0; m < 2; m++) {
         entro_compress_options opt = options(methods[m], "strips");
         opt.n_threads = 1;
-        compress(test_path("source"), test_path("o"), &opt);
+        test_compress(test_path("source"), test_path("o"), &opt);
         opt.n_threads = 4;
-        compress(test_path("source"), test_path("other"), &opt);
+        test_compress(test_path("source"), test_path("other"), &opt);
         assert_same_file(test_path("o"), test_path("other"));
     }
     remove_all();
@@ -331,7 +322,7 @@ static void constant_matrices_come_back(void **state)
             verify(test_path("o"), test_path("source"));
         }
         entro_compress_options opt = options("u8-row", "strips");
-        compress(test_path("source"), test_path("o"), &opt);
+        test_compress(test_path("source"), test_path("o"), &opt);
         verify(test_path("o"), test_path("source"));
     }
     remove_all();

@@ -72,7 +72,7 @@ ENTRO_API const char *entro_version(void);
 ENTRO_API const char *entro_status_name(entro_status status);
 
 /* The processor features in use, e.g. "avx512 avx2" or "neon" or "reference"; honours the
- * environment variable ENTRO_CPU_DISABLE (comma separated: avx512,avx2,neon,dotprod). */
+ * environment variable ENTRO_CPU_DISABLE (comma separated: amx,avx512,avx2,neon,dotprod). */
 ENTRO_API const char *entro_cpu_name(void);
 
 /* Makes every allocation of the library from number 'countdown' on (0 = the next one) fail once;

@@ -6,12 +6,28 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
 
 #include <entrollm/entrollm.h>
+
+#if defined(__x86_64__)
+/* Tiles are 8 KB of registers, which Linux gives to those who ask for them only. */
+static bool may_use_tiles(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl */
+    const unsigned tile = 1u << 24, int8 = 1u << 25;
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tile) && (d & int8) &&
+           syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#endif
 
 static uint32_t detect(void)
 {
@@ -27,6 +43,8 @@ static uint32_t detect(void)
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") &&
         __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vnni"))
         features |= EN_CPU_AVX512;
+    if ((features & EN_CPU_AVX512) && may_use_tiles())
+        features |= EN_CPU_AMX;
 #elif defined(__aarch64__)
     features |= EN_CPU_NEON; /* part of the base architecture */
     if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
@@ -41,8 +59,9 @@ static uint32_t disabled(void)
         const char *name;
         uint32_t features;
     } names[] = {
-        {"avx2", EN_CPU_AVX2 | EN_CPU_AVX512},
-        {"avx512", EN_CPU_AVX512},
+        {"avx2", EN_CPU_AVX2 | EN_CPU_AVX512 | EN_CPU_AMX},
+        {"avx512", EN_CPU_AVX512 | EN_CPU_AMX},
+        {"amx", EN_CPU_AMX},
         {"neon", EN_CPU_NEON | EN_CPU_DOTPROD},
         {"dotprod", EN_CPU_DOTPROD},
     };
@@ -73,6 +92,8 @@ uint32_t en_cpu_features(void)
 const char *entro_cpu_name(void)
 {
     uint32_t features = en_cpu_features();
+    if (features & EN_CPU_AMX)
+        return "amx avx512 avx2";
     if (features & EN_CPU_AVX512)
         return "avx512 avx2";
     if (features & EN_CPU_AVX2)

@@ -30,6 +30,8 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_blocks_avx512(table);
         en_kernels_init_rans_avx512(table);
     }
+    if (cpu_features & EN_CPU_AMX)
+        en_kernels_init_units_amx(table);
 #elif defined(__aarch64__)
     if (cpu_features & EN_CPU_NEON) {
         en_kernels_init_neon(table);

@@ -131,6 +131,7 @@ void en_kernels_init_avx512(en_kernels *table);
 void en_kernels_init_strips_avx512(en_kernels *table);
 void en_kernels_init_units_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx512(en_kernels *table);
+void en_kernels_init_units_amx(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);
 void en_kernels_init_blocks_neon(en_kernels *table);

@@ -124,8 +124,8 @@ void en_units_avx512_dot(const uint8_t *units, unsigned bits, size_t n_units,
     }
 }
 
-static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
-                        uint8_t *out)
+void en_units_avx512_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
+                            uint8_t *out)
 {
     static void (*const expands[])(const uint8_t *, size_t, __m512i, uint8_t *) = {
         NULL, expand_1, expand_2, expand_3, expand_4, expand_5, expand_6, expand_7, expand_8};
@@ -135,5 +135,5 @@ static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, uns
 void en_kernels_init_units_avx512(en_kernels *table)
 {
     table->unit_dot = en_units_avx512_dot;
-    table->unit_expand = unit_expand;
+    table->unit_expand = en_units_avx512_expand;
 }

@@ -14,6 +14,9 @@
 /* unit_dot of kernels.h. */
 void en_units_avx512_dot(const uint8_t *units, unsigned bits, size_t n_units,
                          const int8_t *const *x, size_t n_vectors, int32_t *sums);
+/* unit_expand of kernels.h. */
+void en_units_avx512_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
+                            uint8_t *out);
 
 /*
  * Fetches what lies 'ahead' bytes further on: the processor's own prefetching stops at the end of a

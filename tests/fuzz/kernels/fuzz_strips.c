@@ -16,7 +16,7 @@
 #include "base/cpu.h"
 #include "kernels/kernels.h"
 
-enum { HEAD = 5, MOST_UNITS = 20, MAX_VARIANTS = 4 };
+enum { HEAD = 5, MOST_UNITS = 20, MAX_VARIANTS = 5 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
@@ -162,6 +162,7 @@ static uint8_t *answers(const en_kernels *k, const input *in, size_t *n_bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
     static const uint32_t features[MAX_VARIANTS] = {EN_CPU_AVX2, EN_CPU_AVX2 | EN_CPU_AVX512,
+                                                    EN_CPU_AVX2 | EN_CPU_AVX512 | EN_CPU_AMX,
                                                     EN_CPU_NEON, EN_CPU_NEON | EN_CPU_DOTPROD};
     static input in;
     if (!read_input(&in, data, n_bytes))

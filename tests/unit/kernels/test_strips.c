@@ -231,6 +231,14 @@ static void draw_vectors(size_t n_vectors, size_t n, const int8_t **x)
     }
 }
 
+/* Planes of tokens lie one behind the other: kernels may count on it or not. */
+static void draw_neighbours(size_t n_vectors, size_t n, const int8_t **x)
+{
+    const int8_t *all = (const int8_t *)place_random(X, n_vectors * n);
+    for (size_t v = 0; v < n_vectors; v++)
+        x[v] = all + v * n;
+}
+
 /* All chunks, in two calls of the kernel; sums and states after them. */
 static void dot(const en_kernels *k, size_t n_vectors, const int8_t *const *x,
                 en_strip_lanes *states, int32_t *sums)
@@ -379,7 +387,10 @@ static void check_units(unsigned bits, size_t n_units, size_t n_vectors)
     uint8_t *units = place_random(UNITS, n_units * unit_bytes);
     if (draw() % 4 == 0)
         memset(units, 0xff, n_units * unit_bytes); /* the largest sums */
-    draw_vectors(n_vectors, n_units * EN_UNIT_COLS, x);
+    if (draw() % 2 == 0)
+        draw_vectors(n_vectors, n_units * EN_UNIT_COLS, x);
+    else
+        draw_neighbours(n_vectors, n_units * EN_UNIT_COLS, x);
     for (size_t i = 0; i < n_vectors * EN_STRIP_ROWS; i++)
         before[i] = (int32_t)(draw() % 200000) - 100000;
     memcpy(expected, before, n_bytes);
@@ -471,6 +482,7 @@ static int set_up(void **state)
     add_variant("reference", 0);
     add_variant("avx2", EN_CPU_AVX2);
     add_variant("avx512", EN_CPU_AVX2 | EN_CPU_AVX512);
+    add_variant("amx", EN_CPU_AVX2 | EN_CPU_AVX512 | EN_CPU_AMX);
     add_variant("neon", EN_CPU_NEON);
     add_variant("dotprod", EN_CPU_NEON | EN_CPU_DOTPROD);
     return 0;

@@ -376,7 +376,7 @@ static void bench_strips(uint64_t n_rows, uint64_t n_cols, float sigma)
     double each = 8.0 / (double)(n_rows * n_cols);
     bench_products(&l, "strips", each * (double)w.n_front);
     need_ok(en_pool_new(&pool, 0, NULL));
-    need_ok(en_linear_pack(&l, pool, NULL));
+    need_ok(en_linear_pack(&l, NULL, NULL, pool, NULL));
     en_pool_free(pool);
     bench_products(&l, "packed", each * (double)en_linear_pack_bytes(&l));
     en_linear_unpack(&l);

@@ -48,6 +48,16 @@ static uint64_t index_at(const en_strip_matrix *m, uint32_t chunk, unsigned stre
     return en_load64(m->index + 24 * (size_t)chunk + 8 * stream);
 }
 
+void en_strip_spans_of(const en_strip_matrix *m, uint32_t first, uint32_t end,
+                       en_strip_span spans[EN_STRIP_STREAMS])
+{
+    const uint8_t *streams[EN_STRIP_STREAMS] = {m->words, m->raw, m->exceptions};
+    for (unsigned i = 0; i < EN_STRIP_STREAMS; i++) {
+        uint64_t start = index_at(m, first, i);
+        spans[i] = (en_strip_span){streams[i] + start, index_at(m, end, i) - start};
+    }
+}
+
 /* ---- values ------------------------------------------------------------------------------ */
 
 size_t en_strip_reader_bytes(const en_strip_matrix *m)

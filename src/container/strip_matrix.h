@@ -89,6 +89,15 @@ typedef struct en_strip_chunk {
 } en_strip_chunk;
 en_strip_chunk en_strip_chunk_at(const en_strip_matrix *m, uint32_t chunk);
 
+/* What chunks first to end - 1 have of each stream: words, raw bits, exceptions. */
+enum { EN_STRIP_STREAMS = 3 };
+typedef struct en_strip_span {
+    const uint8_t *data;
+    uint64_t n_bytes;
+} en_strip_span;
+void en_strip_spans_of(const en_strip_matrix *m, uint32_t first, uint32_t end,
+                       en_strip_span spans[EN_STRIP_STREAMS]);
+
 /* Reads the values of a chunk, run by run. */
 typedef struct en_strip_reader {
     const en_strip_matrix *matrix;

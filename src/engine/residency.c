@@ -81,8 +81,8 @@ static entro_status list_kinds(choice *c, entro_error *err)
 /* The coded form stays where it is, in the file; its pages need not stay in memory. */
 static entro_status pack(const choice *c, en_linear *m, entro_error *err)
 {
-    EN_TRY(en_linear_pack(m, c->pool, err));
     const en_tensor *stored = en_source_find(c->source, m->name);
+    EN_TRY(en_linear_pack(m, stored != NULL ? c->source : NULL, stored, c->pool, err));
     if (stored != NULL)
         en_source_forget(c->source, stored);
     return ENTRO_OK;

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -393,5 +394,19 @@ bool en_source_find_place(const en_source *source, uint32_t i, en_source_place *
 
 void en_source_forget(const en_source *source, const en_tensor *tensor)
 {
-    source->ops->forget(source, tensor);
+    en_source_forget_part(source, tensor, 0, tensor->n_bytes);
+}
+
+/* Whole pages inside the part only: its neighbours may be in use. */
+void en_source_forget_part(const en_source *source, const en_tensor *tensor, uint64_t offset,
+                           uint64_t n_bytes)
+{
+    const uint8_t *data = source->ops->mapped(source, tensor);
+    if (data == NULL || offset > tensor->n_bytes || n_bytes > tensor->n_bytes - offset)
+        return; /* other memory would lose what it holds */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)data + (uintptr_t)offset + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)data + (uintptr_t)(offset + n_bytes)) / page * page;
+    if (first < end)
+        madvise((void *)first, end - first, MADV_DONTNEED);
 }

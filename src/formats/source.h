@@ -73,6 +73,9 @@ bool en_source_find_place(const en_source *source, uint32_t i, en_source_place *
 
 /* Tells the system that the tensor's pages will not be needed soon (streaming jobs). */
 void en_source_forget(const en_source *source, const en_tensor *tensor);
+/* The same for the part 'offset' to 'offset + n_bytes' of its bytes. */
+void en_source_forget_part(const en_source *source, const en_tensor *tensor, uint64_t offset,
+                           uint64_t n_bytes);
 
 /* ---- for the two kinds (source_gguf.c, source_hf.c) --------------------------------------- */
 
@@ -84,7 +87,8 @@ typedef struct en_source_ops {
     uint32_t (*n_files)(const en_source *source);
     en_source_file (*file_at)(const en_source *source, uint32_t i);
     bool (*find_place)(const en_source *source, uint32_t i, en_source_place *place);
-    void (*forget)(const en_source *source, const en_tensor *tensor);
+    /* Where the tensor's bytes are mapped; NULL for one that is computed. */
+    const uint8_t *(*mapped)(const en_source *source, const en_tensor *tensor);
     void (*close)(en_source *source); /* frees everything the kind allocated, 'source' too */
 } en_source_ops;
 

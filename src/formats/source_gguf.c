@@ -2,8 +2,6 @@
  * source_gguf.c - a GGUF file as a model source: mapped, read in place.
  */
 #include <inttypes.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -66,15 +64,10 @@ static bool find_place(const en_source *source, uint32_t i, en_source_place *pla
     return true;
 }
 
-/* Whole pages inside the tensor only: its neighbours may be in use. */
-static void forget(const en_source *source, const en_tensor *tensor)
+static const uint8_t *mapped(const en_source *source, const en_tensor *tensor)
 {
     (void)source;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)tensor->data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)tensor->data + (uintptr_t)tensor->n_bytes) / page * page;
-    if (first < end)
-        madvise((void *)first, end - first, MADV_DONTNEED);
+    return tensor->data;
 }
 
 static const en_source_ops gguf_ops = {.read_rows = read_rows,
@@ -82,7 +75,7 @@ static const en_source_ops gguf_ops = {.read_rows = read_rows,
                                        .n_files = n_files,
                                        .file_at = file_at,
                                        .find_place = find_place,
-                                       .forget = forget,
+                                       .mapped = mapped,
                                        .close = close_gguf};
 
 /* Large models are published in parts, each a GGUF file of its own. */

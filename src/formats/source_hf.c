@@ -12,8 +12,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -145,18 +143,13 @@ static bool find_place(const en_source *source, uint32_t i, en_source_place *pla
     return false;
 }
 
-/* Whole pages inside the tensor only: its neighbours may be in use. */
-static void forget(const en_source *source, const en_tensor *tensor)
+static const uint8_t *mapped(const en_source *source, const en_tensor *tensor)
 {
     const hf_source *s = (const hf_source *)source;
     size_t i = (size_t)(tensor - source->tensors);
     if (tensor < source->tensors || i >= source->n_tensors || tensor->offset == 0)
-        return; /* not ours, or computed */
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)s->stored[i].data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)s->stored[i].data + (uintptr_t)tensor->n_bytes) / page * page;
-    if (first < end)
-        madvise((void *)first, end - first, MADV_DONTNEED);
+        return NULL; /* not ours, or computed */
+    return s->stored[i].data;
 }
 
 static void close_hf(en_source *source)
@@ -182,7 +175,7 @@ static const en_source_ops hf_ops = {.read_rows = read_rows,
                                      .n_files = n_files,
                                      .file_at = file_at,
                                      .find_place = find_place,
-                                     .forget = forget,
+                                     .mapped = mapped,
                                      .close = close_hf};
 
 /* ---- weight files -------------------------------------------------------------------------- */

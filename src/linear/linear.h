@@ -67,8 +67,10 @@ bool en_linear_can_pack(const en_linear *matrix);
 /* What it takes; before it is packed an estimate from a sample.  0 for any other matrix. */
 uint64_t en_linear_pack_bytes(const en_linear *matrix);
 /* ENTRO_ERR_CHECKSUM when the coded matrix is damaged, ENTRO_ERR_ARGUMENT when it is none in coding
- * 2.  A second call does nothing. */
-entro_status en_linear_pack(en_linear *matrix, en_pool *pool, entro_error *err);
+ * 2 or 4.  A second call does nothing.  'stored', if not NULL, is the matrix in 'source', which is told to
+ * forget its pages as they are read. */
+entro_status en_linear_pack(en_linear *matrix, const en_source *source, const en_tensor *stored,
+                            en_pool *pool, entro_error *err);
 void en_linear_unpack(en_linear *matrix); /* of one that is not packed: nothing */
 
 #endif

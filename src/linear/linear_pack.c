@@ -24,120 +24,6 @@ static const en_strip_matrix *strips_of(const en_linear *matrix)
     return matrix->coded != NULL ? matrix->coded->strips : NULL;
 }
 
-/* ---- how many bits ----------------------------------------------------------------------- */
-
-/*
- * What a value in the list is counted for: its 24 bits, and time.  Measured on Zen 4 with two threads
- * from memory: an entry takes about as long as 40 bits, most of it while the next strip is fetched.
- */
-static const double listed_bits = 64.0;
-
-/* The bits that take least, and where they begin, for values counted below 1 << most. */
-static en_pack_layout cheapest(const uint32_t *counts, unsigned most)
-{
-    uint64_t n_all = 0;
-    for (unsigned v = 0; v < 1u << most; v++)
-        n_all += counts[v];
-    en_pack_layout best = {(uint8_t)most, 0};
-    double least = most;
-    for (unsigned bits = 1; bits < most; bits++) {
-        unsigned width = 1u << bits;
-        uint64_t inside = 0;
-        for (unsigned v = 0; v < 1u << most; v++) {
-            inside += counts[v] - (v >= width ? counts[v - width] : 0);
-            double share = n_all > 0 ? (double)(n_all - inside) / (double)n_all : 1.0;
-            double price = bits + listed_bits * share;
-            if (v + 1 >= width && price < least) {
-                least = price;
-                best = (en_pack_layout){(uint8_t)bits, (uint8_t)(v + 1 - width)};
-            }
-        }
-    }
-    return best;
-}
-
-/* Counts the values of the first strip of a chunk, without its list, by column class. */
-static void count_strip(const en_strip_matrix *m, uint32_t chunk,
-                        uint32_t counts[EN_STRIP_MAX_COL_CLASSES][1 << MAX_BITS])
-{
-    enum { AT_ONCE = 8 };
-    uint8_t units[AT_ONCE * EN_STRIP_LANES * MAX_BITS], bytes[AT_ONCE * UNIT_VALUES];
-    en_strip_reader reader;
-    en_strip_reader_start(&reader, m, chunk, NULL);
-    for (uint32_t i = 0, done = 0; i < m->n_col_classes; i++) {
-        uint32_t both = reader.place.row_class * m->n_col_classes + i, n;
-        en_strip_mode mode = m->layouts[both].mode;
-        for (; done < m->col_class_end[i]; done += n) {
-            n = m->col_class_end[i] - done;
-            n = n < AT_ONCE ? n : AT_ONCE;
-            en_strip_reader_run(&reader, i, n, units);
-            en_kernels_get()->unit_expand(units, en_strip_decoded_bits(mode), n, 0, bytes);
-            for (uint32_t v = 0; v < n * UNIT_VALUES; v++)
-                counts[i][bytes[v]]++;
-        }
-    }
-}
-
-/* Coding 4 says how often its values occur. */
-static void plan_by_frequencies(const en_strip_matrix *m, en_pack_layout *layouts)
-{
-    for (uint32_t i = 0; i < m->n_row_classes * m->n_col_classes; i++) {
-        uint32_t counts[1 << MAX_BITS] = {0};
-        for (uint32_t v = 0; v < m->rans[i].n; v++)
-            counts[v] = m->rans[i].freq[v];
-        layouts[i] = cheapest(counts, MAX_BITS);
-    }
-}
-
-/* Of each class from a few strips of it. */
-static void plan(const en_strip_matrix *m, en_pack_layout *layouts)
-{
-    enum { N_SAMPLED = 6 };
-    if (m->rans != NULL) {
-        plan_by_frequencies(m, layouts);
-        return;
-    }
-    for (uint32_t r = 0, first = 0, n; r < m->n_row_classes; r++, first += n) {
-        uint32_t counts[EN_STRIP_MAX_COL_CLASSES][1 << MAX_BITS] = {0};
-        uint32_t n_strips = m->row_class_end[r] - (r == 0 ? 0 : m->row_class_end[r - 1]);
-        n = (n_strips + m->strips_per_chunk - 1) / m->strips_per_chunk;
-        for (uint32_t i = 0; i < N_SAMPLED; i++)
-            count_strip(m, first + (uint32_t)((2 * i + 1) * (uint64_t)n / (2 * N_SAMPLED)), counts);
-        for (uint32_t i = 0; i < m->n_col_classes; i++) {
-            uint32_t both = r * m->n_col_classes + i;
-            layouts[both] = cheapest(counts[i], en_strip_decoded_bits(m->layouts[both].mode));
-        }
-    }
-}
-
-static void plan_as_decoded(const en_strip_matrix *m, en_pack_layout *layouts)
-{
-    for (uint32_t i = 0; i < m->n_row_classes * m->n_col_classes; i++)
-        layouts[i] = (en_pack_layout){(uint8_t)en_strip_decoded_bits(m->layouts[i].mode), 0};
-}
-
-static uint64_t strip_bytes(const en_strip_matrix *m, const en_pack_layout *layouts,
-                            uint32_t row_class)
-{
-    uint64_t n = 0;
-    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++])
-        n += (m->col_class_end[i] - first) *
-             en_unit_bytes(layouts[row_class * m->n_col_classes + i].bits);
-    return n;
-}
-
-/* Where each row class starts; returns the bytes of all. */
-static uint64_t place_classes(const en_strip_matrix *m, const en_pack_layout *layouts,
-                              uint64_t starts[EN_STRIP_MAX_ROW_CLASSES])
-{
-    uint64_t n_bytes = 0;
-    for (uint32_t i = 0, first = 0; i < m->n_row_classes; first = m->row_class_end[i++]) {
-        starts[i] = n_bytes;
-        n_bytes += (m->row_class_end[i] - first) * strip_bytes(m, layouts, i);
-    }
-    return n_bytes;
-}
-
 bool en_linear_can_pack(const en_linear *matrix)
 {
     return strips_of(matrix) != NULL;
@@ -152,8 +38,8 @@ uint64_t en_linear_pack_bytes(const en_linear *matrix)
         return matrix->packed->n_bytes;
     if (m == NULL)
         return 0;
-    plan(m, layouts);
-    return place_classes(m, layouts, starts);
+    en_pack_plan(m, layouts);
+    return en_pack_place_classes(m, layouts, starts);
 }
 
 /* ---- one strip --------------------------------------------------------------------------- */
@@ -317,6 +203,9 @@ typedef struct pack_job {
     chunk_lists *chunks;            /* of each chunk */
     _Atomic uint32_t damaged_chunk; /* the first; n_chunks: none */
     atomic_bool crowded, no_memory;
+    uint32_t first_chunk;    /* of those at hand */
+    const en_source *source; /* 'stored' is its tensor; NULL: its pages are none of our business */
+    const en_tensor *stored;
 } pack_job;
 
 static void note_damage(pack_job *j, uint32_t chunk)
@@ -340,16 +229,17 @@ static bool finish_list(pack_job *j, uint32_t chunk, uint32_t strip, pack_room *
     return n_bytes > 0;
 }
 
-static void pack_chunk(void *context, uint32_t chunk, uint32_t thread)
+static void pack_chunk(void *context, uint32_t item, uint32_t thread)
 {
     pack_job *j = context;
+    uint32_t chunk = j->first_chunk + item;
     const en_strip_matrix *m = j->matrix;
     pack_room *room = &j->rooms[thread];
     en_strips_decoder d;
     en_strips_decoder_start(&d, m, chunk, room->reader);
     uint32_t row_class = d.place.row_class;
     uint32_t first = row_class == 0 ? 0 : m->row_class_end[row_class - 1];
-    uint64_t n_bytes = strip_bytes(m, j->packed->layouts, row_class);
+    uint64_t n_bytes = en_pack_strip_bytes(m, j->packed->layouts, row_class);
     uint8_t *out = j->packed->units + j->packed->class_start[row_class] +
                    (d.place.first_strip - first) * n_bytes;
     for (uint32_t s = 0; s < d.place.n_strips; s++, out += n_bytes) {
@@ -367,6 +257,31 @@ static void pack_chunk(void *context, uint32_t chunk, uint32_t thread)
     }
     if (!en_strips_decoder_ended(&d))
         note_damage(j, chunk);
+}
+
+static void forget_coded(const pack_job *j, uint32_t first, uint32_t end)
+{
+    en_strip_span spans[EN_STRIP_STREAMS];
+    en_strip_spans_of(j->matrix, first, end, spans);
+    for (unsigned i = 0; j->source != NULL && i < EN_STRIP_STREAMS; i++)
+        en_source_forget_part(j->source, j->stored, (uint64_t)(spans[i].data - j->stored->data),
+                              spans[i].n_bytes);
+}
+
+/* Some at a time, so that memory need not hold all of a matrix twice: packed and, as pages of the file,
+ * coded. */
+static void pack_chunks(pack_job *j, en_pool *pool)
+{
+    enum { WEIGHTS_AT_ONCE = 1 << 24 };
+    const en_strip_matrix *m = j->matrix;
+    uint32_t n_chunks = m->n_chunks, chunk_weights = m->strips_per_chunk * m->n_units * UNIT_VALUES;
+    uint32_t at_once = WEIGHTS_AT_ONCE / chunk_weights + 1;
+    for (uint32_t first = 0, end; first < n_chunks; first = end) {
+        end = n_chunks - first < at_once ? n_chunks : first + at_once;
+        j->first_chunk = first;
+        en_pool_run(pool, pack_chunk, j, end - first);
+        forget_coded(j, first, end);
+    }
 }
 
 /* ---- the matrix -------------------------------------------------------------------------- */
@@ -440,7 +355,7 @@ static entro_status pack_so(const en_linear *matrix, pack_job *j, en_pool *pool,
 {
     const en_strip_matrix *m = j->matrix;
     en_linear_packed *p = j->packed;
-    uint64_t n_units_bytes = place_classes(m, p->layouts, p->class_start);
+    uint64_t n_units_bytes = en_pack_place_classes(m, p->layouts, p->class_start);
     p->units = en_alloc_huge(n_units_bytes, 1);
     j->chunks = en_alloc_zero(m->n_chunks, sizeof *j->chunks);
     entro_status status = ENTRO_OK;
@@ -449,7 +364,7 @@ static entro_status pack_so(const en_linear *matrix, pack_job *j, en_pool *pool,
     if (p->units == NULL || j->chunks == NULL)
         status = en_fail_memory(err);
     else
-        en_pool_run(pool, pack_chunk, j, m->n_chunks);
+        pack_chunks(j, pool);
     if (status == ENTRO_OK && atomic_load(&j->no_memory))
         status = en_fail_memory(err);
     else if (status == ENTRO_OK && atomic_load(&j->damaged_chunk) < m->n_chunks)
@@ -468,36 +383,43 @@ static bool lists_are_dear(const en_strip_matrix *m, const en_linear_packed *p)
 {
     en_pack_layout decoded[EN_STRIP_MAX_ROW_CLASSES * EN_STRIP_MAX_COL_CLASSES];
     uint64_t starts[EN_STRIP_MAX_ROW_CLASSES];
-    plan_as_decoded(m, decoded);
-    double lists = (double)p->list_start[m->n_strips] * listed_bits / (8 * ENTRY_BYTES);
-    uint64_t here = place_classes(m, p->layouts, starts), there = place_classes(m, decoded, starts);
+    en_pack_plan_as_decoded(m, decoded);
+    double lists = (double)p->list_start[m->n_strips] * EN_PACK_LISTED_BITS / (8 * ENTRY_BYTES);
+    uint64_t here = en_pack_place_classes(m, p->layouts, starts),
+             there = en_pack_place_classes(m, decoded, starts);
     return here < there && (double)here + lists > (double)there;
 }
 
-static entro_status pack(en_linear *matrix, en_linear_packed *p, en_pool *pool, entro_error *err)
+static entro_status pack(const en_linear *matrix, en_linear_packed *p, const en_source *source,
+                         const en_tensor *stored, en_pool *pool, entro_error *err)
 {
     const en_strip_matrix *m = strips_of(matrix);
     uint32_t n_threads = en_pool_n_threads(pool);
-    pack_job j = {.matrix = m, .packed = p, .rooms = make_rooms(m, n_threads)};
+    pack_job j = {.matrix = m,
+                  .packed = p,
+                  .rooms = make_rooms(m, n_threads),
+                  .source = source,
+                  .stored = stored};
     p->list_start = en_alloc((size_t)m->n_strips + 1, sizeof *p->list_start);
     if (j.rooms == NULL || p->list_start == NULL) {
         free_rooms(j.rooms, n_threads);
         return en_fail_memory(err);
     }
-    plan(m, p->layouts);
+    en_pack_plan(m, p->layouts);
     entro_status status = pack_so(matrix, &j, pool, err);
     if (status == ENTRO_OK && (atomic_load(&j.crowded) || lists_are_dear(m, p))) {
         en_free(p->units);
         en_free(p->lists);
         p->lists = NULL;
-        plan_as_decoded(m, p->layouts);
+        en_pack_plan_as_decoded(m, p->layouts);
         status = pack_so(matrix, &j, pool, err);
     }
     free_rooms(j.rooms, n_threads);
     return status;
 }
 
-entro_status en_linear_pack(en_linear *matrix, en_pool *pool, entro_error *err)
+entro_status en_linear_pack(en_linear *matrix, const en_source *source, const en_tensor *stored,
+                            en_pool *pool, entro_error *err)
 {
     if (!en_linear_can_pack(matrix))
         return en_fail(err, ENTRO_ERR_ARGUMENT, "matrix '%s' is not in coding 2 or 4",
@@ -507,7 +429,7 @@ entro_status en_linear_pack(en_linear *matrix, en_pool *pool, entro_error *err)
     en_linear_packed *p = en_alloc_zero(1, sizeof *p);
     if (p == NULL)
         return en_fail_memory(err);
-    entro_status status = pack(matrix, p, pool, err);
+    entro_status status = pack(matrix, p, source, stored, pool, err);
     if (status != ENTRO_OK)
         free_packed(p);
     else
@@ -531,5 +453,5 @@ const uint8_t *en_pack_strip(const en_linear *matrix, uint32_t row_class, uint32
     const en_linear_packed *p = matrix->packed;
     uint32_t first = row_class == 0 ? 0 : m->row_class_end[row_class - 1];
     return p->units + p->class_start[row_class] +
-           (strip - first) * strip_bytes(m, p->layouts, row_class);
+           (strip - first) * en_pack_strip_bytes(m, p->layouts, row_class);
 }

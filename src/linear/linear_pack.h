@@ -14,10 +14,7 @@
 #define EN_LINEAR_LINEAR_PACK_H
 
 #include "linear/linear_strips.h"
-
-typedef struct en_pack_layout {
-    uint8_t bits, lift;
-} en_pack_layout;
+#include "linear/pack_plan.h"
 
 struct en_linear_packed {
     en_pack_layout layouts[EN_STRIP_MAX_ROW_CLASSES * EN_STRIP_MAX_COL_CLASSES];

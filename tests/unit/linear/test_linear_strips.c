@@ -240,7 +240,7 @@ static void pack(matrix *m, uint32_t n_threads)
 {
     en_pool *pool;
     assert_int_equal(en_pool_new(&pool, n_threads, NULL), ENTRO_OK);
-    assert_int_equal(en_linear_pack(&m->linear, pool, NULL), ENTRO_OK);
+    assert_int_equal(en_linear_pack(&m->linear, NULL, NULL, pool, NULL), ENTRO_OK);
     assert_non_null(m->linear.packed);
     en_pool_free(pool);
 }
@@ -517,7 +517,7 @@ static void expect_damage(matrix *m)
     entro_error err = {0};
     size_t before = en_memory_in_use();
     assert_int_equal(en_pool_new(&pool, 2, NULL), ENTRO_OK);
-    assert_int_equal(en_linear_pack(&m->linear, pool, &err), ENTRO_ERR_CHECKSUM);
+    assert_int_equal(en_linear_pack(&m->linear, NULL, NULL, pool, &err), ENTRO_ERR_CHECKSUM);
     assert_non_null(strstr(err.message, "chunk 2 of "));
     assert_null(m->linear.packed);
     en_pool_free(pool);
@@ -549,7 +549,7 @@ static void damaged_words_are_reported(void **state)
     assert_int_equal(en_pool_new(&pool, 1, NULL), ENTRO_OK);
     for (int fill = 0; fill < 256 && status == ENTRO_OK; fill += 17) {
         memset(words + (first + end) / 2, fill, (end - first) / 2);
-        status = en_linear_pack(&m.linear, pool, NULL);
+        status = en_linear_pack(&m.linear, NULL, NULL, pool, NULL);
         en_linear_unpack(&m.linear);
     }
     en_pool_free(pool);
@@ -578,7 +578,7 @@ static void other_matrices_are_not_packed(void **state)
     en_pool *pool;
     assert_int_equal(en_linear_pack_bytes(&plain), 0);
     assert_int_equal(en_pool_new(&pool, 1, NULL), ENTRO_OK);
-    assert_int_equal(en_linear_pack(&plain, pool, NULL), ENTRO_ERR_ARGUMENT);
+    assert_int_equal(en_linear_pack(&plain, NULL, NULL, pool, NULL), ENTRO_ERR_ARGUMENT);
     en_pool_free(pool);
 }
 
@@ -644,11 +644,12 @@ static void memory_is_small_and_failures_are_clean(void **state)
     int n_failures = 0;
     do
         en_memory_fail_at((uint64_t)n_failures);
-    while (en_linear_pack(&m.linear, pool, NULL) == ENTRO_ERR_NOMEM && ++n_failures < 100);
+    while (en_linear_pack(&m.linear, NULL, NULL, pool, NULL) == ENTRO_ERR_NOMEM &&
+           ++n_failures < 100);
     en_memory_fail_at(UINT64_MAX);
     assert_true(n_failures >= 5 && m.linear.packed != NULL);
     assert_true(en_memory_in_use() - before < n_bytes + n_weights / 4);
-    assert_int_equal(en_linear_pack(&m.linear, pool, NULL), ENTRO_OK);
+    assert_int_equal(en_linear_pack(&m.linear, NULL, NULL, pool, NULL), ENTRO_OK);
     en_linear_unpack(&m.linear);
     assert_int_equal(en_memory_in_use(), before);
     en_pool_free(pool);

@@ -270,7 +270,8 @@ static void run_many(const en_strips_product *p, en_strip_chunk place, en_strips
                      const en_strips_room *room)
 {
     const en_strip_matrix *m = p->matrix->coded->strips;
-    uint32_t at_once = strips_at_once(m);
+    /* One block of tokens: a strip is best multiplied while it is in the first-level cache. */
+    uint32_t at_once = p->x->n_tokens <= BLOCK_TOKENS ? 1 : strips_at_once(m);
     strip_run run = {.units = room->units, .rest = room->rest};
     run.strip_bytes = d != NULL ? en_strips_decoded_forms(m, place.row_class, run.forms)
                                 : en_strips_byte_forms(m, place.row_class, run.forms);
@@ -311,9 +312,9 @@ static void fetch_ends(const en_linear *matrix, uint32_t strip)
 /* Packed strips times few tokens, as they lie in memory. */
 static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
 {
-    row_sums sums[MAX_FEW];
+    row_sums sums[EN_STRIPS_FEW_PACKED];
     en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
-    int64_t bases[MAX_FEW];
+    int64_t bases[EN_STRIPS_FEW_PACKED];
     size_t strip_bytes = en_strips_packed_forms(p->matrix, place.row_class, forms);
     const uint8_t *units = en_pack_strip(p->matrix, place.row_class, place.first_strip);
     sum_bases(p, forms, 0, p->x->n_tokens, bases);
@@ -339,7 +340,8 @@ static entro_status run_decoded(const en_strips_product *p, uint32_t chunk,
 entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
                                 const en_strips_room *room, entro_error *err)
 {
-    bool packed = p->matrix->packed != NULL, few = p->x->n_tokens <= EN_STRIPS_FEW_TOKENS;
+    bool packed = p->matrix->packed != NULL;
+    bool few = p->x->n_tokens <= (packed ? EN_STRIPS_FEW_PACKED : EN_STRIPS_FEW_TOKENS);
     bool in_registers = few && !packed && p->matrix->coded->strips->rans == NULL;
     uint32_t first, n = chunks_of_item(p->matrix->coded->strips, p->side_by_side, item, &first);
     if (in_registers)

@@ -6,8 +6,8 @@
 #define EN_TESTS_COLLECT_SUPPORT_H
 
 #include "calib/collect.h"
-#include "engine/engine.h"
 #include "gguf_support.h"
+#include "session_support.h"
 
 /* Of the fixtures' models. */
 enum {
@@ -21,22 +21,6 @@ enum {
     POSITIONS = 8
 };
 enum { QKV = (HEADS + 2 * KV_HEADS) * HEAD };
-
-static inline entro_model *test_collect_open(const char *path)
-{
-    entro_model *model = NULL;
-    entro_error err = {0};
-    if (en_model_open(&model, path, NULL, &err) != ENTRO_OK)
-        fail_msg("%s: %s", err.where, err.message);
-    return model;
-}
-
-static inline entro_model *test_collect_fixture(const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, TEST_FIXTURES "/models/%s", name);
-    return test_collect_open(path);
-}
 
 static inline en_calib_text test_collect_text(uint64_t n_sequences, uint64_t seed)
 {

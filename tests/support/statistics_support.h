@@ -7,23 +7,14 @@
 #include "calib/gradients.h"
 #include "calib/statistics.h"
 #include "calib/statistics_file.h"
-#include "engine/engine.h"
 #include "gguf_support.h"
+#include "session_support.h"
 #include "sums_support.h"
 
 typedef struct test_statistics {
     entro_model *model;
     float *sums[EN_LAYER_GROUPS], *gradients;
 } test_statistics;
-
-static inline entro_model *test_statistics_model(const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, TEST_FIXTURES "/models/%s", name);
-    entro_model *model = NULL;
-    assert_int_equal(en_model_open(&model, path, NULL, NULL), ENTRO_OK);
-    return model;
-}
 
 static inline const char *test_statistics_path(en_statistics_kind kind, uint32_t layer)
 {
@@ -144,7 +135,7 @@ static inline void test_statistics_write_output(const test_statistics *m,
 
 static inline void test_statistics_make(test_statistics *m, const char *name)
 {
-    m->model = test_statistics_model(name);
+    m->model = test_open_fixture(name);
     const en_hparams *hp = &m->model->decoder->hp;
     for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++)
         m->sums[g] = test_sums(en_layer_group_of(hp, g).n_inputs, 100, 3, g + 1);

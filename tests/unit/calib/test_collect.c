@@ -35,7 +35,7 @@ static void covariances_are_those_of_the_inputs(void **state)
 {
     (void)state;
     enum { N_SEQUENCES = 300, N_SITES = LAYERS * EN_LAYER_GROUPS + 1 }; /* more than one batch */
-    entro_model *model = test_collect_fixture("llama");
+    entro_model *model = test_open_fixture("llama");
     test_reference *r = test_reference_load(model);
     en_calib_text text = test_collect_text(N_SEQUENCES + 10, 3);
     const char *folder = test_path("calib");
@@ -87,7 +87,7 @@ static void every_architecture_is_collected(void **state)
         "llama-bias", "llama-linear-rope", "llama3-rope", "mistral-window",
         "phi3",       "phi3-longrope",     "qwen2"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        entro_model *model = test_collect_fixture(names[i]);
+        entro_model *model = test_open_fixture(names[i]);
         en_calib_text text = test_collect_text(12, 4);
         const char *folder = test_path("calib");
         test_collect_well(folder, model, &text, 64, 32, 2);
@@ -115,7 +115,7 @@ static void every_architecture_is_collected(void **state)
 static void texts_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
-    entro_model *model = test_collect_fixture("llama");
+    entro_model *model = test_open_fixture("llama");
     const char *folder = test_path("calib");
     entro_error err = {0};
     en_calib_text text = test_collect_text(2, 8);
@@ -176,7 +176,7 @@ static void numbers_that_are_not_finite_are_named(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *broken = test_path("broken"), *folder = test_path("calib");
         copy_model(broken, cases[i].tensor, cases[i].value);
-        entro_model *model = test_collect_open(broken);
+        entro_model *model = test_open_model(broken);
         en_calib_text text = test_collect_text(20, 8);
         entro_error err = {0};
         assert_int_equal(test_collect(folder, model, &text, 64, 32, 1, -1, &err), ENTRO_ERR_FORMAT);
@@ -214,7 +214,7 @@ static entro_status collect_and_ask(const char *folder, const entro_model *model
 static void every_allocation_fails_once(void **state)
 {
     (void)state;
-    entro_model *model = test_collect_fixture("llama");
+    entro_model *model = test_open_fixture("llama");
     en_calib_text text = test_collect_text(4, 8);
     const char *folder = test_path("calib");
     size_t n_before = en_memory_in_use();

@@ -64,7 +64,7 @@ static void importances_are_expected_squares(void **state)
                 {"attn_output", 1, 6, 6}, {"ffn_gate", 2, 9, 9}, {"ffn_up", 2, 1, 65},
                 {"ffn_up", 2, 60, 124},   {"ffn_down", 3, 0, 0}};
     enum { N_ROWS = sizeof rows / sizeof rows[0] };
-    entro_model *model = test_collect_fixture("llama");
+    entro_model *model = test_open_fixture("llama");
     test_reference *r = test_reference_load(model);
     en_calib_text text = test_collect_text(100, 5);
     const char *folder = test_path("calib");
@@ -99,7 +99,7 @@ static void importances_are_expected_squares(void **state)
 static void gradients_at_the_embedding_are_expected_squares(void **state)
 {
     (void)state;
-    entro_model *model = test_collect_fixture("llama");
+    entro_model *model = test_open_fixture("llama");
     test_reference *r = test_reference_load(model);
     en_calib_text text = test_collect_text(100, 6);
     const char *folder = test_path("calib");

@@ -11,7 +11,7 @@
 static void what_was_stopped_goes_on_to_the_same_files(void **state)
 {
     (void)state;
-    entro_model *model = test_collect_fixture("qwen2");
+    entro_model *model = test_open_fixture("qwen2");
     en_calib_text text = test_collect_text(600, 8);
     const char *whole = test_path("whole"), *stopped = test_path("stopped");
     test_collect_well(whole, model, &text, 4096, 512, 1);
@@ -51,7 +51,7 @@ static void what_was_stopped_goes_on_to_the_same_files(void **state)
 static void another_text_is_collected_anew_and_another_model_is_refused(void **state)
 {
     (void)state;
-    entro_model *model = test_collect_fixture("qwen2"), *other = test_collect_fixture("llama");
+    entro_model *model = test_open_fixture("qwen2"), *other = test_open_fixture("llama");
     en_calib_text text = test_collect_text(20, 8), second = test_collect_text(20, 9);
     const char *folder = test_path("calib"), *fresh = test_path("fresh");
     entro_error err = {0};

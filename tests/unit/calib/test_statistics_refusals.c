@@ -28,7 +28,7 @@ static void statistics_of_another_model_are_refused(void **state)
     test_statistics m;
     test_statistics_make(&m, "llama");
     entro_model *right = m.model;
-    m.model = test_statistics_model("qwen2");
+    m.model = test_open_fixture("qwen2");
     test_statistics_expect(&m, ENTRO_ERR_ARGUMENT, "fisher.gguf",
                            "another model: of a llama of 2 layers");
     en_model_close(m.model);

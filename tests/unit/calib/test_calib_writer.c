@@ -16,26 +16,7 @@ enum { VOCAB = 96, POSITIONS = 24 };
 /* Some bytes and BOS, as many tokens as the fixtures' models have. */
 static en_tokenizer *make_tokenizer(en_meta **meta, bool add_bos)
 {
-    static char texts[VOCAB][8];
-    const char *pointers[VOCAB];
-    int32_t types[VOCAB];
-    float scores[VOCAB] = {0};
-    for (int i = 0; i < VOCAB; i++) {
-        snprintf(texts[i], sizeof texts[i], i < VOCAB - 1 ? "<0x%02X>" : "<s>", (unsigned)i + 32);
-        pointers[i] = texts[i];
-        types[i] = i < VOCAB - 1 ? 6 : 3;
-    }
-    *meta = new_test_meta("llama", NULL);
-    set_strings(*meta, "tokenizer.ggml.tokens", pointers, VOCAB);
-    set_numbers(*meta, "tokenizer.ggml.token_type", EN_META_I32, types, VOCAB);
-    set_numbers(*meta, "tokenizer.ggml.scores", EN_META_F32, scores, VOCAB);
-    en_meta_set_u32(*meta, "tokenizer.ggml.bos_token_id", VOCAB - 1, NULL);
-    en_meta_set_u32(*meta, "tokenizer.ggml.unknown_token_id", 0, NULL);
-    en_meta_set_bool(*meta, "tokenizer.ggml.add_bos_token", add_bos, NULL);
-    en_meta_set_bool(*meta, "tokenizer.ggml.add_space_prefix", false, NULL);
-    en_tokenizer *t;
-    assert_int_equal(en_tokenizer_new(&t, *meta, NULL), ENTRO_OK);
-    return t;
+    return new_byte_tokenizer(meta, 32, VOCAB - 1, add_bos);
 }
 
 typedef struct calls {

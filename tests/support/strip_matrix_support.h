@@ -13,6 +13,7 @@
 #include "container/strip_payload.h"
 #include "container/strip_write.h"
 #include "linear/linear.h"
+#include "linear_support.h"
 #include "strip_plan_support.h"
 
 static uint64_t test_strip_random = 11;
@@ -190,56 +191,12 @@ enum { N_TEST_SHAPES = sizeof test_shapes / sizeof *test_shapes };
 
 /* ---- products ---------------------------------------------------------------------------- */
 
-enum { MAX_PRODUCTS = 3, MAX_TOKENS = 64, X_GAP = 5 };
-
-typedef struct test_run {
-    float *y[MAX_PRODUCTS]; /* with a stride of n_rows + 1 */
-    size_t n_floats[MAX_PRODUCTS];
-} test_run;
-
-static inline entro_status test_try_apply(test_run *out, const en_linear *const *linears, size_t n,
-                                          const float *x, size_t n_tokens, uint32_t n_threads,
-                                          entro_error *err)
-{
-    en_linear_product products[MAX_PRODUCTS];
-    for (size_t i = 0; i < n; i++) {
-        const en_linear *l = linears[i];
-        out->n_floats[i] = n_tokens * (l->n_rows + 1);
-        out->y[i] = en_alloc(out->n_floats[i], sizeof(float));
-        assert_non_null(out->y[i]);
-        for (size_t k = 0; k < out->n_floats[i]; k++)
-            out->y[i][k] = 12345.0f;
-        products[i] = (en_linear_product){l, out->y[i], l->n_rows + 1};
-    }
-    en_pool *pool = NULL;
-    en_linear_scratch *scratch = NULL;
-    assert_int_equal(en_pool_new(&pool, n_threads, NULL), ENTRO_OK);
-    assert_int_equal(en_linear_scratch_new(&scratch, linears, n, n_threads, NULL), ENTRO_OK);
-    entro_status status =
-        en_linear_apply(products, n, x, linears[0]->n_cols + X_GAP, n_tokens, pool, scratch, err);
-    en_linear_scratch_free(scratch);
-    en_pool_free(pool);
-    return status;
-}
-
-static inline test_run test_apply(const en_linear *linear, const float *x, size_t n_tokens,
-                                  uint32_t n_threads)
-{
-    test_run r;
-    assert_int_equal(test_try_apply(&r, &linear, 1, x, n_tokens, n_threads, NULL), ENTRO_OK);
-    return r;
-}
-
-static inline void test_run_free(test_run *r, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        en_free(r->y[i]);
-}
+enum { MAX_TOKENS = 64 };
 
 /* Tokens of very different size, with outliers. */
 static inline float *test_inputs(uint64_t n_cols)
 {
-    size_t stride = n_cols + X_GAP;
+    size_t stride = n_cols + TEST_X_GAP;
     float *x = en_alloc(stride * MAX_TOKENS, sizeof *x);
     assert_non_null(x);
     for (size_t i = 0; i < stride * MAX_TOKENS; i++)
@@ -262,7 +219,7 @@ static inline void test_same_in_every_way(const en_linear *linear, const float *
         }
     /* a token in the middle by itself */
     size_t at = 7;
-    test_run r = test_apply(linear, x + at * (linear->n_cols + X_GAP), 1, 2);
+    test_run r = test_apply(linear, x + at * (linear->n_cols + TEST_X_GAP), 1, 2);
     assert_memory_equal(r.y[0], all->y[0] + at * (linear->n_rows + 1),
                         linear->n_rows * sizeof(float));
     test_run_free(&r, 1);

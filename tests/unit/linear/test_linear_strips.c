@@ -16,7 +16,7 @@ static void check_values(const test_matrix *m, const char *what, const float *x,
 {
     uint64_t n_rows = m->linear.n_rows, n_cols = m->linear.n_cols;
     for (size_t t = 0; t < MAX_TOKENS; t++) {
-        const float *xt = x + t * (n_cols + X_GAP), *y = r->y[0] + t * (n_rows + 1);
+        const float *xt = x + t * (n_cols + TEST_X_GAP), *y = r->y[0] + t * (n_rows + 1);
         assert_true(y[n_rows] == 12345.0f);
         for (uint64_t row = 0; row < n_rows; row++) {
             double sum = 0, most = 0, size = 0;
@@ -124,7 +124,7 @@ static void odd_inputs_are_survived(void **state)
     test_matrix m;
     test_matrix_make(&m, &test_shapes[0]);
     float *x = test_inputs(m.linear.n_cols);
-    size_t stride = m.linear.n_cols + X_GAP;
+    size_t stride = m.linear.n_cols + TEST_X_GAP;
     memset(x, 0, stride * sizeof *x);
     x[stride + 3] = NAN;
     x[2 * stride] = -INFINITY;

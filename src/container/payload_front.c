@@ -1,4 +1,4 @@
-/* payload_front.c - what the payloads of all codings have: how a header begins, where parts lie; see payload.h. */
+/* payload_front.c - how the payloads of all codings begin and where their parts lie; see payload.h. */
 #include "container/payload.h"
 
 #include <string.h>

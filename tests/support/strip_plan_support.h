@@ -17,7 +17,8 @@ static inline int test_by_number(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Any order of 'n' that keeps the members of a class, ends[] times 'unit' of them, as they come; en_free(). */
+/* Any order of 'n' that keeps the members of a class, ends[] times 'unit' of them, as they come;
+ * en_free() it. */
 static inline uint32_t *test_strip_order(uint64_t n, const uint32_t *ends, uint32_t unit,
                                          uint64_t *random)
 {

@@ -83,8 +83,10 @@ void cli_options_help(const cli_command *command)
         print_entry(command->positionals[i].name, command->positionals[i].help, width);
     if (command->n_positionals)
         printf("\n");
-    for (size_t i = 0; i < command->n_options; i++)
-        print_option(&command->options[i], width);
+    for (size_t i = 0; i < command->n_options; i++) {
+        cli_option option = cli_option_of(&command->options[i]);
+        print_option(&option, width);
+    }
     print_entry("-h, --help", "this text", width);
     printf("\nexamples:\n%s", command->examples);
 }

@@ -62,6 +62,17 @@ void cli_list_free(cli_list *list)
     *list = (cli_list){0};
 }
 
+cli_option cli_option_of(const cli_option *row)
+{
+    if (!row->shared)
+        return *row;
+    cli_option option = *row->shared;
+    option.offset = row->offset;
+    if (row->help)
+        option.help = row->help;
+    return option;
+}
+
 /* ---- near misses ------------------------------------------------------------------------ */
 
 /* Edits (insert, delete, replace, swap neighbours) from 'a' to 'b'; long words count as far. */
@@ -115,9 +126,10 @@ static const char *nearest_option(const cli_command *command, const char *word)
     size_t n = 0;
     names[n++] = "help";
     for (size_t i = 0; i < command->n_options && n + 2 < N_NAMES_MAX; i++) {
-        names[n++] = command->options[i].name;
-        if (command->options[i].alias)
-            names[n++] = command->options[i].alias;
+        cli_option option = cli_option_of(&command->options[i]);
+        names[n++] = option.name;
+        if (option.alias)
+            names[n++] = option.alias;
     }
     return cli_nearest(word, names, n);
 }
@@ -187,34 +199,36 @@ typedef struct arguments {
     void *settings;
 } arguments;
 
-static const cli_option *find_long(const cli_command *command, const char *name, size_t n_name)
+/* Without a name when there is none. */
+static cli_option find_long(const cli_command *command, const char *name, size_t n_name)
 {
     for (size_t i = 0; i < command->n_options; i++) {
-        const cli_option *option = &command->options[i];
-        if (strlen(option->name) == n_name && memcmp(option->name, name, n_name) == 0)
+        cli_option option = cli_option_of(&command->options[i]);
+        if (strlen(option.name) == n_name && memcmp(option.name, name, n_name) == 0)
             return option;
-        if (option->alias && strlen(option->alias) == n_name &&
-            memcmp(option->alias, name, n_name) == 0)
+        if (option.alias && strlen(option.alias) == n_name &&
+            memcmp(option.alias, name, n_name) == 0)
             return option;
     }
-    return NULL;
+    return (cli_option){0};
 }
 
-static const cli_option *find_short(const cli_command *command, char letter)
+static cli_option find_short(const cli_command *command, char letter)
 {
     for (size_t i = 0; i < command->n_options; i++) {
-        if (command->options[i].letter == letter)
-            return &command->options[i];
+        cli_option option = cli_option_of(&command->options[i]);
+        if (option.letter == letter)
+            return option;
     }
-    return NULL;
+    return (cli_option){0};
 }
 
 static int parse_long(arguments *args, char *word)
 {
     const char *name = word + 2, *equals = strchr(name, '=');
     size_t n_name = equals ? (size_t)(equals - name) : strlen(name);
-    const cli_option *option = find_long(args->command, name, n_name);
-    if (!option) {
+    cli_option option = find_long(args->command, name, n_name);
+    if (!option.name) {
         char copy[64];
         snprintf(copy, sizeof(copy), "%.*s", (int)n_name, name);
         const char *meant = nearest_option(args->command, copy);
@@ -224,31 +238,31 @@ static int parse_long(arguments *args, char *word)
         return cli_usage_error(args->command, "unknown option '--%s'", copy);
     }
     char shown[64];
-    snprintf(shown, sizeof(shown), "--%s", option->name);
-    if (option->kind == CLI_FLAG) {
+    snprintf(shown, sizeof(shown), "--%s", option.name);
+    if (option.kind == CLI_FLAG) {
         if (equals)
             return cli_usage_error(args->command, "%s takes no value", shown);
-        return store(args->command, option, shown, NULL, args->settings);
+        return store(args->command, &option, shown, NULL, args->settings);
     }
     if (!equals && args->at >= args->argc)
-        return cli_usage_error(args->command, "%s wants a value (%s)", shown, option->value);
+        return cli_usage_error(args->command, "%s wants a value (%s)", shown, option.value);
     const char *value = equals ? equals + 1 : args->argv[args->at++];
-    return store(args->command, option, shown, value, args->settings);
+    return store(args->command, &option, shown, value, args->settings);
 }
 
 static int parse_short(arguments *args, char *word)
 {
     /* "-temp" and "-model" are habits from other programs, not -t "emp" and -m "odel". */
-    if (strlen(word) > 4 && find_long(args->command, word + 1, strlen(word + 1)))
+    if (strlen(word) > 4 && find_long(args->command, word + 1, strlen(word + 1)).name)
         return cli_usage_error(args->command, "unknown option '%s'; did you mean '-%s'?", word,
                                word);
     for (const char *p = word + 1; *p; p++) {
-        const cli_option *option = find_short(args->command, *p);
-        if (!option)
+        cli_option option = find_short(args->command, *p);
+        if (!option.name)
             return cli_usage_error(args->command, "unknown option '-%c'", *p);
         char shown[4] = {'-', *p, 0, 0};
-        if (option->kind == CLI_FLAG) {
-            store(args->command, option, shown, NULL, args->settings);
+        if (option.kind == CLI_FLAG) {
+            store(args->command, &option, shown, NULL, args->settings);
             continue;
         }
         const char *value = p + 1;
@@ -256,11 +270,10 @@ static int parse_short(arguments *args, char *word)
             value++;
         else if (!*value) {
             if (args->at >= args->argc)
-                return cli_usage_error(args->command, "%s wants a value (%s)", shown,
-                                       option->value);
+                return cli_usage_error(args->command, "%s wants a value (%s)", shown, option.value);
             value = args->argv[args->at++];
         }
-        return store(args->command, option, shown, value, args->settings);
+        return store(args->command, &option, shown, value, args->settings);
     }
     return CLI_EXIT_OK;
 }
@@ -268,10 +281,10 @@ static int parse_short(arguments *args, char *word)
 static int set_defaults(const cli_command *command, void *settings)
 {
     for (size_t i = 0; i < command->n_options; i++) {
-        const cli_option *option = &command->options[i];
-        if (!option->fallback || option->kind == CLI_LIST)
+        cli_option option = cli_option_of(&command->options[i]);
+        if (!option.fallback || option.kind == CLI_LIST)
             continue;
-        int code = store(command, option, option->name, option->fallback, settings);
+        int code = store(command, &option, option.name, option.fallback, settings);
         if (code)
             return code;
     }
@@ -296,7 +309,7 @@ static int place_words(const cli_command *command, char **words, size_t n_words,
         if (next == command->n_positionals)
             return cli_usage_error(
                 command, "unexpected argument '%s'%s", words[i],
-                find_long(command, "prompt", 6) ? "; a prompt goes behind -p, in quotes" : "");
+                find_long(command, "prompt", 6).name ? "; a prompt goes behind -p, in quotes" : "");
         char *field = (char *)settings + place->offset;
         if (place->need != CLI_MANY)
             *(const char **)field = words[i];
@@ -340,8 +353,9 @@ int cli_options_parse(const cli_command *command, int argc, char **argv, void *s
 void cli_options_release(const cli_command *command, void *settings)
 {
     for (size_t i = 0; i < command->n_options; i++) {
-        if (command->options[i].kind == CLI_LIST)
-            cli_list_free((cli_list *)((char *)settings + command->options[i].offset));
+        cli_option option = cli_option_of(&command->options[i]);
+        if (option.kind == CLI_LIST)
+            cli_list_free((cli_list *)((char *)settings + option.offset));
     }
     for (size_t i = 0; i < command->n_positionals; i++) {
         if (command->positionals[i].need == CLI_MANY)

@@ -7,6 +7,8 @@
  *
  *   CLI_FLAG -> bool      CLI_INT -> int64_t     CLI_REAL -> double
  *   CLI_TEXT -> const char *                     CLI_LIST -> cli_list, one item a use
+ *
+ * Options that several commands have are rows of cli_shared.c; a command's row then says where to.
  */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
@@ -35,6 +37,8 @@ typedef struct cli_option {
     double min, max;     /* range of CLI_INT and CLI_REAL */
     const char *choices; /* CLI_TEXT: the words allowed, "u8|u4"; NULL: any text */
     const char *suffix;  /* CLI_LIST: put behind each item ("=keep"); NULL: nothing */
+    /* What several commands have: all but 'offset', and 'help' if given, is there; else NULL. */
+    const struct cli_option *shared;
 } cli_option;
 
 /* CLI_MANY: the last one, takes all words that are left, one at least. */
@@ -68,6 +72,9 @@ enum { CLI_EXIT_OK = 0, CLI_EXIT_FAILED = 1, CLI_EXIT_USAGE = 2, CLI_EXIT_HELP =
  * CLI_EXIT_OK; CLI_EXIT_USAGE after saying what was wrong; CLI_EXIT_HELP when --help was there.
  */
 int cli_options_parse(const cli_command *command, int argc, char **argv, void *settings);
+
+/* A row of the table, with what a shared option says (cli_shared.h). */
+cli_option cli_option_of(const cli_option *row);
 
 /* Frees the lists inside the settings. */
 void cli_options_release(const cli_command *command, void *settings);

@@ -23,7 +23,7 @@ typedef struct settings {
 } settings;
 
 static const cli_option options[] = {
-    CLI_OPTION_MODEL(settings),
+    CLI_SHARED(settings, model),
     {.name = "n-prompt",
      .letter = 'p',
      .kind = CLI_TEXT,
@@ -54,19 +54,11 @@ static const cli_option options[] = {
      .min = 1,
      .max = 1000,
      .help = "times each is measured"},
-    CLI_OPTION_THREADS(settings),
-    CLI_OPTION_RAM(settings),
-    {.name = "batch-size",
-     .letter = 'b',
-     .kind = CLI_INT,
-     .offset = offsetof(settings, batch),
-     .value = "N",
-     .fallback = "0",
-     .min = 0,
-     .max = 1 << 16,
-     .help = "prompt tokens evaluated together; 0: chosen by the library"},
-    CLI_OPTION_JSON(settings),
-    CLI_OPTION_QUIET(settings),
+    CLI_SHARED(settings, threads),
+    CLI_SHARED(settings, ram),
+    CLI_SHARED(settings, batch),
+    CLI_SHARED(settings, json),
+    CLI_SHARED(settings, quiet),
 };
 
 static const cli_positional positionals[] = {

@@ -136,14 +136,10 @@ static const cli_option options[] = {
      .value = "PATTERN",
      .suffix = "=keep",
      .help = "store matching tensors as they are in the source"},
-    CLI_OPTION_THREADS(settings),
-    CLI_OPTION_FORCE(settings),
-    CLI_OPTION_JSON(settings),
-    {.name = "quiet",
-     .letter = 'q',
-     .kind = CLI_FLAG,
-     .offset = offsetof(settings, quiet),
-     .help = "no progress, no account"},
+    CLI_SHARED(settings, threads),
+    CLI_SHARED(settings, force),
+    CLI_SHARED(settings, json),
+    CLI_SHARED_AS(settings, quiet, "no progress, no account"),
 };
 
 static const cli_positional positionals[] = {

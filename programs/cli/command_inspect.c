@@ -19,7 +19,7 @@ typedef struct settings {
 } settings;
 
 static const cli_option options[] = {
-    CLI_OPTION_MODEL(settings),
+    CLI_SHARED(settings, model),
     {.name = "summary",
      .letter = 's',
      .kind = CLI_FLAG,
@@ -30,7 +30,7 @@ static const cli_option options[] = {
      .kind = CLI_FLAG,
      .offset = offsetof(settings, keys),
      .help = "also every metadata key and its value"},
-    CLI_OPTION_JSON(settings),
+    CLI_SHARED(settings, json),
 };
 
 static const cli_positional positionals[] = {

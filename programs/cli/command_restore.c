@@ -19,7 +19,7 @@ typedef struct settings {
 } settings;
 
 static const cli_option options[] = {
-    CLI_OPTION_MODEL(settings),
+    CLI_SHARED(settings, model),
     {.name = "output",
      .letter = 'o',
      .kind = CLI_TEXT,
@@ -34,10 +34,10 @@ static const cli_option options[] = {
      .help =
          "original: the files a lossless one was made from, byte for byte; else the type of the "
          "2-D weights; without it original where there is one, f16 otherwise"},
-    CLI_OPTION_THREADS(settings),
-    CLI_OPTION_FORCE(settings),
-    CLI_OPTION_JSON(settings),
-    CLI_OPTION_QUIET(settings),
+    CLI_SHARED(settings, threads),
+    CLI_SHARED(settings, force),
+    CLI_SHARED(settings, json),
+    CLI_SHARED(settings, quiet),
 };
 
 static const cli_positional positionals[] = {

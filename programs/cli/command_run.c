@@ -23,7 +23,7 @@ typedef struct settings {
 } settings;
 
 static const cli_option options[] = {
-    CLI_OPTION_MODEL(settings),
+    CLI_SHARED(settings, model),
     {.name = "prompt",
      .letter = 'p',
      .kind = CLI_TEXT,
@@ -55,17 +55,9 @@ static const cli_option options[] = {
      .min = 0,
      .max = 1 << 24,
      .help = "tokens of context; 0: what the model was trained for, at most 4096"},
-    CLI_OPTION_THREADS(settings),
-    CLI_OPTION_RAM(settings),
-    {.name = "batch-size",
-     .letter = 'b',
-     .kind = CLI_INT,
-     .offset = offsetof(settings, batch),
-     .value = "N",
-     .fallback = "0",
-     .min = 0,
-     .max = 1 << 16,
-     .help = "prompt tokens evaluated together; 0: chosen by the library"},
+    CLI_SHARED(settings, threads),
+    CLI_SHARED(settings, ram),
+    CLI_SHARED(settings, batch),
     {.name = "seed",
      .letter = 's',
      .kind = CLI_INT,
@@ -172,8 +164,8 @@ static const cli_option options[] = {
      .kind = CLI_FLAG,
      .offset = offsetof(settings, ignore_eos),
      .help = "go on after the model's end token"},
-    CLI_OPTION_JSON(settings),
-    CLI_OPTION_QUIET(settings),
+    CLI_SHARED(settings, json),
+    CLI_SHARED(settings, quiet),
 };
 
 static const cli_positional positionals[] = {

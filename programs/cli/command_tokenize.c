@@ -15,7 +15,7 @@ typedef struct settings {
 } settings;
 
 static const cli_option options[] = {
-    CLI_OPTION_MODEL(settings),
+    CLI_SHARED(settings, model),
     {.name = "prompt",
      .letter = 'p',
      .kind = CLI_TEXT,
@@ -40,7 +40,7 @@ static const cli_option options[] = {
      .kind = CLI_FLAG,
      .offset = offsetof(settings, no_special),
      .help = "take <|...|> and its like as plain text"},
-    CLI_OPTION_JSON(settings),
+    CLI_SHARED(settings, json),
 };
 
 static const cli_positional positionals[] = {

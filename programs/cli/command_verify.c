@@ -14,16 +14,16 @@ typedef struct settings {
 } settings;
 
 static const cli_option options[] = {
-    CLI_OPTION_MODEL(settings),
+    CLI_SHARED(settings, model),
     {.name = "source",
      .letter = 's',
      .kind = CLI_TEXT,
      .offset = offsetof(settings, source),
      .value = "SOURCE",
      .help = "also compare every weight with this model it was made from"},
-    CLI_OPTION_THREADS(settings),
-    CLI_OPTION_JSON(settings),
-    CLI_OPTION_QUIET(settings),
+    CLI_SHARED(settings, threads),
+    CLI_SHARED(settings, json),
+    CLI_SHARED(settings, quiet),
 };
 
 static const cli_positional positionals[] = {

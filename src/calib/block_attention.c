@@ -17,6 +17,7 @@
 
 #include "quant/blas.h"
 
+#include "base/memory.h"
 #include "calib/block_parts.h"
 #include "kernels/kernels.h"
 
@@ -37,9 +38,28 @@ typedef struct stripe {
     size_t first, n_seen; /* positions they see */
 } stripe;
 
-size_t en_block_attention_scratch_floats(const en_hparams *hp, uint32_t n_positions)
+static size_t scratch_floats(const en_hparams *hp, uint32_t n_positions)
 {
     return 2 * (size_t)n_positions * (ROWS + hp->n_head_dim);
+}
+
+entro_status en_block_attention_open(en_block_attention *a, const en_hparams *hp,
+                                     const en_block_tape *tape, uint32_t n_sequences,
+                                     uint32_t n_threads, entro_error *err)
+{
+    *a = (en_block_attention){.hp = hp,
+                              .n_sequences = n_sequences,
+                              .n_positions = tape->n_positions,
+                              .qkv = tape->qkv,
+                              .out = tape->attn_out};
+    a->scratch = en_alloc_huge(n_threads, scratch_floats(hp, a->n_positions) * sizeof(float));
+    return a->scratch != NULL ? ENTRO_OK : en_fail_memory(err);
+}
+
+void en_block_attention_close(en_block_attention *a)
+{
+    en_free(a->scratch);
+    a->scratch = NULL;
 }
 
 static head head_of(const en_block_attention *a, uint32_t sequence, uint32_t index, uint32_t thread)
@@ -57,7 +77,7 @@ static head head_of(const en_block_attention *a, uint32_t sequence, uint32_t ind
     h.k = row + h.out_stride + kv_head * d;
     h.v = h.k + hp->n_kv_heads * d;
     h.out = a->out + token * h.out_stride + index * d;
-    h.p = a->scratch + thread * en_block_attention_scratch_floats(hp, a->n_positions);
+    h.p = a->scratch + thread * scratch_floats(hp, a->n_positions);
     h.dp = h.p + ROWS * n;
     h.dk = h.dp + ROWS * n;
     h.dv = h.dk + n * d;

@@ -10,19 +10,21 @@
 #ifndef EN_CALIB_BLOCK_ATTENTION_H
 #define EN_CALIB_BLOCK_ATTENTION_H
 
-#include "base/pool.h"
-#include "model/hparams.h"
+#include "calib/block.h"
 
 typedef struct en_block_attention {
     const en_hparams *hp;
     uint32_t n_sequences, n_positions;
     float *qkv;     /* a token's q, k, v of all heads, rotated */
     float *out;     /* a token's q floats */
-    float *scratch; /* en_block_attention_scratch_floats() for each thread */
+    float *scratch; /* of all threads */
 } en_block_attention;
 
-/* A thread's; enough for both passes. */
-size_t en_block_attention_scratch_floats(const en_hparams *hp, uint32_t n_positions);
+/* Of a tape's first sequences, with scratch for both passes and so many threads. */
+entro_status en_block_attention_open(en_block_attention *a, const en_hparams *hp,
+                                     const en_block_tape *tape, uint32_t n_sequences,
+                                     uint32_t n_threads, entro_error *err);
+void en_block_attention_close(en_block_attention *a);
 
 void en_block_attention_forward(en_block_attention *a, en_pool *pool);
 /* 'out' holds the gradient at it; qkv becomes the gradient at itself. */

@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <math.h>
 
-#include "base/memory.h"
 #include "calib/block.h"
 #include "calib/block_attention.h"
 #include "calib/block_parts.h"
@@ -123,20 +122,13 @@ entro_status en_block_backward(const en_block *block, const en_rope *rope, en_bl
               .pool = pool,
               .n_tokens = n_sequences * tape->n_positions,
               .dx = dx};
-    en_block_attention attention = {.hp = hp,
-                                    .n_sequences = n_sequences,
-                                    .n_positions = tape->n_positions,
-                                    .qkv = tape->qkv,
-                                    .out = tape->attn_out};
-    attention.scratch =
-        en_alloc_huge(en_pool_n_threads(pool),
-                      en_block_attention_scratch_floats(hp, tape->n_positions) * sizeof(float));
-    if (attention.scratch == NULL)
-        return en_fail_memory(err);
+    en_block_attention attention;
+    EN_TRY(
+        en_block_attention_open(&attention, hp, tape, n_sequences, en_pool_n_threads(pool), err));
     int blas = en_blas_take();
     p.fisher = fisher != NULL ? fisher : &nothing;
     run(&p, &attention);
     en_blas_give_back(blas);
-    en_free(attention.scratch);
+    en_block_attention_close(&attention);
     return ENTRO_OK;
 }

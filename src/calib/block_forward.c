@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "calib/block.h"
 #include "calib/block_attention.h"
 #include "calib/block_parts.h"
@@ -131,19 +130,12 @@ entro_status en_block_forward(const en_block *block, const en_rope *rope, en_blo
               .tape = tape,
               .pool = pool,
               .n_tokens = n_sequences * tape->n_positions};
-    en_block_attention attention = {.hp = hp,
-                                    .n_sequences = n_sequences,
-                                    .n_positions = tape->n_positions,
-                                    .qkv = tape->qkv,
-                                    .out = tape->attn_out};
-    attention.scratch =
-        en_alloc_huge(en_pool_n_threads(pool),
-                      en_block_attention_scratch_floats(hp, tape->n_positions) * sizeof(float));
-    if (attention.scratch == NULL)
-        return en_fail_memory(err);
+    en_block_attention attention;
+    EN_TRY(
+        en_block_attention_open(&attention, hp, tape, n_sequences, en_pool_n_threads(pool), err));
     int blas = en_blas_take();
     run(&p, &attention, out);
     en_blas_give_back(blas);
-    en_free(attention.scratch);
+    en_block_attention_close(&attention);
     return ENTRO_OK;
 }

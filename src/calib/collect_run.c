@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "kernels/kernels.h"
+#include "quant/finite.h"
 
 /* ---- progress ------------------------------------------------------------------------------ */
 
@@ -54,7 +54,7 @@ enum { CHECK_FLOATS = 1 << 16 };
 typedef struct checking {
     const float *x;
     size_t n;
-    _Atomic size_t bad; /* a number near one that is not finite; n: none */
+    _Atomic size_t bad; /* a number that is not finite; n: none */
 } checking;
 
 static void check_piece(void *context, uint32_t item, uint32_t thread)
@@ -62,21 +62,17 @@ static void check_piece(void *context, uint32_t item, uint32_t thread)
     (void)thread;
     checking *c = context;
     size_t first = (size_t)item * CHECK_FLOATS, left = c->n - first;
-    float lo, hi;
-    if (!en_kernels_get()->min_max(c->x + first, left < CHECK_FLOATS ? left : CHECK_FLOATS, &lo,
-                                   &hi))
-        c->bad = first;
+    size_t n = left < CHECK_FLOATS ? left : CHECK_FLOATS,
+           n_finite = en_finite_count(c->x + first, n);
+    if (n_finite < n)
+        c->bad = first + n_finite;
 }
 
 static size_t find_not_finite(const en_collect_run *r, const float *x, size_t n)
 {
     checking c = {.x = x, .n = n, .bad = n};
     en_pool_run(r->job->pool, check_piece, &c, (uint32_t)((n + CHECK_FLOATS - 1) / CHECK_FLOATS));
-    size_t i = c.bad;
-    float lo, hi;
-    while (i < n && en_kernels_get()->min_max(x + i, 1, &lo, &hi))
-        i++;
-    return i;
+    return c.bad;
 }
 
 static entro_status check_matrix(const en_collect_run *r, const en_linear *m, const float *w,

@@ -24,8 +24,8 @@
 typedef struct en_statistics en_statistics;
 
 /* ENTRO_ERR_NOT_FOUND when the folder holds none or not all, ENTRO_ERR_ARGUMENT when they are of
- * another model than the decoder's (says which), or its weights are coded.  'pool' reads covariances (NULL: the calling thread
- * alone).  Both must outlive it. */
+ * another model than the decoder's (says which), or its weights are coded.  'pool' reads covariances
+ * (NULL: the calling thread alone).  Both must outlive it. */
 entro_status en_statistics_open(en_statistics **out, const char *folder, const en_decoder *decoder,
                                 en_pool *pool, entro_error *err);
 void en_statistics_close(en_statistics *s); /* NULL is fine */

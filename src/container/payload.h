@@ -1,5 +1,6 @@
 /*
  * payload.h - the bytes of one coded tensor; docs/format.md, "Coded tensors", is the contract.
+ * Here those of coding 1, and what all codings have.
  *
  *   | header 192 | steps | offsets | code table | segment index | segments | >= 64 zeros |
  *
@@ -52,6 +53,40 @@ typedef struct en_payload {
     en_payload_part parts[EN_PART_COUNT];
 } en_payload;
 
+/* ---- what payloads of all codings have --------------------------------------------------- */
+
+/* The first 112 bytes of a header as numbers. */
+typedef struct en_payload_front {
+    uint32_t n_header_bytes, coding, flags;
+    uint32_t kind; /* bits of a code, or the type of what is coded */
+    uint64_t n_rows, n_cols, n_grids;
+    uint32_t rows_per_segment, n_segments; /* or strips a chunk, and chunks */
+    double entropy, huffman_bits;
+    const char *method; /* at most 15 bytes */
+} en_payload_front;
+
+/* Into a header of zeros. */
+void en_payload_store_front(uint8_t *header, const en_payload_front *front);
+/* Where parts lie, 16 bytes each. */
+void en_payload_store_parts(uint8_t *out, const en_payload_part *parts, int n_parts);
+void en_payload_load_parts(en_payload_part *parts, int n_parts, const uint8_t *from);
+
+static inline uint64_t en_payload_align_up(uint64_t n, unsigned align)
+{
+    return (n + align - 1) / align * align;
+}
+
+/* May a tensor of this shape be coded at all? */
+bool en_payload_fits(uint64_t n_rows, uint64_t n_cols);
+/* Does the shape fit, and are the segments those of it? */
+entro_status en_payload_check_segments(uint64_t n_rows, uint64_t n_cols, uint32_t rows_per_segment,
+                                       uint32_t n_segments, entro_error *err);
+/* Does a part lie behind *end, aligned and inside?  Then *end is its own. */
+entro_status en_payload_check_part(const en_payload_part *part, int i, unsigned align,
+                                   size_t n_bytes, uint64_t *end, entro_error *err);
+
+/* ---- coding 1 ---------------------------------------------------------------------------- */
+
 /* Bytes of the steps, and of the offsets. */
 static inline uint64_t en_payload_grid_bytes(const en_payload *p)
 {
@@ -85,8 +120,6 @@ entro_status en_payload_parse(en_coded *coded, en_code **own_code, const uint8_t
 
 /* ---- writing --------------------------------------------------------------------------- */
 
-/* May a tensor of this shape be coded at all? */
-bool en_payload_fits(uint64_t n_rows, uint64_t n_cols);
 /* Fills in segments and grids (of f32) for a method and shape that fits. */
 void en_payload_plan(en_payload *p, const en_quant_method *method, uint64_t n_rows,
                      uint64_t n_cols);

@@ -37,18 +37,8 @@ static entro_status read_method(en_payload *p, const uint8_t name[16], uint32_t 
 
 static entro_status check_shape(const en_payload *p, entro_error *err)
 {
-    if (!en_payload_fits(p->n_rows, p->n_cols))
-        return en_fail(err, ENTRO_ERR_FORMAT,
-                       "has %llu rows of %llu columns, which is not possible", ULL(p->n_rows),
-                       ULL(p->n_cols));
-    if (p->rows_per_segment == 0 || p->rows_per_segment > p->n_rows ||
-        p->rows_per_segment > EN_PAYLOAD_MAX_SEGMENT / p->n_cols)
-        return en_fail(err, ENTRO_ERR_FORMAT, "has segments of %u rows of %llu columns",
-                       p->rows_per_segment, ULL(p->n_cols));
-    uint64_t n_segments = (p->n_rows + p->rows_per_segment - 1) / p->rows_per_segment;
-    if (p->n_segments != n_segments)
-        return en_fail(err, ENTRO_ERR_FORMAT, "has %u segments, expected %llu", p->n_segments,
-                       ULL(n_segments));
+    EN_TRY(
+        en_payload_check_segments(p->n_rows, p->n_cols, p->rows_per_segment, p->n_segments, err));
     uint64_t n_grids = p->method->per_row ? p->n_rows : 1;
     if (p->n_grids != n_grids)
         return en_fail(err, ENTRO_ERR_FORMAT, "has %llu grids, expected %llu for %s",
@@ -67,15 +57,10 @@ static entro_status check_parts(const en_payload *p, size_t n_bytes, entro_error
     uint64_t end = EN_PAYLOAD_HEADER_BYTES;
     for (int i = 0; i < EN_PART_COUNT; i++) {
         const en_payload_part *part = &p->parts[i];
-        if (part->offset < end || part->offset % EN_PAYLOAD_PART_ALIGN != 0 ||
-            part->offset > n_bytes || part->n_bytes > n_bytes - part->offset)
-            return en_fail(err, ENTRO_ERR_FORMAT,
-                           "part %d lies at byte %llu with %llu bytes, in a payload of %zu", i,
-                           ULL(part->offset), ULL(part->n_bytes), n_bytes);
+        EN_TRY(en_payload_check_part(part, i, EN_PAYLOAD_PART_ALIGN, n_bytes, &end, err));
         if (i != EN_PART_TABLE && i != EN_PART_SEGMENTS && part->n_bytes != expected[i])
             return en_fail(err, ENTRO_ERR_FORMAT, "part %d has %llu bytes, expected %llu", i,
                            ULL(part->n_bytes), ULL(expected[i]));
-        end = part->offset + part->n_bytes;
     }
     if (p->model_table != (p->parts[EN_PART_TABLE].n_bytes == 0))
         return en_fail(err, ENTRO_ERR_FORMAT, "has %s",
@@ -115,10 +100,7 @@ static entro_status read_header(en_payload *p, const uint8_t *bytes, size_t n_by
     p->n_grids = en_load64(bytes + 72);
     memcpy(&p->entropy, bytes + 80, 8);
     memcpy(&p->huffman_bits, bytes + 88, 8);
-    for (int i = 0; i < EN_PART_COUNT; i++) {
-        p->parts[i].offset = en_load64(bytes + 112 + 16 * i);
-        p->parts[i].n_bytes = en_load64(bytes + 120 + 16 * i);
-    }
+    en_payload_load_parts(p->parts, EN_PART_COUNT, bytes + 112);
     EN_TRY(read_method(p, bytes + 96, bits, err));
     EN_TRY(check_shape(p, err));
     return check_parts(p, n_bytes, err);

@@ -64,18 +64,8 @@ static entro_status read_shape(en_planes_plan *p, const uint8_t *bytes, entro_er
     if (p->n_planes == 0)
         return en_fail(err, ENTRO_ERR_FORMAT,
                        "holds numbers of type %u, expected F32, F16, BF16 or bytes", p->dtype);
-    if (!en_payload_fits(p->n_rows, p->n_cols))
-        return en_fail(err, ENTRO_ERR_FORMAT,
-                       "has %llu rows of %llu columns, which is not possible", ULL(p->n_rows),
-                       ULL(p->n_cols));
-    if (p->rows_per_segment == 0 || p->rows_per_segment > p->n_rows ||
-        p->rows_per_segment > EN_PAYLOAD_MAX_SEGMENT / p->n_cols)
-        return en_fail(err, ENTRO_ERR_FORMAT, "has segments of %u rows of %llu columns",
-                       p->rows_per_segment, ULL(p->n_cols));
-    uint64_t n_segments = (p->n_rows + p->rows_per_segment - 1) / p->rows_per_segment;
-    if (p->n_segments != n_segments)
-        return en_fail(err, ENTRO_ERR_FORMAT, "has %u segments, expected %llu", p->n_segments,
-                       ULL(n_segments));
+    EN_TRY(
+        en_payload_check_segments(p->n_rows, p->n_cols, p->rows_per_segment, p->n_segments, err));
     double most = 8.0 * p->n_planes;
     if (!(p->entropy >= 0 && p->entropy <= most) ||
         !(p->huffman_bits >= 0 && p->huffman_bits <= most))
@@ -90,15 +80,8 @@ static entro_status read_shape(en_planes_plan *p, const uint8_t *bytes, entro_er
 static entro_status check_places(const en_planes_plan *p, size_t n_bytes, entro_error *err)
 {
     uint64_t end = EN_PLANES_HEADER_BYTES;
-    for (int i = 0; i < EN_PLANES_PART_COUNT; i++) {
-        const en_payload_part *part = &p->parts[i];
-        if (part->offset < end || part->offset % EN_PAYLOAD_PART_ALIGN != 0 ||
-            part->offset > n_bytes || part->n_bytes > n_bytes - part->offset)
-            return en_fail(err, ENTRO_ERR_FORMAT,
-                           "part %d lies at byte %llu with %llu bytes, in a payload of %zu", i,
-                           ULL(part->offset), ULL(part->n_bytes), n_bytes);
-        end = part->offset + part->n_bytes;
-    }
+    for (int i = 0; i < EN_PLANES_PART_COUNT; i++)
+        EN_TRY(en_payload_check_part(&p->parts[i], i, EN_PAYLOAD_PART_ALIGN, n_bytes, &end, err));
     if (n_bytes - end < EN_CODE_IN_PAD)
         return en_fail(err, ENTRO_ERR_FORMAT, "ends %llu bytes after its streams, expected %d",
                        ULL(n_bytes - end), EN_CODE_IN_PAD);
@@ -123,10 +106,7 @@ static entro_status check_lengths(const en_planes_plan *p, entro_error *err)
 static entro_status read_parts(en_planes_plan *p, const uint8_t *bytes, size_t n_bytes,
                                entro_error *err)
 {
-    for (int i = 0; i < EN_PLANES_PART_COUNT; i++) {
-        p->parts[i].offset = en_load64(bytes + 112 + 16 * i);
-        p->parts[i].n_bytes = en_load64(bytes + 120 + 16 * i);
-    }
+    en_payload_load_parts(p->parts, EN_PLANES_PART_COUNT, bytes + 112);
     for (uint32_t i = 0; i < p->n_planes; i++)
         p->n_coded += p->parts[EN_PLANES_TABLES + i].n_bytes > 0;
     p->n_raw = p->n_planes - p->n_coded;

@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-static uint64_t align_up(uint64_t n, unsigned align)
-{
-    return (n + align - 1) / align * align;
-}
-
 void en_planes_payload_plan(en_planes_plan *p, uint32_t dtype, uint64_t n_rows, uint64_t n_cols)
 {
     *p = (en_planes_plan){.dtype = dtype, .n_rows = n_rows, .n_cols = n_cols};
@@ -32,36 +27,28 @@ void en_planes_payload_layout(en_planes_plan *p, const size_t n_table_bytes[EN_M
     uint64_t offset = EN_PLANES_HEADER_BYTES;
     for (int i = 0; i < EN_PLANES_PART_COUNT; i++) {
         p->parts[i] = (en_payload_part){.offset = offset, .n_bytes = n_bytes[i]};
-        offset = align_up(offset + n_bytes[i], EN_PAYLOAD_PART_ALIGN);
+        offset = en_payload_align_up(offset + n_bytes[i], EN_PAYLOAD_PART_ALIGN);
     }
 }
 
 uint64_t en_planes_payload_total_bytes(const en_planes_plan *p, uint64_t n_stream_bytes)
 {
-    return align_up(p->parts[EN_PLANES_STREAMS].offset + n_stream_bytes + EN_CODE_IN_PAD,
-                    EN_PAYLOAD_ALIGN);
+    return en_payload_align_up(p->parts[EN_PLANES_STREAMS].offset + n_stream_bytes + EN_CODE_IN_PAD,
+                               EN_PAYLOAD_ALIGN);
 }
 
 void en_planes_payload_store_header(const en_planes_plan *p, uint8_t out[EN_PLANES_HEADER_BYTES])
 {
     memset(out, 0, EN_PLANES_HEADER_BYTES);
-    memcpy(out, EN_PAYLOAD_MAGIC, 8);
-    en_store32(out + 8, EN_PAYLOAD_VERSION);
-    en_store32(out + 12, EN_PLANES_HEADER_BYTES);
-    en_store32(out + 16, EN_CODING_PLANES);
-    en_store32(out + 24, p->dtype);
-    en_store32(out + 28, 2);
-    en_store64(out + 32, p->n_cols);
-    en_store64(out + 40, p->n_rows);
-    en_store64(out + 48, 1);
-    en_store64(out + 56, 1);
-    en_store32(out + 64, p->rows_per_segment);
-    en_store32(out + 68, p->n_segments);
-    memcpy(out + 80, &p->entropy, 8);
-    memcpy(out + 88, &p->huffman_bits, 8);
-    memcpy(out + 96, EN_LOSSLESS, strlen(EN_LOSSLESS));
-    for (int i = 0; i < EN_PLANES_PART_COUNT; i++) {
-        en_store64(out + 112 + 16 * i, p->parts[i].offset);
-        en_store64(out + 120 + 16 * i, p->parts[i].n_bytes);
-    }
+    en_payload_store_front(out, &(en_payload_front){.n_header_bytes = EN_PLANES_HEADER_BYTES,
+                                                    .coding = EN_CODING_PLANES,
+                                                    .kind = p->dtype,
+                                                    .n_rows = p->n_rows,
+                                                    .n_cols = p->n_cols,
+                                                    .rows_per_segment = p->rows_per_segment,
+                                                    .n_segments = p->n_segments,
+                                                    .entropy = p->entropy,
+                                                    .huffman_bits = p->huffman_bits,
+                                                    .method = EN_LOSSLESS});
+    en_payload_store_parts(out + 112, p->parts, EN_PLANES_PART_COUNT);
 }

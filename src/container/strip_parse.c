@@ -129,17 +129,10 @@ static entro_status check_lengths(const parser *p, entro_error *err)
 static entro_status read_parts(parser *p, entro_error *err)
 {
     uint64_t end = EN_STRIP_HEADER_BYTES;
+    en_payload_load_parts(p->parts, EN_STRIP_PART_COUNT, p->bytes + EN_STRIP_PARTS_AT);
     for (int i = 0; i < EN_STRIP_PART_COUNT; i++) {
-        en_payload_part *at = &p->parts[i];
-        at->offset = en_load64(p->bytes + EN_STRIP_PARTS_AT + 16 * i);
-        at->n_bytes = en_load64(p->bytes + EN_STRIP_PARTS_AT + 16 * i + 8);
         unsigned align = i == EN_STRIP_RAW ? EN_PAYLOAD_ALIGN : EN_PAYLOAD_PART_ALIGN;
-        if (at->offset < end || at->offset % align != 0 || at->offset > p->n_bytes ||
-            at->n_bytes > p->n_bytes - at->offset)
-            return en_fail(err, ENTRO_ERR_FORMAT,
-                           "part %d lies at byte %llu with %llu bytes, in a payload of %zu", i,
-                           ULL(at->offset), ULL(at->n_bytes), p->n_bytes);
-        end = at->offset + at->n_bytes;
+        EN_TRY(en_payload_check_part(&p->parts[i], i, align, p->n_bytes, &end, err));
     }
     if (p->n_bytes - end < EN_STRIP_IN_PAD)
         return en_fail(err, ENTRO_ERR_FORMAT, "ends %llu bytes after its last part, expected %d",

@@ -118,11 +118,6 @@ entro_status en_strip_encode_chunk(en_chunk_encoder *e, const en_strip_plan *pla
 
 /* ---- the front --------------------------------------------------------------------------- */
 
-static uint64_t align_up(uint64_t n, unsigned align)
-{
-    return (n + align - 1) / align * align;
-}
-
 static uint64_t class_bytes(const en_strip_plan *plan)
 {
     const en_strip_matrix *m = &plan->shape;
@@ -159,7 +154,8 @@ static void set_parts(const en_strip_plan *plan, en_payload_part parts[EN_STRIP_
     };
     uint64_t offset = EN_STRIP_HEADER_BYTES;
     for (int i = 0; i <= EN_STRIP_RAW; i++) {
-        offset = align_up(offset, i == EN_STRIP_RAW ? EN_PAYLOAD_ALIGN : EN_PAYLOAD_PART_ALIGN);
+        offset = en_payload_align_up(offset,
+                                     i == EN_STRIP_RAW ? EN_PAYLOAD_ALIGN : EN_PAYLOAD_PART_ALIGN);
         parts[i] = (en_payload_part){offset, n_bytes[i]};
         offset += n_bytes[i];
     }
@@ -168,25 +164,22 @@ static void set_parts(const en_strip_plan *plan, en_payload_part parts[EN_STRIP_
 static void store_header(uint8_t *out, const en_strip_plan *plan)
 {
     const en_strip_matrix *m = &plan->shape;
-    memcpy(out, EN_PAYLOAD_MAGIC, 8);
-    en_store32(out + 8, EN_PAYLOAD_VERSION);
-    en_store32(out + 12, EN_STRIP_HEADER_BYTES);
-    en_store32(out + 16, plan->rans != NULL ? EN_CODING_RANS : EN_CODING_STRIPS);
-    en_store32(out + 20, plan->short_grids  ? EN_PAYLOAD_SHORT_GRIDS
-                         : plan->half_grids ? EN_PAYLOAD_HALF_GRIDS
-                                            : 0);
-    en_store32(out + 24, plan->method->bits);
-    en_store32(out + 28, 2);
-    en_store64(out + 32, m->n_cols);
-    en_store64(out + 40, m->n_rows);
-    en_store64(out + 48, 1);
-    en_store64(out + 56, 1);
-    en_store32(out + 64, m->strips_per_chunk);
-    en_store32(out + 68, m->n_chunks);
-    en_store64(out + 72, plan->n_grids);
-    memcpy(out + 80, &plan->entropy, 8);
-    memcpy(out + 88, &plan->huffman_bits, 8);
-    memcpy(out + 96, plan->method->name, strlen(plan->method->name)); /* at most 15 of 16 bytes */
+    uint32_t flags = plan->short_grids  ? EN_PAYLOAD_SHORT_GRIDS
+                     : plan->half_grids ? EN_PAYLOAD_HALF_GRIDS
+                                        : 0;
+    uint32_t coding = plan->rans != NULL ? EN_CODING_RANS : EN_CODING_STRIPS;
+    en_payload_store_front(out, &(en_payload_front){.n_header_bytes = EN_STRIP_HEADER_BYTES,
+                                                    .coding = coding,
+                                                    .flags = flags,
+                                                    .kind = plan->method->bits,
+                                                    .n_rows = m->n_rows,
+                                                    .n_cols = m->n_cols,
+                                                    .n_grids = plan->n_grids,
+                                                    .rows_per_segment = m->strips_per_chunk,
+                                                    .n_segments = m->n_chunks,
+                                                    .entropy = plan->entropy,
+                                                    .huffman_bits = plan->huffman_bits,
+                                                    .method = plan->method->name});
     en_store32(out + 112, m->n_row_classes);
     en_store32(out + 116, m->n_col_classes);
 }
@@ -253,14 +246,6 @@ static void store_classes(uint8_t *out, const en_strip_plan *plan)
     }
 }
 
-static void store_part_places(uint8_t *header, const en_payload_part parts[EN_STRIP_PART_COUNT])
-{
-    for (int i = 0; i < EN_STRIP_PART_COUNT; i++) {
-        en_store64(header + EN_STRIP_PARTS_AT + 16 * i, parts[i].offset);
-        en_store64(header + EN_STRIP_PARTS_AT + 16 * i + 8, parts[i].n_bytes);
-    }
-}
-
 static bool make_room(uint8_t **p, size_t *cap, size_t n)
 {
     return n <= *cap || en_grow((void **)p, cap, n, SIZE_MAX, 1);
@@ -281,7 +266,7 @@ entro_status en_strip_writer_begin(en_strip_writer *w, const en_strip_plan *plan
     store_order(w->front + parts[EN_STRIP_ROW_ORDER].offset, plan->row_order, plan->shape.n_rows,
                 plan->shape.row_class_end, EN_STRIP_ROWS);
     store_classes(w->front + parts[EN_STRIP_CLASSES].offset, plan);
-    store_part_places(w->front, parts);
+    en_payload_store_parts(w->front + EN_STRIP_PARTS_AT, parts, EN_STRIP_PART_COUNT);
     w->plan = plan;
     w->n_table_bytes = parts[EN_STRIP_CLASSES].n_bytes;
     w->raw_at = w->n_front = (size_t)parts[EN_STRIP_RAW].offset;
@@ -380,9 +365,10 @@ entro_status en_strip_writer_add(en_strip_writer *w, en_chunk_encoder *e, entro_
 
 entro_status en_strip_writer_finish(en_strip_writer *w, entro_error *err)
 {
-    uint64_t words_at = align_up(w->n_front, EN_PAYLOAD_PART_ALIGN);
-    uint64_t list_at = align_up(words_at + w->n_words, EN_PAYLOAD_PART_ALIGN);
-    uint64_t n_all = align_up(list_at + w->n_exceptions + EN_STRIP_IN_PAD, EN_PAYLOAD_ALIGN);
+    uint64_t words_at = en_payload_align_up(w->n_front, EN_PAYLOAD_PART_ALIGN);
+    uint64_t list_at = en_payload_align_up(words_at + w->n_words, EN_PAYLOAD_PART_ALIGN);
+    uint64_t n_all =
+        en_payload_align_up(list_at + w->n_exceptions + EN_STRIP_IN_PAD, EN_PAYLOAD_ALIGN);
     if (!make_room(&w->front, &w->cap_front, (size_t)n_all))
         return en_fail_memory(err);
     put_index(w);

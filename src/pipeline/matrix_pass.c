@@ -1,14 +1,13 @@
 /* matrix_pass.c - see matrix_pass.h. */
 #include "pipeline/matrix_pass.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "quant/blas.h"
 
 #include "base/memory.h"
-#include "kernels/kernels.h"
 #include "quant/cholesky.h"
+#include "quant/finite.h"
 #include "quant/row_blocks.h"
 #include "quant/watersic.h"
 
@@ -81,15 +80,13 @@ static entro_status load_item(void *context, uint32_t item, uint32_t thread, ent
     en_matrix_pass *p = context;
     size_t n = rows_of_item(p), first = item * n, left = p->n_rows - first;
     n = left < n ? left : n;
-    float *rows = p->weights + first * p->n_cols, lo, hi;
+    float *rows = p->weights + first * p->n_cols;
     EN_TRY(en_source_read_rows(p->source, p->tensor, first, n, rows, err));
     for (size_t r = 0; r < n; r++) {
         const float *row = rows + r * p->n_cols;
-        if (en_kernels_get()->min_max(row, p->n_cols, &lo, &hi))
+        size_t k = en_finite_count(row, p->n_cols);
+        if (k == p->n_cols)
             continue;
-        size_t k = 0;
-        while (k + 1 < p->n_cols && isfinite(row[k]))
-            k++;
         return en_fail(err, ENTRO_ERR_UNSUPPORTED,
                        "weight %zu of row %zu is %g, expected a finite number: the source is "
                        "damaged, or was not made for use",

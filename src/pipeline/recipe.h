@@ -11,8 +11,8 @@
  * Coding 2 (strips) is used wherever the matrix fits, unless words were asked for; words otherwise.  Coding 4
  * (rans) takes its place when it was asked for, or when the method's aim is a size.
  *
- * Overrides "PATTERN=METHOD" (of rtn also "PATTERN=rtn:BITS") change the choice for tensors of two or more dimensions; the first one
- * that matches wins.
+ * Overrides "PATTERN=METHOD" (of rtn also "PATTERN=rtn:BITS") change the choice for tensors of two or
+ * more dimensions; the first one that matches wins.
  */
 #ifndef EN_PIPELINE_RECIPE_H
 #define EN_PIPELINE_RECIPE_H

@@ -11,8 +11,8 @@
 #include <math.h>
 
 #include "base/memory.h"
-#include "kernels/kernels.h"
 #include "quant/blas.h"
+#include "quant/finite.h"
 
 #define NEVER_MOVED 1e-8 /* of the mean */
 #define FIRST_RIDGE 1e-6 /* where none was asked for, but is needed */
@@ -28,17 +28,13 @@ en_covariance_ridge en_covariance_ridge_for(size_t n, uint64_t n_tokens)
 static entro_status check_finite(const float *h, size_t n, entro_error *err)
 {
     for (size_t row = 0; row < n; row++) {
-        float lo, hi;
         const float *values = h + row * n;
-        if (!en_kernels_get()->min_max(values, row + 1, &lo, &hi)) {
-            size_t col = 0;
-            while (col < row && isfinite(values[col]))
-                col++;
+        size_t col = en_finite_count(values, row + 1);
+        if (col <= row)
             return en_fail(err, ENTRO_ERR_FORMAT,
                            "the covariance is %g in row %zu, column %zu, expected a finite number; "
                            "collect the statistics again",
                            (double)values[col], row, col);
-        }
         if (values[row] < 0)
             return en_fail(err, ENTRO_ERR_FORMAT,
                            "input %zu has a variance of %g, expected 0 or more; collect the "

@@ -17,7 +17,7 @@
 #include "quant/blas.h"
 
 #include "base/memory.h"
-#include "kernels/kernels.h"
+#include "quant/finite.h"
 #include "quant/row_blocks.h"
 #include "quant/watersic_feedback.h"
 
@@ -44,14 +44,11 @@ typedef struct job {
 static entro_status check_rows(const char *what, const float *m, size_t n_rows, size_t n_cols,
                                bool triangular, entro_error *err)
 {
-    float lo, hi;
     for (size_t i = 0; i < n_rows; i++) {
         const float *row = m + i * n_cols;
-        size_t n = triangular ? i + 1 : n_cols, k = 0;
-        if (en_kernels_get()->min_max(row, n, &lo, &hi))
+        size_t n = triangular ? i + 1 : n_cols, k = en_finite_count(row, n);
+        if (k == n)
             continue;
-        while (k + 1 < n && isfinite(row[k]))
-            k++;
         return en_fail(err, ENTRO_ERR_FORMAT,
                        "%s is %g in row %zu, column %zu, expected a finite number", what,
                        (double)row[k], i, k);

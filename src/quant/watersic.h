@@ -74,9 +74,10 @@ typedef struct en_watersic_result {
 
 /*
  * With step 'c' > 0.  row_steps and col_scales are values of f16 when they can be (half_scales says
- * so), of 5 significant bits with a row_factor.  Columns of zeros only get a scale of the usual size.  BLAS takes the threads that it was told
- * to take; beside the problem, 4 bytes a weight and up to 300 MB are needed.  ENTRO_ERR_UNSUPPORTED
- * when an integer would be beyond EN_QUANT_MAX_INTEGER, ENTRO_ERR_FORMAT for NaN or infinity.
+ * so), of 5 significant bits with a row_factor.  Columns of zeros only get a scale of the usual size.
+ * BLAS takes the threads that it was told to take; beside the problem, 4 bytes a weight and up to
+ * 300 MB are needed.  ENTRO_ERR_UNSUPPORTED when an integer would be beyond EN_QUANT_MAX_INTEGER,
+ * ENTRO_ERR_FORMAT for NaN or infinity.
  */
 entro_status en_watersic(const en_watersic_problem *p, double c, en_watersic_result *out,
                          bool *half_scales, entro_error *err);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+#include "fuzz_entry.h"
 
 static unsigned g_runs;
 

@@ -4,6 +4,7 @@
 #ifndef EN_TESTS_TOKENIZER_SUPPORT_H
 #define EN_TESTS_TOKENIZER_SUPPORT_H
 
+#include <stdio.h>
 #include <string.h>
 
 #include "text/tokenizer.h"
@@ -35,6 +36,32 @@ static inline en_meta *new_test_meta(const char *model, const char *pre)
     if (pre != NULL)
         en_meta_set_string(meta, "tokenizer.ggml.pre", pre, NULL);
     return meta;
+}
+
+/* Tokens of the n_bytes bytes from 'first' on, and BOS behind them. */
+static inline en_tokenizer *new_byte_tokenizer(en_meta **meta, unsigned first, unsigned n_bytes,
+                                               bool add_bos)
+{
+    char texts[MAX_TEST_TOKENS][8];
+    const char *pointers[MAX_TEST_TOKENS];
+    int32_t types[MAX_TEST_TOKENS];
+    float scores[MAX_TEST_TOKENS] = {0};
+    for (unsigned i = 0; i <= n_bytes; i++) {
+        snprintf(texts[i], sizeof texts[i], i < n_bytes ? "<0x%02X>" : "<s>", first + i);
+        pointers[i] = texts[i];
+        types[i] = i < n_bytes ? 6 : 3;
+    }
+    *meta = new_test_meta("llama", NULL);
+    set_strings(*meta, "tokenizer.ggml.tokens", pointers, n_bytes + 1);
+    set_numbers(*meta, "tokenizer.ggml.token_type", EN_META_I32, types, n_bytes + 1);
+    set_numbers(*meta, "tokenizer.ggml.scores", EN_META_F32, scores, n_bytes + 1);
+    en_meta_set_u32(*meta, "tokenizer.ggml.bos_token_id", n_bytes, NULL);
+    en_meta_set_u32(*meta, "tokenizer.ggml.unknown_token_id", 0, NULL);
+    en_meta_set_bool(*meta, "tokenizer.ggml.add_bos_token", add_bos, NULL);
+    en_meta_set_bool(*meta, "tokenizer.ggml.add_space_prefix", false, NULL);
+    en_tokenizer *t;
+    assert_int_equal(en_tokenizer_new(&t, *meta, NULL), ENTRO_OK);
+    return t;
 }
 
 /* Encodes a terminated text; returns the number of ids. */

@@ -3,8 +3,7 @@
  */
 #include "base/memory.h"
 #include "calib/calib_file.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+#include "fuzz_entry.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {

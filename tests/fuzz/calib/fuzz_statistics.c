@@ -10,10 +10,9 @@
 #include "base/memory.h"
 #include "calib/correlation.h"
 #include "calib/statistics_file.h"
+#include "fuzz_entry.h"
 
 enum { MAX_INPUTS = 300 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
 static void require(bool condition)
 {

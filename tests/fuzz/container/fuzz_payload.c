@@ -13,10 +13,9 @@
 #include "container/planes_payload.h"
 #include "container/strip_payload.h"
 #include "formats/gguf.h"
+#include "fuzz_entry.h"
 
 enum { MAX_SEGMENT = 1 << 15, MAX_SYMBOLS = 1 << 16 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
 static void decode_strips(const en_strip_matrix *m)
 {

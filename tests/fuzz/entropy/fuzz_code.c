@@ -10,10 +10,9 @@
 
 #include "base/bytes.h"
 #include "entropy/code.h"
+#include "fuzz_entry.h"
 
 enum { MOST_SYMBOLS = 2048 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
 static void require(int ok)
 {

@@ -4,22 +4,10 @@
  * What was accepted must be questions with choices, texts inside the task's text and a right answer
  * among the choices.  Small allocations may fail on the way; nothing may leak either way.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/memory.h"
 #include "eval/eval_number.h"
 #include "eval/eval_task.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz_entry.h"
 
 static void check_text(const entro_eval_task *task, en_eval_text t)
 {

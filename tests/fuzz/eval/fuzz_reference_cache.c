@@ -4,21 +4,10 @@
  * What was accepted must lie inside the file, hold numbers only, and serve no run it does not fit.
  */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/bytes.h"
 #include "eval/reference_cache.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz_entry.h"
 
 static void use(const en_reference_cache *c)
 {

@@ -4,22 +4,12 @@
  * What was accepted must come out of writing and reading again unchanged.  One input in four also
  * has one allocation fail; nothing may leak either way.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
 #include "formats/gguf.h"
 #include "kernels/kernels.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz_entry.h"
 
 static void show(const en_meta *meta)
 {

@@ -3,21 +3,9 @@
  *
  * One input in four also has one allocation fail; nothing may leak either way.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/memory.h"
 #include "formats/hf_config.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz_entry.h"
 
 /* Every node is reached once, strings are terminated. */
 static uint32_t walk(const en_json_node *node)

@@ -7,21 +7,9 @@
  * bits 2.. an allocation that fails (0: none).  0xff cannot stand in JSON, so it parts the files:
  * tokenizer.json (or vocab.json), tokenizer_config.json, config.json, added_tokens.json, merges.txt.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/memory.h"
 #include "formats/hf_tokenizer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz_entry.h"
 
 enum { VOCABULARY, CONFIG, MODEL_CONFIG, ADDED, MERGES, N_PARTS };
 

@@ -4,21 +4,9 @@
  * What was accepted must lie inside the file, not overlap, and be found by its name.  One input in
  * four also has one allocation fail; nothing may leak either way.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/memory.h"
 #include "formats/safetensors.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz_entry.h"
 
 static void use(const en_safetensors *st, const uint8_t *data, size_t n_bytes)
 {

@@ -3,22 +3,10 @@
  *
  * One input in four also has one allocation fail; nothing may leak either way.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/memory.h"
 #include "formats/hf_tokenizer.h"
 #include "formats/sentencepiece.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz_entry.h"
 
 static void use(const en_sentencepiece *sp, const uint8_t *data, size_t n_bytes)
 {

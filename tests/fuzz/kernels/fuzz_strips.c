@@ -15,10 +15,9 @@
 #include "base/bytes.h"
 #include "base/cpu.h"
 #include "kernels/kernels.h"
+#include "fuzz_entry.h"
 
 enum { HEAD = 5, MOST_UNITS = 20, MAX_VARIANTS = 5 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 
 typedef struct input {
     en_pair_table table;

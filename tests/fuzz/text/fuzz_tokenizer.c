@@ -8,24 +8,12 @@
  * Whatever is accepted must give ids of the vocabulary, the same twice, and valid UTF-8 back.  One
  * input in eight also has one allocation fail; nothing may leak either way.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/memory.h"
 #include "text/chat.h"
 #include "text/pretokenizer.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz_entry.h"
 
 enum { MAX_ITEMS = 96 };
 

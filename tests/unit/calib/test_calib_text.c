@@ -11,25 +11,7 @@
 /* A tokenizer of bytes: token of byte b is b, BOS is 256. */
 static en_tokenizer *make_tokenizer(en_meta **meta, bool add_bos)
 {
-    static char texts[257][8];
-    const char *pointers[257];
-    int32_t types[257];
-    float scores[257] = {0};
-    for (int i = 0; i < 257; i++) {
-        snprintf(texts[i], sizeof texts[i], i < 256 ? "<0x%02X>" : "<s>", (unsigned)i);
-        pointers[i] = texts[i];
-        types[i] = i < 256 ? 6 : 3;
-    }
-    *meta = new_test_meta("llama", NULL);
-    set_strings(*meta, "tokenizer.ggml.tokens", pointers, 257);
-    set_numbers(*meta, "tokenizer.ggml.token_type", EN_META_I32, types, 257);
-    set_numbers(*meta, "tokenizer.ggml.scores", EN_META_F32, scores, 257);
-    en_meta_set_u32(*meta, "tokenizer.ggml.bos_token_id", 256, NULL);
-    en_meta_set_bool(*meta, "tokenizer.ggml.add_bos_token", add_bos, NULL);
-    en_meta_set_bool(*meta, "tokenizer.ggml.add_space_prefix", false, NULL);
-    en_tokenizer *t;
-    assert_int_equal(en_tokenizer_new(&t, *meta, NULL), ENTRO_OK);
-    return t;
+    return new_byte_tokenizer(meta, 0, 256, add_bos);
 }
 
 static const char *write_text(const char *name, const char *text, size_t n)

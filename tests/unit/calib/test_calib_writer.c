@@ -8,43 +8,15 @@
 
 #include "tokenizer_support.h"
 
-#include "engine/engine.h"
 #include "gguf_support.h"
+#include "session_support.h"
 
 enum { VOCAB = 96, POSITIONS = 24 };
 
 /* Some bytes and BOS, as many tokens as the fixtures' models have. */
 static en_tokenizer *make_tokenizer(en_meta **meta, bool add_bos)
 {
-    static char texts[VOCAB][8];
-    const char *pointers[VOCAB];
-    int32_t types[VOCAB];
-    float scores[VOCAB] = {0};
-    for (int i = 0; i < VOCAB; i++) {
-        snprintf(texts[i], sizeof texts[i], i < VOCAB - 1 ? "<0x%02X>" : "<s>", (unsigned)i + 32);
-        pointers[i] = texts[i];
-        types[i] = i < VOCAB - 1 ? 6 : 3;
-    }
-    *meta = new_test_meta("llama", NULL);
-    set_strings(*meta, "tokenizer.ggml.tokens", pointers, VOCAB);
-    set_numbers(*meta, "tokenizer.ggml.token_type", EN_META_I32, types, VOCAB);
-    set_numbers(*meta, "tokenizer.ggml.scores", EN_META_F32, scores, VOCAB);
-    en_meta_set_u32(*meta, "tokenizer.ggml.bos_token_id", VOCAB - 1, NULL);
-    en_meta_set_u32(*meta, "tokenizer.ggml.unknown_token_id", 0, NULL);
-    en_meta_set_bool(*meta, "tokenizer.ggml.add_bos_token", add_bos, NULL);
-    en_meta_set_bool(*meta, "tokenizer.ggml.add_space_prefix", false, NULL);
-    en_tokenizer *t;
-    assert_int_equal(en_tokenizer_new(&t, *meta, NULL), ENTRO_OK);
-    return t;
-}
-
-static entro_model *open_model(const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, TEST_FIXTURES "/models/%s", name);
-    entro_model *model = NULL;
-    assert_int_equal(en_model_open(&model, path, NULL, NULL), ENTRO_OK);
-    return model;
+    return new_byte_tokenizer(meta, 32, VOCAB - 1, add_bos);
 }
 
 typedef struct calls {
@@ -121,7 +93,7 @@ static void texts_are_drawn_from_the_model(void **state)
     en_meta *meta;
     en_tokenizer *t = make_tokenizer(&meta, true);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        entro_model *model = open_model(names[i]);
+        entro_model *model = test_open_fixture(names[i]);
         en_calib_text text = write_well(model, t, 60 * POSITIONS, 1, 2, NULL);
         entro_session_options opt = {
             .struct_size = sizeof opt, .n_ctx = POSITIONS, .n_threads = 1, .n_batch = POSITIONS};
@@ -150,7 +122,7 @@ static void a_seed_gives_one_text(void **state)
     (void)state;
     en_meta *meta;
     en_tokenizer *t = make_tokenizer(&meta, false); /* no BOS in front of what comes out */
-    entro_model *model = open_model("llama");
+    entro_model *model = test_open_fixture("llama");
     en_calib_text texts[3];
     for (int i = 0; i < 3; i++) {
         texts[i] = write_well(model, t, 7 * POSITIONS - 5, i < 2 ? 1 : 2, (uint32_t)i + 1, NULL);
@@ -175,7 +147,7 @@ static void the_text_is_kept(void **state)
     (void)state;
     en_meta *meta;
     en_tokenizer *t = make_tokenizer(&meta, true);
-    entro_model *model = open_model("llama"), *other = open_model("qwen2");
+    entro_model *model = test_open_fixture("llama"), *other = test_open_fixture("qwen2");
     int n_calls;
     en_calib_text first = write_well(model, t, 100, 1, 1, &n_calls);
     assert_true(n_calls > 0);
@@ -205,7 +177,7 @@ static void a_stopped_one_leaves_nothing(void **state)
     (void)state;
     en_meta *meta;
     en_tokenizer *t = make_tokenizer(&meta, true);
-    entro_model *model = open_model("llama");
+    entro_model *model = test_open_fixture("llama");
     en_calib_text text;
     calls c = {.n_until = 0};
     assert_int_equal(write_with(&text, model, t, 100, 1, 1, &c), ENTRO_ERR_CANCELLED);
@@ -221,7 +193,7 @@ static void every_allocation_fails_once(void **state)
     (void)state;
     en_meta *meta;
     en_tokenizer *t = make_tokenizer(&meta, true);
-    entro_model *model = open_model("llama");
+    entro_model *model = test_open_fixture("llama");
     size_t n_before = en_memory_in_use();
     entro_status status = ENTRO_ERR_NOMEM;
     for (uint64_t i = 0; status != ENTRO_OK; i++) {

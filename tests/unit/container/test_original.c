@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/memory.h"
 #include "test_support.h"
+#include "change_support.h"
 
 /* config.json, literal; model.safetensors: a head, a tensor, padding, a tensor in heads. */
 static uint8_t *make_list(size_t *n_bytes)
@@ -69,16 +70,17 @@ static void refuses_every_truncation_and_more(void **state)
     en_free(bytes);
 }
 
+static entro_status parse(const uint8_t *bytes, size_t n_bytes, entro_error *err)
+{
+    en_original *o;
+    return en_original_parse(&o, bytes, n_bytes, err);
+}
+
 static void refuses_contradictions(void **state)
 {
     (void)state;
     const size_t name_at = 32 + 24, pieces_at = 32 + 24 + 16 + 24 + 24;
-    const struct {
-        size_t offset, n_bytes;
-        uint64_t value;
-        entro_status status;
-        const char *message;
-    } cases[] = {
+    const test_change cases[] = {
         {0, 1, 'x', ENTRO_ERR_FORMAT, "does not start"},
         {8, 4, 2, ENTRO_ERR_VERSION, "newer entrollm"},
         {12, 4, 2, ENTRO_ERR_VERSION, "newer entrollm"},
@@ -103,17 +105,8 @@ static void refuses_contradictions(void **state)
         {pieces_at + 4 * 16 + 4, 4, 3, ENTRO_ERR_FORMAT, "head rows 3"},
     };
     size_t n;
-    uint8_t *bytes = make_list(&n), *copy = en_alloc(n, 1);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        en_original *o;
-        entro_error err = {0};
-        memcpy(copy, bytes, n);
-        memcpy(copy + cases[i].offset, &cases[i].value, cases[i].n_bytes);
-        entro_status status = en_original_parse(&o, copy, n, &err);
-        if (status != cases[i].status || strstr(err.message, cases[i].message) == NULL)
-            fail_msg("case %zu: status %d, message '%s'", i, status, err.message);
-    }
-    en_free(copy);
+    uint8_t *bytes = make_list(&n);
+    test_changes(bytes, n, cases, sizeof cases / sizeof *cases, parse);
     en_free(bytes);
 }
 

@@ -3,6 +3,7 @@
 
 #include "test_support.h"
 #include "payload_support.h"
+#include "change_support.h"
 
 static const en_model_codes no_codes;
 
@@ -14,6 +15,12 @@ static entro_status parse(const uint8_t *bytes, size_t n_bytes, en_coded *coded,
         assert_null(own);
     en_code_free(own);
     return status;
+}
+
+static entro_status parse_alone(const uint8_t *bytes, size_t n_bytes, entro_error *err)
+{
+    en_coded coded;
+    return parse(bytes, n_bytes, &coded, err);
 }
 
 static void assert_decodes(const en_coded *m, const uint8_t *expected)
@@ -108,12 +115,7 @@ static void finds_damage_in_segments(void **state)
 static void refuses_contradictions(void **state)
 {
     (void)state;
-    const struct {
-        size_t offset, n_bytes;
-        uint64_t value;
-        entro_status status;
-        const char *message;
-    } cases[] = {
+    const test_change cases[] = {
         {0, 1, 'x', ENTRO_ERR_FORMAT, "coded tensor"},
         {8, 4, 2, ENTRO_ERR_VERSION, "newer entrollm"},
         {12, 4, 256, ENTRO_ERR_FORMAT, "header of 256 bytes"},
@@ -152,18 +154,7 @@ static void refuses_contradictions(void **state)
     test_payload t = test_payload_make("u8-row", 10, 32, 3, NULL, 4);
     en_coded coded;
     assert_int_equal(parse(t.bytes, t.n_bytes, &coded, NULL), ENTRO_OK);
-    uint8_t *copy = en_alloc(t.n_bytes, 1);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        memcpy(copy, t.bytes, t.n_bytes);
-        memcpy(copy + cases[i].offset, &cases[i].value, cases[i].n_bytes);
-        entro_error err = {0};
-        entro_status status = parse(copy, t.n_bytes, &coded, &err);
-        if (cases[i].message == NULL) /* may only show when decoding */
-            continue;
-        if (status != cases[i].status || strstr(err.message, cases[i].message) == NULL)
-            fail_msg("case %zu: status %d, message '%s'", i, status, err.message);
-    }
-    en_free(copy);
+    test_changes(t.bytes, t.n_bytes, cases, sizeof cases / sizeof *cases, parse_alone);
     test_payload_free(&t);
 }
 

@@ -10,6 +10,7 @@
 #include "container/payload.h"
 #include "container/strip_payload.h"
 #include "container/strip_write.h"
+#include "strip_plan_support.h"
 
 /* A matrix of integers with everything that the format can hold. */
 typedef struct fixture {
@@ -41,35 +42,6 @@ static int32_t small_integer(int spread)
     return random32() % 3000 == 0 ? (int32_t)(random32() % 2000001) - 1000000 : sum / 2;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Any order of 'n' that keeps the members of a class, ends[] times 'unit' of them, as they come. */
-static uint32_t *permutation(uint64_t n, bool wanted, const uint32_t *ends, uint32_t unit)
-{
-    if (!wanted)
-        return NULL;
-    uint32_t *order = en_alloc(n, sizeof *order);
-    assert_non_null(order);
-    for (uint32_t i = 0; i < n; i++)
-        order[i] = i;
-    for (uint32_t i = (uint32_t)n - 1; i > 0; i--) {
-        uint32_t j = random32() % (i + 1), t = order[i];
-        order[i] = order[j];
-        order[j] = t;
-    }
-    for (uint64_t first = 0, class = 0; first < n; class ++) {
-        uint64_t end = (uint64_t)ends[class] * unit;
-        end = end < n ? end : n;
-        qsort(order + first, end - first, sizeof *order, by_number);
-        first = end;
-    }
-    return order;
-}
-
 /* Spread grows with the stored row and column, so that classes differ. */
 static void fill_integers(fixture *f)
 {
@@ -88,60 +60,10 @@ static void fill_integers(fixture *f)
         }
 }
 
-static void set_classes(fixture *f, uint32_t n_row_classes, uint32_t n_col_classes)
-{
-    en_strip_matrix *m = &f->plan.shape;
-    m->n_row_classes = n_row_classes;
-    m->n_col_classes = n_col_classes;
-    for (uint32_t i = 0; i < n_row_classes; i++)
-        m->row_class_end[i] = m->n_strips * (i + 1) / n_row_classes;
-    for (uint32_t i = 0; i < n_col_classes; i++)
-        m->col_class_end[i] = m->n_units * (i + 1) / n_col_classes;
-    en_strip_plan_count_chunks(&f->plan);
-}
-
-static void choose_codes(fixture *f, bool is_rans)
-{
-    en_strip_matrix *m = &f->plan.shape;
-    size_t padded = en_strip_padded_cols(m);
-    size_t n_pairs = (size_t)m->n_row_classes * m->n_col_classes;
-    f->codes = en_alloc(n_pairs, sizeof *f->codes);
-    f->plan.codes = f->codes;
-    f->rans = is_rans ? en_alloc(n_pairs, sizeof *f->rans) : NULL;
-    f->plan.rans = f->rans;
-    for (uint32_t r = 0, strip = 0; r < m->n_row_classes; strip = m->row_class_end[r++])
-        for (uint32_t c = 0, unit = 0; c < m->n_col_classes; unit = m->col_class_end[c++]) {
-            uint32_t both = r * m->n_col_classes + c;
-            double bits;
-            const int32_t *z = f->stored + strip * EN_STRIP_ROWS * padded + unit * EN_UNIT_COLS;
-            uint32_t n_strips = m->row_class_end[r] - strip;
-            size_t n_cols = (m->col_class_end[c] - unit) * EN_UNIT_COLS;
-            if (is_rans)
-                en_strip_choose_rans(&m->layouts[both], &f->rans[both], z, padded, n_strips, n_cols,
-                                     &bits);
-            else
-                assert_int_equal(en_strip_choose(&m->layouts[both], &f->codes[both], z, padded,
-                                                 n_strips, n_cols, &bits, NULL),
-                                 ENTRO_OK);
-            assert_true(bits >= 0 && bits < 30);
-        }
-}
-
 static void write_payload(fixture *f)
 {
-    en_chunk_encoder e;
-    assert_int_equal(en_chunk_encoder_open(&e, NULL), ENTRO_OK);
     en_strip_plan_shorten(&f->plan);
-    assert_int_equal(en_strip_writer_begin(&f->writer, &f->plan, NULL), ENTRO_OK);
-    for (uint32_t i = 0; i < f->plan.shape.n_chunks; i++) {
-        en_strip_chunk c = en_strip_chunk_at(&f->plan.shape, i);
-        const int32_t *z =
-            f->stored + c.first_strip * EN_STRIP_ROWS * en_strip_padded_cols(&f->plan.shape);
-        assert_int_equal(en_strip_encode_chunk(&e, &f->plan, i, z, NULL), ENTRO_OK);
-        assert_int_equal(en_strip_writer_add(&f->writer, &e, NULL), ENTRO_OK);
-    }
-    assert_int_equal(en_strip_writer_finish(&f->writer, NULL), ENTRO_OK);
-    en_chunk_encoder_close(&e);
+    test_strip_write(&f->writer, &f->plan, f->stored);
     f->n_bytes = f->writer.n_front;
     f->payload = en_alloc(f->n_bytes, 1);
     memcpy(f->payload, f->writer.front, f->n_bytes);
@@ -173,11 +95,14 @@ static fixture make_shape(const shape *s)
     fixture f = {.n_rows = n_rows, .n_cols = n_cols};
     const en_quant_method *method = en_quant_method_find(per_row ? "u8-row" : "u8");
     en_strip_plan_init(&f.plan, method, n_rows, n_cols, s->is_rans);
-    set_classes(&f, s->n_row_classes, s->n_col_classes);
-    f.plan.row_order = f.row_order =
-        permutation(n_rows, orders, f.plan.shape.row_class_end, EN_STRIP_ROWS);
-    f.plan.col_order = f.col_order =
-        permutation(n_cols, orders, f.plan.shape.col_class_end, EN_UNIT_COLS);
+    test_strip_classes(&f.plan, s->n_row_classes, s->n_col_classes);
+    if (orders) {
+        const en_strip_matrix *m = &f.plan.shape;
+        f.row_order = test_strip_order(n_rows, m->row_class_end, EN_STRIP_ROWS, &state);
+        f.col_order = test_strip_order(n_cols, m->col_class_end, EN_UNIT_COLS, &state);
+    }
+    f.plan.row_order = f.row_order;
+    f.plan.col_order = f.col_order;
     f.plan.n_grids = per_row ? n_rows : 1;
     f.plan.half_grids = per_row;
     f.plan.steps = f.steps = en_alloc(n_rows, sizeof *f.steps);
@@ -186,7 +111,7 @@ static fixture make_shape(const shape *s)
     f.plan.col_scales = f.scales = orders ? en_alloc(n_cols, sizeof *f.scales) : NULL;
     fill_grids(&f, s->is_short);
     fill_integers(&f);
-    choose_codes(&f, s->is_rans);
+    test_strip_codes(&f.plan, f.stored, s->is_rans, &f.codes, &f.rans);
     write_payload(&f);
     return f;
 }

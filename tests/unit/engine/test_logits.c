@@ -7,17 +7,13 @@
  * which these models, made to attend sharply, feel more than trained ones.
  */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/memory.h"
-#include "engine/engine.h"
+#include "session_support.h"
 
 #define TOLERANCE_F32 1e-5
 #define TOLERANCE_F16 1e-3
@@ -48,29 +44,6 @@ static expected load_expected(const char *name, unsigned n_ctx)
     return e;
 }
 
-static entro_model *open_model(const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, TEST_FIXTURES "/models/%s", name);
-    entro_model *model = NULL;
-    entro_error err = {0};
-    if (en_model_open(&model, path, NULL, &err) != ENTRO_OK)
-        fail_msg("%s: %s", err.where, err.message);
-    return model;
-}
-
-static entro_session *open_session(const entro_model *model, uint32_t n_ctx, uint32_t n_threads,
-                                   uint32_t n_batch)
-{
-    entro_session_options opt = {
-        .struct_size = sizeof opt, .n_ctx = n_ctx, .n_threads = n_threads, .n_batch = n_batch};
-    entro_session *s = NULL;
-    entro_error err = {0};
-    if (en_session_open(&s, model, &opt, &err) != ENTRO_OK)
-        fail_msg("%s: %s", err.where, err.message);
-    return s;
-}
-
 /* Largest difference relative to the largest logit. */
 static double compare(const expected *e, const float *logits)
 {
@@ -87,12 +60,12 @@ static double compare(const expected *e, const float *logits)
 static void check_model(const char *name, unsigned n_ctx)
 {
     expected e = load_expected(name, n_ctx);
-    entro_model *model = open_model(name);
+    entro_model *model = test_open_fixture(name);
     assert_int_equal(en_model_n_vocab(model), e.n_vocab);
     float *logits = en_alloc((size_t)e.n_tokens * e.n_vocab, sizeof *logits);
     static const uint32_t batches[] = {128, 7, 1}; /* whole, across batches, token by token */
     for (size_t b = 0; b < 3; b++) {
-        entro_session *s = open_session(model, e.n_ctx, 2, batches[b]);
+        entro_session *s = test_open_session(model, e.n_ctx, 2, batches[b]);
         entro_error err = {0};
         if (en_session_decode_all(s, e.tokens, e.n_tokens, logits, &err) != ENTRO_OK)
             fail_msg("%s: %s", err.where, err.message);

@@ -2,16 +2,12 @@
  * Perplexity: windows and scoring by their definition, progress and cancelling, refusals.
  */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "engine/engine.h"
 #include "eval/perplexity.h"
+#include "session_support.h"
 
 #define MODEL TEST_SHARED "/data/models/stories260k/stories260K.gguf"
 
@@ -20,17 +16,6 @@ static const char text[] =
     "One day, she saw a big, red ball. She wanted to play with it, but it was too high. Lily's mom "
     "said, \"Lily, let's go to the park.\" Lily was sad and didn't know what to do. She said, \"I "
     "want to play with the ball, but I can't find it.\" Her mom said, \"We can find it together.\"";
-
-static entro_model *open_model(const char *path)
-{
-    if (!en_path_exists(path))
-        skip();
-    entro_model *model = NULL;
-    entro_error err = {0};
-    if (en_model_open(&model, path, NULL, &err) != ENTRO_OK)
-        fail_msg("%s: %s", err.where, err.message);
-    return model;
-}
 
 static entro_perplexity_options options(uint32_t n_ctx)
 {
@@ -63,7 +48,7 @@ static void scores_the_second_half_of_every_window(void **state)
 {
     (void)state;
     enum { CTX = 33 };
-    entro_model *model = open_model(MODEL);
+    entro_model *model = test_open_shared(MODEL);
     int32_t tokens[1000];
     size_t n;
     assert_int_equal(en_tokenizer_encode(model->tokenizer, text, strlen(text), true, false, tokens,
@@ -112,7 +97,7 @@ static bool look(void *user, const entro_progress *p)
 static void tells_of_progress_and_can_be_cancelled(void **state)
 {
     (void)state;
-    entro_model *model = open_model(MODEL);
+    entro_model *model = test_open_shared(MODEL);
     watch w = {.stop_at = -1};
     entro_perplexity_options opt = options(32);
     opt.progress = look;
@@ -143,13 +128,13 @@ static void refuse(const entro_model *model, entro_perplexity_options opt, const
 static void refuses_short_texts_and_strange_windows(void **state)
 {
     (void)state;
-    entro_model *model = open_model(MODEL);
+    entro_model *model = test_open_shared(MODEL);
     refuse(model, options(512), "Too short.", ENTRO_ERR_ARGUMENT, "one window needs 512");
     refuse(model, options(32), "", ENTRO_ERR_ARGUMENT, "one window needs 32");
     refuse(model, options(0), text, ENTRO_ERR_ARGUMENT, "windows of 0 tokens");
     refuse(model, options(UINT32_MAX), text, ENTRO_ERR_ARGUMENT, "windows of 4294967295");
     en_model_close(model);
-    model = open_model(TEST_FIXTURES "/models/llama");
+    model = test_open_fixture("llama");
     refuse(model, options(32), text, ENTRO_ERR_NOT_FOUND, "no tokenizer");
     en_model_close(model);
 }

@@ -9,15 +9,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/bytes.h"
-#include "base/cpu.h"
+#include "kernel_support.h"
 #include "kernels/kernels.h"
 
 enum {
     MAX_COLS = 18944,
-    CANARY = 64,
     REGION = 1 << 17,
     ROW = 0, /* regions */
     OUT,
@@ -30,32 +28,10 @@ static const uint32_t types[] = {EN_DTYPE_Q4_0, EN_DTYPE_Q4_1, EN_DTYPE_Q5_0, EN
                                  EN_DTYPE_Q8_0, EN_DTYPE_Q4_K, EN_DTYPE_Q5_K, EN_DTYPE_Q6_K};
 enum { N_TYPES = sizeof types / sizeof *types };
 
-static const en_kernels *ref;
-static en_kernels variants[5];
-static const char *variant_names[5];
-static int n_variants;
-static uint8_t *region_ends[N_REGIONS];
-
 static uint32_t draw(void)
 {
     static uint64_t state = 78;
     return (uint32_t)(test_random(&state) >> 32);
-}
-
-/* n_bytes that end at the guard page of a region. */
-static void *place(int region, size_t n_bytes)
-{
-    assert_true(n_bytes + CANARY <= REGION);
-    uint8_t *p = region_ends[region] - n_bytes;
-    memset(p - CANARY, 0xA5, CANARY + n_bytes);
-    return p;
-}
-
-static void check_canary(const void *p)
-{
-    const uint8_t *bytes = p;
-    for (int i = 1; i <= CANARY; i++)
-        assert_int_equal(bytes[-i], 0xA5);
 }
 
 /* ---- rows and vectors -------------------------------------------------------------------------- */
@@ -278,31 +254,10 @@ static void random_bytes_are_harmless(void **state)
 
 /* ---- set-up ------------------------------------------------------------------------------------ */
 
-static void add_variant(const char *name, uint32_t features)
-{
-    if ((features & en_cpu_features()) != features)
-        return;
-    en_kernels_fill(&variants[n_variants], features);
-    variant_names[n_variants++] = name;
-}
-
 static int set_up(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_REGIONS; i++) {
-        uint8_t *p =
-            mmap(NULL, REGION + 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (p == MAP_FAILED || mprotect(p + REGION, 65536, PROT_NONE) != 0)
-            return -1;
-        region_ends[i] = p + REGION;
-    }
-    ref = en_kernels_ref();
-    add_variant("reference", 0);
-    add_variant("avx2", EN_CPU_AVX2);
-    add_variant("avx512", EN_CPU_AVX2 | EN_CPU_AVX512);
-    add_variant("neon", EN_CPU_NEON);
-    add_variant("dotprod", EN_CPU_NEON | EN_CPU_DOTPROD);
-    return 0;
+    return test_kernels_open(N_REGIONS, REGION);
 }
 
 int main(void)

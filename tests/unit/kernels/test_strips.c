@@ -9,16 +9,14 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "base/cpu.h"
+#include "kernel_support.h"
 #include "kernels/kernels.h"
 
 enum {
     MAX_UNITS = 40,
     MAX_COLS = MAX_UNITS * EN_UNIT_COLS,
     MANY_VECTORS = 70,
-    CANARY = 64,
     REGION = 1 << 18,
     WORDS = 0, /* regions: of each chunk */
     RAW = WORDS + EN_STRIP_MAX_CHUNKS,
@@ -28,32 +26,10 @@ enum {
     N_REGIONS = X + MANY_VECTORS
 };
 
-static const en_kernels *ref;
-static en_kernels variants[4];
-static const char *variant_names[4];
-static int n_variants;
-static uint8_t *region_ends[N_REGIONS];
-
 static uint32_t draw(void)
 {
     static uint64_t state = 77;
     return (uint32_t)(test_random(&state) >> 32);
-}
-
-/* n_bytes that end at the guard page of a region. */
-static void *place(int region, size_t n_bytes)
-{
-    assert_true(n_bytes + CANARY <= REGION);
-    uint8_t *p = region_ends[region] - n_bytes;
-    memset(p - CANARY, 0xA5, CANARY + n_bytes);
-    return p;
-}
-
-static void check_canary(const void *p)
-{
-    const uint8_t *bytes = p;
-    for (int i = 1; i <= CANARY; i++)
-        assert_int_equal(bytes[-i], 0xA5);
 }
 
 static uint8_t *place_random(int region, size_t n_bytes)
@@ -460,32 +436,10 @@ static void units_become_bytes(void **state)
 
 /* ---- set-up --------------------------------------------------------------------------------------- */
 
-static void add_variant(const char *name, uint32_t features)
-{
-    if ((features & en_cpu_features()) != features)
-        return;
-    en_kernels_fill(&variants[n_variants], features);
-    variant_names[n_variants++] = name;
-}
-
 static int set_up(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_REGIONS; i++) {
-        uint8_t *p =
-            mmap(NULL, REGION + 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (p == MAP_FAILED || mprotect(p + REGION, 65536, PROT_NONE) != 0)
-            return -1;
-        region_ends[i] = p + REGION;
-    }
-    ref = en_kernels_ref();
-    add_variant("reference", 0);
-    add_variant("avx2", EN_CPU_AVX2);
-    add_variant("avx512", EN_CPU_AVX2 | EN_CPU_AVX512);
-    add_variant("amx", EN_CPU_AVX2 | EN_CPU_AVX512 | EN_CPU_AMX);
-    add_variant("neon", EN_CPU_NEON);
-    add_variant("dotprod", EN_CPU_NEON | EN_CPU_DOTPROD);
-    return 0;
+    return test_kernels_open(N_REGIONS, REGION);
 }
 
 int main(void)

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "kernels/kernels.h"
 #include "linear/linear.h"
+#include "linear_support.h"
 
 static uint64_t random_state = 7;
 
@@ -197,49 +198,20 @@ static void free_matrix(matrix *m)
 
 /* ---- products -------------------------------------------------------------------------------- */
 
-enum { MAX_PRODUCTS = 4 };
-
-typedef struct run {
-    float *y[MAX_PRODUCTS]; /* one after another, each with a stride of n_rows + 1 */
-    size_t n_floats[MAX_PRODUCTS];
-} run;
-
-static entro_status try_apply(run *out, matrix *const *matrices, size_t n, const float *x,
+static entro_status try_apply(test_run *out, matrix *const *matrices, size_t n, const float *x,
                               size_t n_tokens, uint32_t n_threads, entro_error *err)
 {
-    const en_linear *linears[MAX_PRODUCTS];
-    en_linear_product products[MAX_PRODUCTS];
-    for (size_t i = 0; i < n; i++) {
-        const en_linear *l = linears[i] = &matrices[i]->linear;
-        out->n_floats[i] = n_tokens * (l->n_rows + 1);
-        out->y[i] = en_alloc(out->n_floats[i], sizeof(float));
-        assert_non_null(out->y[i]);
-        for (size_t k = 0; k < out->n_floats[i]; k++)
-            out->y[i][k] = 12345.0f;
-        products[i] = (en_linear_product){l, out->y[i], l->n_rows + 1};
-    }
-    en_pool *pool = NULL;
-    en_linear_scratch *scratch = NULL;
-    assert_int_equal(en_pool_new(&pool, n_threads, NULL), ENTRO_OK);
-    assert_int_equal(en_linear_scratch_new(&scratch, linears, n, n_threads, NULL), ENTRO_OK);
-    size_t stride = linears[0]->n_cols + 5;
-    entro_status status = en_linear_apply(products, n, x, stride, n_tokens, pool, scratch, err);
-    en_linear_scratch_free(scratch);
-    en_pool_free(pool);
-    return status;
-}
-
-static void free_run(run *r, size_t n)
-{
+    const en_linear *linears[TEST_MAX_PRODUCTS];
     for (size_t i = 0; i < n; i++)
-        en_free(r->y[i]);
+        linears[i] = &matrices[i]->linear;
+    return test_try_apply(out, linears, n, x, n_tokens, n_threads, err);
 }
 
 static float *make_inputs(uint64_t n_cols, size_t n_tokens)
 {
-    float *x = en_alloc((n_cols + 5) * n_tokens, sizeof *x);
+    float *x = en_alloc((n_cols + TEST_X_GAP) * n_tokens, sizeof *x);
     assert_non_null(x);
-    for (size_t i = 0; i < (n_cols + 5) * n_tokens; i++)
+    for (size_t i = 0; i < (n_cols + TEST_X_GAP) * n_tokens; i++)
         x[i] = random_weight() + 0.2f;
     return x;
 }
@@ -251,7 +223,7 @@ static double relative_error(const matrix *m, const float *x, size_t n_tokens, c
     double squares = 0;
     for (size_t t = 0; t < n_tokens; t++)
         for (uint64_t r = 0; r < n_rows; r++) {
-            const float *w = m->weights + r * n_cols, *xt = x + t * (n_cols + 5);
+            const float *w = m->weights + r * n_cols, *xt = x + t * (n_cols + TEST_X_GAP);
             double sum = 0, ww = 0, xx = 0;
             for (uint64_t k = 0; k < n_cols; k++) {
                 sum += (double)w[k] * (double)xt[k];
@@ -271,7 +243,7 @@ static void check_product_within(matrix *m, const char *what, double few_limit)
     float *x = make_inputs(m->linear.n_cols, 20);
     for (size_t i = 0; i < 4; i++) {
         size_t n_tokens = token_counts[i];
-        run base, other;
+        test_run base, other;
         assert_int_equal(try_apply(&base, &m, 1, x, n_tokens, 1, NULL), ENTRO_OK);
         double error = relative_error(m, x, n_tokens, base.y[0]);
         if (error > (n_tokens <= 8 ? few_limit : 2e-7))
@@ -281,9 +253,9 @@ static void check_product_within(matrix *m, const char *what, double few_limit)
         for (uint32_t n_threads = 2; n_threads <= 5; n_threads += 3) {
             assert_int_equal(try_apply(&other, &m, 1, x, n_tokens, n_threads, NULL), ENTRO_OK);
             assert_memory_equal(base.y[0], other.y[0], base.n_floats[0] * sizeof(float));
-            free_run(&other, 1);
+            test_run_free(&other, 1);
         }
-        free_run(&base, 1);
+        test_run_free(&base, 1);
     }
     en_free(x);
 }
@@ -358,7 +330,7 @@ static void strange_tokens_stay_alone(void **state)
 {
     (void)state;
     matrix m, *one = &m;
-    run r;
+    test_run r;
     make_plain(&m, EN_DTYPE_Q4_K, 20, 512);
     float *x = make_inputs(512, 4);
     x[517 + 100] = NAN;
@@ -371,7 +343,7 @@ static void strange_tokens_stay_alone(void **state)
         assert_false(isfinite(r.y[0][42 + i]));
         assert_true(r.y[0][63 + i] == 0.0f);
     }
-    free_run(&r, 1);
+    test_run_free(&r, 1);
     en_free(x);
     free_matrix(&m);
 }
@@ -402,14 +374,14 @@ static void fused_products_equal_single_ones(void **state)
     matrix *all[] = {&q, &k, &v, &gate};
     float *x = make_inputs(576, 9);
     for (size_t n_tokens = 1; n_tokens <= 9; n_tokens += 8) {
-        run fused, single;
+        test_run fused, single;
         assert_int_equal(try_apply(&fused, all, 4, x, n_tokens, 3, NULL), ENTRO_OK);
         for (int i = 0; i < 4; i++) {
             assert_int_equal(try_apply(&single, all + i, 1, x, n_tokens, 2, NULL), ENTRO_OK);
             assert_memory_equal(fused.y[i], single.y[0], single.n_floats[0] * sizeof(float));
-            free_run(&single, 1);
+            test_run_free(&single, 1);
         }
-        free_run(&fused, 4);
+        test_run_free(&fused, 4);
     }
     en_free(x);
     for (int i = 0; i < 4; i++)
@@ -450,13 +422,13 @@ static void damaged_segment_is_reported(void **state)
     en_store64(m.bytes + 8 * 11, en_load64(m.bytes + 8 * 11) - 1); /* segment 10 lacks a byte */
     float *x = make_inputs(64, 3);
     for (size_t n_tokens = 1; n_tokens <= 3; n_tokens += 2) {
-        run r;
+        test_run r;
         entro_error err = {0};
         assert_int_equal(try_apply(&r, both, 2, x, n_tokens, 2, &err), ENTRO_ERR_CHECKSUM);
         assert_non_null(strstr(err.where, "coded.weight"));
-        free_run(&r, 2);
+        test_run_free(&r, 2);
         assert_int_equal(try_apply(&r, both, 2, x, n_tokens, 2, NULL), ENTRO_ERR_CHECKSUM);
-        free_run(&r, 2);
+        test_run_free(&r, 2);
     }
     const en_linear *linear = &m.linear;
     en_linear_scratch *scratch = NULL;
@@ -479,11 +451,11 @@ static void read_failure_is_passed_on(void **state)
     make_plain(&m, EN_DTYPE_F16, 90, 64);
     m.tensor.data = NULL;
     float *x = make_inputs(64, 1);
-    run r;
+    test_run r;
     entro_error err = {0};
     assert_int_equal(try_apply(&r, &one, 1, x, 1, 2, &err), ENTRO_ERR_IO);
     assert_string_equal(err.message, "the disk fell out");
-    free_run(&r, 1);
+    test_run_free(&r, 1);
     en_free(x);
     free_matrix(&m);
 }

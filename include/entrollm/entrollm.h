@@ -356,8 +356,9 @@ typedef void (*entro_account_fn)(void *user, const entro_tensor_account *account
 
 typedef struct entro_compress_options {
     size_t struct_size;
-    /* default for coded tensors: "u8", "u4", "u8-row", "u4-row", "rtn", "watersic", "u4-row-sparse";
-     * "lossless": every bit of every tensor and file is kept */
+    /* of coded tensors: "watersic" (calibrated, at a size; 4 bits a parameter where none is asked for), as
+     * NULL; "u8", "u4", "u8-row", "u4-row", "rtn", "u4-row-sparse"; "lossless": every bit of every tensor and
+     * file is kept */
     const char *method;
     const char *table; /* "tensor": one code table a tensor; "model": one for all */
     /* Overrides by name, first match wins: "PATTERN=METHOD", METHOD also "rtn:BITS", "keep" (stored

@@ -79,7 +79,7 @@ void entro_sampler_options_init(entro_sampler_options *opt)
 void entro_compress_options_init(entro_compress_options *opt)
 {
     *opt = (entro_compress_options){
-        .struct_size = sizeof *opt, .method = "u8", .table = "tensor", .coding = "auto"};
+        .struct_size = sizeof *opt, .method = "watersic", .table = "tensor", .coding = "auto"};
 }
 
 void entro_job_options_init(entro_job_options *opt)

@@ -445,9 +445,19 @@ static entro_status search_next(compression *c, bool *again, entro_error *err)
     return en_rate_search_next(&c->search, en_gguf_output_bytes(&c->out), again, err);
 }
 
+/* Calibration takes long: that there is no place for the file is found out before it. */
+static entro_status check_place(const char *path, bool overwrite, entro_error *err)
+{
+    en_output *out;
+    EN_TRY(en_output_create(&out, path, overwrite, err));
+    en_output_abort(out);
+    return ENTRO_OK;
+}
+
 static entro_status run(compression *c, const char *source, const char *path, entro_error *err)
 {
     EN_TRY(en_compress_plan_open(&c->plan, source, c->opt, err));
+    EN_TRY(check_place(path, c->opt->overwrite, err));
     EN_TRY(en_job_open(&c->job, c->opt->n_threads, c->opt->progress, c->opt->progress_user, err));
     if (c->plan.needs_statistics)
         EN_TRY(en_calibration_open(&c->calibration, source, path, c->opt, &c->job, err));

@@ -218,7 +218,7 @@ static entro_status check_bits(const en_recipe *recipe, const entro_compress_opt
 static entro_status init_parts(en_recipe *recipe, const entro_compress_options *opt,
                                entro_error *err)
 {
-    const char *method = opt->method != NULL ? opt->method : "u8";
+    const char *method = opt->method != NULL ? opt->method : "watersic";
     recipe->method = en_quant_method_find(method);
     if (recipe->method == NULL)
         return unknown_method(method, "", err);

@@ -47,7 +47,7 @@ static void init_functions_set_size_and_defaults(void **state)
     assert_true(sampler.temperature > 0.0f && sampler.repeat_penalty == 1.0f);
     entro_compress_options compress;
     entro_compress_options_init(&compress);
-    assert_string_equal(compress.method, "u8");
+    assert_string_equal(compress.method, "watersic");
     assert_string_equal(compress.table, "tensor");
     entro_perplexity_options perplexity;
     entro_perplexity_options_init(&perplexity);
@@ -312,6 +312,7 @@ static void compress_and_run(const char *coding, const char *type)
     close(fd);
     entro_compress_options opt;
     entro_compress_options_init(&opt);
+    opt.method = "u8";
     entro_error err = {0};
     entro_compress_report report;
     assert_int_equal(entro_compress(FOLDER, path, &opt, &report, &err), ENTRO_ERR_EXISTS);

@@ -60,7 +60,7 @@ def check_compress_leaves_nothing():
         for after in (0.2, 0.6, 1.2):
             for number in (signal.SIGINT, signal.SIGTERM):
                 out = folder / "out.gguf"
-                code, seconds, _, err = interrupt(["compress", source, out], after, number)
+                code, seconds, _, err = interrupt(["compress", "--method", "u8", source, out], after, number)
                 if code == 0:  # done before the signal came
                     out.unlink()
                     continue
@@ -77,7 +77,7 @@ def check_old_file_stays():
         source, out = folder / "big.gguf", folder / "out.gguf"
         write_big_gguf(source, 4096)
         out.write_text("the old one")
-        code, _, _, err = interrupt(["compress", "--force", source, out], 0.3)
+        code, _, _, err = interrupt(["compress", "--method", "u8", "--force", source, out], 0.3)
         if code != 0:
             assert out.read_text() == "the old one", err
             assert len(list(folder.iterdir())) == 2

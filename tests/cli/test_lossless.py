@@ -183,7 +183,7 @@ def check_inspect_and_names():
         expect(run("restore", coded), 1, "exists already")
         expect(run("restore", coded, folder / "x.gguf"), 2, "is a folder")
         expect(run("restore", coded, folder / "x.gguf", "--type", "f16"), 0)
-        expect(run("compress", source, folder / "u8.gguf"), 0)
+        expect(run("compress", source, folder / "u8.gguf", "--method", "u8"), 0)
         expect(run("restore", folder / "u8.gguf", folder / "y", "--type", "original"), 1, "--method lossless")
         assert not list(folder.glob("*.tmp"))
 

@@ -32,7 +32,7 @@ def check_wrong_kind_of_file():
                            ("short.gguf", b"GGUF")):
             (folder / name).write_bytes(data)
             for command in (["inspect"], ["run", "-p", "x"], ["verify"],
-                            ["compress", "-o", folder / "out.gguf"]):
+                            ["compress", "--method", "u8", "-o", folder / "out.gguf"]):
                 result = said(run(*command, folder / name))
                 assert name in result.err, result
             assert not (folder / "out.gguf").exists()
@@ -51,7 +51,7 @@ def check_truncated_download():
         for n in (len(data) - 1, len(data) // 2, 3000):
             cut.write_bytes(data[:n])
             said(run("run", cut, "-p", "x"))
-            said(run("compress", cut, folder / "out.gguf"))
+            said(run("compress", cut, folder / "out.gguf", "--method", "u8"))
         coded = compress(STORIES, folder / "coded.gguf").read_bytes()
         cut.write_bytes(coded[: len(coded) * 3 // 4])
         said(run("verify", cut))
@@ -99,9 +99,9 @@ def check_output_exists():
     with Folder() as folder:
         out = folder / "out.gguf"
         out.write_text("mine")
-        result = said(run("compress", STORIES, out))
+        result = said(run("compress", STORIES, out, "--method", "u8"))
         assert "--force" in result.err and out.read_text() == "mine", result
-        expect(run("compress", STORIES, out, "--force"), 0)
+        expect(run("compress", STORIES, out, "--method", "u8", "--force"), 0)
         assert out.read_bytes()[:4] == b"GGUF"
         said(run("restore", out, STORIES))
         restored = folder / "restored.gguf"
@@ -113,15 +113,15 @@ def check_output_exists():
         for name in (out, folder / "." / ".." / folder.name / "out.gguf"):
             for force in ([], ["--force"]):
                 said(run("restore", out, name, *force))
-        result = said(run("compress", restored, restored, "--force"))
+        result = said(run("compress", restored, restored, "--method", "u8", "--force"))
         assert "is the model that is read" in result.err, result
         assert out.read_bytes() == before
-        assert "is a folder" in said(run("compress", restored, "-o", folder)).err
+        assert "is a folder" in said(run("compress", restored, "-o", folder, "--method", "u8")).err
 
 
 def check_output_folder_missing():
     with Folder() as folder:
-        result = said(run("compress", STORIES, folder / "no/such/out.gguf"))
+        result = said(run("compress", STORIES, folder / "no/such/out.gguf", "--method", "u8"))
         assert "there is no folder" in result.err and "no/such" in result.err, result
 
 
@@ -129,7 +129,7 @@ def check_no_space():
     """A file size limit stands in for the full disk."""
     with Folder() as folder:
         out = folder / "out.gguf"
-        limited = f"trap '' XFSZ; ulimit -f 16; exec '{PROGRAM}' compress '{STORIES}' '{out}'"
+        limited = f"trap '' XFSZ; ulimit -f 16; exec '{PROGRAM}' compress --method u8 '{STORIES}' '{out}'"
         done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True)
         assert done.returncode == 1 and "error: " in done.stderr, done
         assert list(folder.iterdir()) == [], "something was left behind"

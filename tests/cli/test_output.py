@@ -26,16 +26,19 @@ def check_compress_reports():
                 assert math.isclose(report["bits_per_param"], whole, rel_tol=1e-6)
                 assert report["entropy"] <= report["huffman_bits"] + 1e-6
                 assert 0 < report["entropy"] <= (8 if method.startswith("u8") else 4)
-        words = parsed("compress", STORIES, folder / "words.gguf", "--coding", "words", "--json")
+        words = parsed("compress", STORIES, folder / "words.gguf", "--method", "u8", "--coding", "words", "--json")
         assert words["n_strip_tensors"] == 0 and words["bits_other_table"] > 0
         strips = parsed("compress", STORIES, folder / "strips.gguf", "--method", "rtn", "--bits", "4.5", "--json")
         assert strips["n_strip_tensors"] == strips["n_coded_tensors"] > 0
         assert strips["bits_other_table"] is None and strips["huffman_bits"] is None
         assert abs(strips["entropy"] - 4.5) < 0.02 and strips["n_exceptions"] > 0
-        plain = expect(run("compress", STORIES, folder / "plain.gguf"), 0, "bits a parameter",
+        plain = expect(run("compress", STORIES, folder / "plain.gguf", "--method", "u8"), 0, "bits a parameter",
                        stream="out")
         assert plain.err == "", plain
-        silent = run("compress", STORIES, folder / "silent.gguf", "--quiet")
+        best = expect(run("compress", STORIES, folder / "best.gguf", "--calib-tokens", "1024"), 0, "watersic", "3.99 bits a parameter",
+                      stream="out")
+        assert best.err == "" and (folder / "stories260K.calib").is_dir(), best
+        silent = run("compress", STORIES, folder / "silent.gguf", "--method", "u8", "--quiet")
         assert silent.code == 0 and silent.out == "" and silent.err == "", silent
 
 
@@ -80,7 +83,7 @@ def check_inspect_adds_up():
         short = expect(run("inspect", out, "--summary"), 0, "whole file", stream="out").out
         assert "blk.0" not in short and "u8, strips" in short
         words = folder / "words.gguf"
-        expect(run("compress", STORIES, words, "--coding", "words"), 0)
+        expect(run("compress", STORIES, words, "--method", "u8", "--coding", "words"), 0)
         expect(run("inspect", words), 0, "u8, words, table per tensor", stream="out")
         for source in (STORIES, TINY):
             parsed("inspect", source, "--json")

@@ -25,7 +25,7 @@ static void follows_the_rule(void **state)
 {
     (void)state;
     en_recipe r;
-    entro_compress_options opt = {0};
+    entro_compress_options opt = {.method = "u8"};
     assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
     assert_string_equal(r.text, "u8 coding=strips table=tensor");
     en_store_choice c = choose(&r, "token_embd.weight", EN_DTYPE_F16, 2, 64, 64, 1);
@@ -40,6 +40,16 @@ static void follows_the_rule(void **state)
     assert_int_equal(choose(&r, "wide", EN_DTYPE_F16, 2, 1 << 23, 2, 1).kind, EN_STORE_KEEP);
     c = choose(&r, "too wide for strips", EN_DTYPE_F16, 2, (1 << 16) + 1, 2, 1);
     assert_true(c.kind == EN_STORE_CODED && !c.strips);
+    en_recipe_free(&r);
+}
+
+static void the_calibrated_one_is_the_default(void **state)
+{
+    (void)state;
+    en_recipe r;
+    assert_int_equal(en_recipe_init(&r, &(entro_compress_options){0}, NULL), ENTRO_OK);
+    assert_string_equal(r.method->name, "watersic");
+    assert_true(r.rans && r.bits_per_param == 4);
     en_recipe_free(&r);
 }
 
@@ -82,7 +92,8 @@ static void coding_follows_the_options(void **state)
     };
     for (size_t i = 0; i < 4; i++) {
         en_recipe r;
-        entro_compress_options opt = {.coding = cases[i].coding, .table = cases[i].table};
+        entro_compress_options opt = {
+            .method = "u8", .coding = cases[i].coding, .table = cases[i].table};
         assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
         assert_string_equal(r.text, cases[i].text);
         assert_true(choose(&r, "a", EN_DTYPE_F16, 2, 64, 64, 1).strips == cases[i].strips);
@@ -124,11 +135,13 @@ static void refuses_what_it_does_not_know(void **state)
     (void)state;
     refuse((entro_compress_options){.method = "u5"}, "u8, u4, u8-row, u4-row, rtn");
     refuse((entro_compress_options){.coding = "rows"}, "'auto', 'words', 'strips' or 'rans'");
-    refuse((entro_compress_options){.coding = "strips", .table = "model"}, "tables for each");
-    refuse((entro_compress_options){.coding = "rans", .table = "model"}, "coding rans has tables");
+    refuse((entro_compress_options){.method = "u8", .coding = "strips", .table = "model"},
+           "tables for each");
+    refuse((entro_compress_options){.method = "u8", .coding = "rans", .table = "model"},
+           "coding rans has tables");
     refuse((entro_compress_options){.method = "rtn", .coding = "words"}, "rtn needs coding strips");
     refuse((entro_compress_options){.method = "rtn", .table = "model"}, "rtn needs coding strips");
-    refuse((entro_compress_options){.bits = 4}, "only told of method rtn");
+    refuse((entro_compress_options){.method = "u8", .bits = 4}, "only told of method rtn");
     refuse((entro_compress_options){.method = "rtn", .bits = 0.5}, "expected 1 to 9");
     refuse((entro_compress_options){.method = "rtn", .bits = 9.5}, "expected 1 to 9");
     const char *const no_bits[] = {"a=u8:4",   "a=rtn:",    "a=rtn:x",
@@ -147,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follows_the_rule),
+        cmocka_unit_test(the_calibrated_one_is_the_default),
         cmocka_unit_test(first_override_wins),
         cmocka_unit_test(coding_follows_the_options),
         cmocka_unit_test(bits_are_those_asked_for),

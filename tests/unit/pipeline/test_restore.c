@@ -64,7 +64,8 @@ static void keys_are_those_of_a_plain_file(void **state)
         const char *type;
         uint32_t dtype, file_type;
     } types[] = {{"f16", EN_DTYPE_F16, 1}, {"bf16", EN_DTYPE_BF16, 32}, {"f32", EN_DTYPE_F32, 0}};
-    assert_int_equal(en_compress(stories, test_path("c"), NULL, NULL, NULL), ENTRO_OK);
+    entro_compress_options u8 = {.method = "u8"};
+    assert_int_equal(en_compress(stories, test_path("c"), &u8, NULL, NULL), ENTRO_OK);
     for (int i = 0; i < 3; i++) {
         entro_job_options job = {.n_threads = 3, .overwrite = true};
         assert_int_equal(
@@ -132,7 +133,7 @@ static void refusals_leave_nothing(void **state)
     assert_int_equal(en_restore(test_path("no"), test_path("r"), "f16", NULL, NULL, &err),
                      ENTRO_ERR_NOT_FOUND);
     assert_int_equal(test_folder_count(), 0);
-    entro_compress_options words = {.coding = "words"};
+    entro_compress_options words = {.method = "u8", .coding = "words"};
     assert_int_equal(en_compress(stories, test_path("c"), &words, NULL, NULL), ENTRO_OK);
     assert_int_equal(en_restore(stories, test_path("c"), "f16", NULL, NULL, &err),
                      ENTRO_ERR_EXISTS);

@@ -128,18 +128,3 @@ int cli_html_close(cli_html *h)
     free(h->temporary);
     return code;
 }
-
-int cli_html_check(const char *path)
-{
-    char *name = NULL;
-    if (asprintf(&name, "%s.tmp", path) < 0)
-        return cli_fail_text("out of memory");
-    FILE *out = fopen(name, "w");
-    int code = out ? CLI_EXIT_OK : fail_to_write(path);
-    if (out) {
-        fclose(out);
-        unlink(name);
-    }
-    free(name);
-    return code;
-}

@@ -24,9 +24,6 @@ int cli_html_open(cli_html *h, const char *path, const char *title);
 /* Gives the page its name, or removes it when anything failed; returns the exit code. */
 int cli_html_close(cli_html *h);
 
-/* Can the page be written there?  Asked before the work that it will be about.  Returns the exit code. */
-int cli_html_check(const char *path);
-
 /* Text from outside, in an element or in a quoted attribute; control characters become spaces, and what is
  * not UTF-8 question marks. */
 void cli_html_text(FILE *out, const char *text);

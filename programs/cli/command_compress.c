@@ -4,7 +4,6 @@
 #include "cli_account.h"
 #include "cli_commands.h"
 #include "cli_format.h"
-#include "cli_html.h"
 #include "cli_input.h"
 #include "cli_page.h"
 #include "cli_terminal.h"
@@ -357,6 +356,13 @@ static int try_sizes(const settings *s, const char *output, const char *statisti
     return code || !s->page ? code : cli_page_write_tries(s->source, s->method, &tries, s->page);
 }
 
+static int check_page(const settings *s, const char *output)
+{
+    if (strcmp(s->page, output) == 0)
+        return cli_usage_error(&cli_compress_command, "--page and OUTPUT are both '%s'", output);
+    return cli_check_output(s->page, s->source);
+}
+
 static int compress(void *p)
 {
     settings *s = p;
@@ -377,7 +383,7 @@ static int compress(void *p)
     else
         code = cli_fail_text("out of memory");
     if (!code && s->page)
-        code = cli_html_check(s->page);
+        code = check_page(s, output);
     if (!code && s->try)
         code = try_sizes(s, output, statistics);
     else if (!code)

@@ -102,7 +102,7 @@ static void put_table(FILE *out, const cli_comparison *c)
 static void put_worst(FILE *out, const cli_comparison *c)
 {
     fputs("<h2>Worst tokens</h2><p class=\"soft\">Where a model's prediction of the next token is "
-          "furthest from the reference's: the text of the token before it.</p>",
+          "furthest from the reference's: the token that the text has there.</p>",
           out);
     for (size_t i = 0; i < c->n; i++) {
         const cli_outcome *o = &c->outcomes[i];
@@ -123,10 +123,14 @@ int cli_comparison_page(const cli_comparison *c, const char *path)
 {
     cli_html page;
     const entro_divergence_report *first = &c->outcomes[0].report;
-    int code = cli_html_open(&page, path, cli_base_name(c->reference));
+    char *title = NULL;
+    if (asprintf(&title, "Models beside %s", cli_base_name(c->reference)) < 0)
+        return cli_fail_text("out of memory");
+    int code = cli_html_open(&page, path, title);
+    free(title);
     if (code)
         return code;
-    fputs("<p>is the reference; how far other models predict from it on ", page.out);
+    fputs("<p>How far they predict from it on ", page.out);
     cli_html_text(page.out, cli_base_name(c->text));
     fprintf(page.out,
             ", by entrollm %s: %llu tokens in %u windows of %u, the second half of each scored."

@@ -15,6 +15,7 @@
 #include "cli_frontier.h"
 #include "cli_histograms.h"
 #include "cli_html.h"
+#include "cli_input.h"
 #include "cli_kinds.h"
 #include "cli_options.h"
 #include "cli_svg.h"
@@ -167,7 +168,7 @@ int cli_page_write(const cli_account *a, const char *path)
     cli_kinds kinds;
     if (!cli_kinds_collect(&kinds, a))
         return cli_fail_text("out of memory");
-    int code = cli_html_open(&page, path, a->output);
+    int code = cli_html_open(&page, path, cli_base_name(a->output));
     if (!code) {
         put_source(page.out, a->source, a->method);
         put_whole(page.out, a);
@@ -218,8 +219,8 @@ static void put_tries(FILE *out, const cli_tries *tries)
     fputs(has_kld ? "KLD is at most expected to be this, from calibration's estimate of the loss."
                   : "This method has no estimate of the KLD: the picture has the weights' error.",
           out);
-    fputs(" What it is, and where other models stand, is measured by <code>entrollm compare "
-          "--page</code>.</p>\n",
+    fputs(" What KLD a file has, and where other models stand, is measured by <code>entrollm "
+          "compare --page</code>.</p>\n",
           out);
     cli_frontier_draw(out, points, tries->n,
                       has_kld ? "KLD expected, nats a token" : "error, % of the weights' rms");
@@ -230,7 +231,7 @@ int cli_page_write_tries(const char *source, const char *method, const cli_tries
                          const char *path)
 {
     cli_html page;
-    int code = cli_html_open(&page, path, source);
+    int code = cli_html_open(&page, path, cli_base_name(source));
     if (code)
         return code;
     put_source(page.out, source, method);

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "quant/watersic.h"
 #include "test_support.h"
 
@@ -132,12 +133,31 @@ static void rows_that_do_not_matter_count_alike(void **state)
     free(m);
 }
 
+static void failing_memory_is_an_error(void **state)
+{
+    (void)state;
+    matrices *m = make(0, 3);
+    en_rounding_loss r = {0};
+    const en_pass_problem p = {
+        .n_rows = ROWS, .n_cols = COLS, .factor = m->factor, .importance = m->importance};
+    for (uint64_t n = 0; n < 2; n++) {
+        en_memory_fail_at(n);
+        assert_int_equal(en_rounding_loss_prepare(&r, &p, NULL), ENTRO_ERR_NOMEM);
+        en_memory_fail_at(UINT64_MAX);
+        en_rounding_loss_free(&r);
+    }
+    assert_int_equal(en_rounding_loss_prepare(&r, &p, NULL), ENTRO_OK);
+    en_rounding_loss_free(&r);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_the_loss_where_nothing_depends),
         cmocka_unit_test(is_the_loss_in_the_mean),
         cmocka_unit_test(rows_that_do_not_matter_count_alike),
+        cmocka_unit_test(failing_memory_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 /*
  * cli_frontier.c - see cli_frontier.h.
  *
- * A point's name goes to the first of some places around it where it covers no point and no other name.
+ * A point's name goes to the first of some places around it where it covers no point, no line and no other
+ * name.
  */
 #include "cli_frontier.h"
 #include "cli_format.h"
@@ -11,7 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 860, HEIGHT = 460, NAME = 34 /* columns */, RADIUS = 4, LINE = 13 };
+enum {
+    WIDTH = 860,
+    HEIGHT = 460,
+    NAME = 34 /* columns */,
+    RADIUS = 4,
+    LINE = 13,
+    PIECE = 5 /* of a line, in the way of names */
+};
 #define COLUMN 6.4 /* about the width of a letter */
 
 typedef struct box {
@@ -22,7 +30,7 @@ typedef struct picture {
     cli_chart chart;
     const cli_frontier_point *points; /* sorted by size */
     size_t n;
-    box *taken; /* by all points, then by names */
+    box *taken; /* by lines and points, then by names */
     size_t n_taken;
 } picture;
 
@@ -85,13 +93,28 @@ static void put_name(picture *p, const cli_frontier_point *point)
     bool is_left = b.x < x;
     double near = is_left ? b.x + b.width : b.x, middle = b.y + b.height / 2;
     if (fabs(middle - y) > LINE)
-        fprintf(p->chart.out, "<path class=\"rule\" d=\"M%.1f %.1fL%.1f %.1f\"/>", x, y, near,
+        fprintf(p->chart.out, "<path class=\"lead\" d=\"M%.1f %.1fL%.1f %.1f\"/>", x, y, near,
                 middle);
     cli_chart_text(&p->chart, near, middle + 4, is_left ? "end" : "start",
                    point->is_peer ? CLI_COLOUR_PEERS : CLI_COLOUR_OURS, name);
 }
 
 /* ---- points -------------------------------------------------------------------------------- */
+
+/* Names keep off the line, piece by piece. */
+static void take_line(picture *p, const double *x, const double *y, size_t n)
+{
+    const cli_chart *c = &p->chart;
+    for (size_t i = 1; i < n; i++) {
+        double x0 = cli_chart_x(c, x[i - 1]), y0 = cli_chart_y(c, y[i - 1]);
+        double width = cli_chart_x(c, x[i]) - x0, height = cli_chart_y(c, y[i]) - y0;
+        for (double at = 0; at < width; at += PIECE) {
+            double piece = fmin(PIECE, width - at);
+            p->taken[p->n_taken++] =
+                (box){x0 + at, y0 + height * at / width, piece, fmax(height * piece / width, 1)};
+        }
+    }
+}
 
 static void put_line(picture *p, bool is_peer)
 {
@@ -107,6 +130,7 @@ static void put_line(picture *p, bool is_peer)
     }
     if (n > 1)
         cli_chart_line(&p->chart, x, y, n, is_peer ? CLI_COLOUR_PEERS : CLI_COLOUR_OURS);
+    take_line(p, x, y, n);
     free(x);
 }
 
@@ -155,7 +179,7 @@ size_t cli_frontier_draw(FILE *out, const cli_frontier_point *points, size_t n,
                          const char *loss_title)
 {
     cli_frontier_point *sorted = malloc((n + 1) * sizeof(*sorted));
-    picture p = {.points = sorted, .taken = malloc((2 * n + 1) * sizeof(*p.taken))};
+    picture p = {.points = sorted, .taken = malloc((4 * n + 2 * WIDTH / PIECE) * sizeof(*p.taken))};
     p.chart = (cli_chart){.out = out,
                           .width = WIDTH,
                           .height = HEIGHT,

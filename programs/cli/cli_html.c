@@ -80,7 +80,8 @@ static void put_style(FILE *out)
           ".left{text-align:left!important}td:first-child{white-space:normal;min-width:11em;"
           "overflow-wrap:break-word}"
           "svg{width:100%;margin-bottom:4px;font:12px "
-          "sans-serif;fill:var(--ink)}.rule{stroke:var(--rule)}"
+          "sans-serif;fill:var(--ink)}.rule{stroke:var(--rule)}.lead{stroke:var(--soft);stroke-"
+          "width:.6}"
           ".bar{height:12px}figure{margin:0}figcaption{font-size:13px;overflow-wrap:anywhere}"
           ".grid{display:grid;gap:1em 1.5em;grid-template-columns:repeat(auto-fill,minmax(195px,"
           "1fr))}",

@@ -339,6 +339,17 @@ ENTRO_API size_t entro_drafter_propose(const entro_drafter *drafter, entro_token
 
 /* ---- jobs ------------------------------------------------------------------------------ */
 
+enum { ENTRO_HISTOGRAM_VALUES = 256 };
+
+/* How often each integer occurs: a run of values around the most frequent one, no longer than it takes to
+ * leave out one integer in 10,000 (or as long as there is room). */
+typedef struct entro_histogram {
+    int32_t first; /* counts[0] is of this value, counts[1] of the next ... */
+    uint32_t n_values;
+    uint64_t n_others; /* integers left out */
+    uint64_t counts[ENTRO_HISTOGRAM_VALUES];
+} entro_histogram;
+
 /* What became of one coded tensor. */
 typedef struct entro_tensor_account {
     const char *name, *method; /* borrowed for the call */
@@ -350,6 +361,11 @@ typedef struct entro_tensor_account {
     double exceptions;                     /* share of the integers; NAN when not in strips */
     uint32_t n_row_classes, n_col_classes; /* with tables of their own; 1, 1 when not in strips */
     uint32_t pass;                         /* of the search for a size, from 0 */
+    /* What steps gained: 'entropy' without classes, and 'loss' had each weight been rounded by itself with the
+     * same steps, without feedback of the others' errors.  NAN: not known. */
+    double entropy_one_table, loss_alone;
+    const entro_histogram
+        *histogram; /* of its integers; borrowed for the call; NULL of "lossless" */
 } entro_tensor_account;
 
 typedef void (*entro_account_fn)(void *user, const entro_tensor_account *account);

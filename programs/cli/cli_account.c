@@ -15,8 +15,28 @@ static void forget_tensors(cli_account *a)
     for (size_t i = 0; i < a->n_tensors; i++) {
         free((char *)a->tensors[i].name);
         free((char *)a->tensors[i].method);
+        free((entro_histogram *)a->tensors[i].histogram);
     }
     a->n_tensors = 0;
+}
+
+void cli_totals_add(cli_totals *s, const entro_tensor_account *t)
+{
+    double n = (double)t->n_params;
+    s->n_params += n;
+    s->n_bytes += (double)t->n_bytes;
+    s->entropy_bits += n * t->entropy;
+    s->one_table_bits += n * t->entropy_one_table;
+    s->loss += t->loss;
+    s->loss_alone += t->loss_alone;
+}
+
+cli_totals cli_account_totals(const cli_account *a)
+{
+    cli_totals all = {0};
+    for (size_t i = 0; i < a->n_tensors; i++)
+        cli_totals_add(&all, &a->tensors[i]);
+    return all;
 }
 
 void cli_account_add(void *user, const entro_tensor_account *t)
@@ -24,6 +44,10 @@ void cli_account_add(void *user, const entro_tensor_account *t)
     cli_account *a = user;
     if (a->n_tensors > 0 && a->tensors[0].pass != t->pass)
         forget_tensors(a);
+    if (t->pass < CLI_MAX_PASSES) {
+        cli_totals_add(&a->passes[t->pass], t);
+        a->n_passes = t->pass + 1;
+    }
     if (a->n_tensors == a->cap) {
         size_t cap = a->cap ? 2 * a->cap : 256;
         entro_tensor_account *more = realloc(a->tensors, cap * sizeof(*more));
@@ -38,6 +62,13 @@ void cli_account_add(void *user, const entro_tensor_account *t)
     mine->name = strdup(t->name);
     mine->method = strdup(t->method);
     a->out_of_memory |= !mine->name || !mine->method;
+    if (t->histogram) {
+        entro_histogram *histogram = malloc(sizeof(*histogram));
+        if (histogram)
+            *histogram = *t->histogram;
+        mine->histogram = histogram;
+        a->out_of_memory |= !histogram;
+    }
 }
 
 void cli_account_release(cli_account *a)
@@ -75,6 +106,22 @@ static void print_coding(const cli_account *a)
                cli_figure(r->bits_other_table, 4).s);
 }
 
+static void print_gains(const cli_account *a)
+{
+    cli_totals t = cli_account_totals(a);
+    double classes = (t.one_table_bits - t.entropy_bits) / t.n_params;
+    double feedback = t.loss_alone / t.loss;
+    if (!(classes > 0) && !isfinite(feedback))
+        return;
+    printf("  gained   ");
+    if (classes > 0)
+        printf("%s bits a coded weight by tables of classes", cli_figure(classes, 4).s);
+    if (isfinite(feedback))
+        printf("%sfeedback makes the loss %s times smaller", classes > 0 ? "; " : "",
+               cli_figure(feedback, 2).s);
+    printf("\n");
+}
+
 void cli_account_print(const cli_account *a)
 {
     const entro_compress_report *r = &a->report;
@@ -98,11 +145,36 @@ void cli_account_print(const cli_account *a)
     printf("  error    rms %s %% of the weights' rms, largest %s\n",
            cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,
            cli_figure(r->max_error, 5).s);
+    print_gains(a);
     if (r->n_passes > 1)
         printf("  size     met in %u passes\n", r->n_passes);
     printf("  time     %.2f s, %s/s of source, %s weights/s; peak memory %s\n", r->seconds,
            cli_bytes((double)r->n_source_bytes / r->seconds).s, cli_count(n / r->seconds).s,
            cli_bytes((double)r->peak_resident).s);
+}
+
+static json_t *histogram_json(const entro_histogram *h)
+{
+    json_t *o = json_object(), *counts = json_array();
+    json_object_set_new(o, "first", json_integer(h->first));
+    cli_json_int(o, "n_others", h->n_others);
+    for (uint32_t i = 0; i < h->n_values; i++)
+        json_array_append_new(counts, json_integer((json_int_t)h->counts[i]));
+    json_object_set_new(o, "counts", counts);
+    return o;
+}
+
+static json_t *passes_json(const cli_account *a)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < a->n_passes; i++) {
+        json_t *o = json_object();
+        cli_json_int(o, "n_coded_bytes", (uint64_t)a->passes[i].n_bytes);
+        cli_json_real(o, "bits", 8 * a->passes[i].n_bytes / a->passes[i].n_params);
+        cli_json_real(o, "loss", a->passes[i].loss);
+        json_array_append_new(list, o);
+    }
+    return list;
 }
 
 static json_t *tensors_json(const cli_account *a)
@@ -122,6 +194,10 @@ static json_t *tensors_json(const cli_account *a)
         cli_json_real(o, "exceptions", t->exceptions);
         cli_json_int(o, "n_row_classes", t->n_row_classes);
         cli_json_int(o, "n_col_classes", t->n_col_classes);
+        cli_json_real(o, "entropy_one_table", t->entropy_one_table);
+        cli_json_real(o, "loss_alone", t->loss_alone);
+        json_object_set_new(o, "histogram",
+                            t->histogram ? histogram_json(t->histogram) : json_null());
         json_array_append_new(list, o);
     }
     return list;
@@ -130,6 +206,7 @@ static json_t *tensors_json(const cli_account *a)
 int cli_account_json(const cli_account *a)
 {
     const entro_compress_report *r = &a->report;
+    const cli_totals totals = cli_account_totals(a);
     json_t *o = json_object();
     cli_json_text(o, "source", a->source);
     cli_json_text(o, "output", a->output);
@@ -165,12 +242,18 @@ int cli_account_json(const cli_account *a)
     cli_json_real(o, "expected_kld", r->expected_kld);
     cli_json_int(o, "n_passes", r->n_passes);
     cli_json_real(o, "rate_choice", r->rate_choice);
+    cli_json_real(o, "entropy_one_table", totals.one_table_bits / totals.n_params);
+    cli_json_real(o, "loss_alone", totals.loss_alone);
+    json_object_set_new(o, "passes", passes_json(a));
     json_object_set_new(o, "tensors", tensors_json(a));
     return cli_json_print(o);
 }
 
-int cli_account_tries(bool json, const double *bpw, const entro_compress_report *reports, size_t n)
+int cli_account_tries(bool json, const cli_tries *tries)
 {
+    const entro_compress_report *reports = tries->reports;
+    const double *bpw = tries->bpw;
+    const size_t n = tries->n;
     if (json) {
         json_t *o = json_object(), *list = json_array();
         for (size_t i = 0; i < n; i++) {

@@ -48,6 +48,14 @@ cli_text cli_figure(double value, int n_digits)
     return text;
 }
 
+cli_text cli_small(double value)
+{
+    int n_digits = 3;
+    for (double v = fabs(value); v > 0 && v < 0.0995 && n_digits < 9; v *= 10)
+        n_digits++;
+    return cli_figure(value, n_digits);
+}
+
 void cli_format_rate(char *out, size_t n_out, double bytes_per_second)
 {
     snprintf(out, n_out, "%s/s", cli_bytes(bytes_per_second).s);

@@ -16,6 +16,7 @@ typedef struct cli_text {
 cli_text cli_bytes(double n_bytes);              /* "98.4 MB" */
 cli_text cli_count(double n);                    /* "134.5 M" */
 cli_text cli_figure(double value, int n_digits); /* "-" when it is not a number */
+cli_text cli_small(double value);                /* three digits, however small: "0.00231" */
 
 void cli_format_rate(char *out, size_t n_out, double bytes_per_second); /* "412 MB/s" */
 void cli_format_clock(char *out, size_t n_out, double seconds);         /* "1:04", "2:01:04" */

@@ -5,6 +5,7 @@
  * predicts is kept in the file that --cache names, or in one that vanishes in the end.
  */
 #include "cli_commands.h"
+#include "cli_comparison.h"
 #include "cli_format.h"
 #include "cli_input.h"
 #include "cli_terminal.h"
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 typedef struct settings {
-    const char *reference, *file, *cache;
+    const char *reference, *file, *cache, *page;
     cli_list models;
     int64_t n_ctx, windows, threads;
     bool force, json, quiet;
@@ -33,6 +34,12 @@ static const cli_option options[] = {
      .help = "keep what the reference predicts in FILE, and use it from there the next time; made "
              "when it does not exist"},
     CLI_SHARED_AS(settings, force, "make the file of --cache anew"),
+    {.name = "page",
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, page),
+     .value = "FILE",
+     .help = "write the frontier of all models (sizes over KLD) as an HTML page, with a picture, "
+             "too"},
     CLI_SHARED(settings, threads),
     CLI_SHARED(settings, json),
     CLI_SHARED(settings, quiet),
@@ -44,13 +51,6 @@ static const cli_positional positionals[] = {
     {"MODEL", offsetof(settings, models), CLI_MANY,
      "a coded file, a GGUF file or a folder; behind the last one the text, unless -f names it"},
 };
-
-/* One model's figures. */
-typedef struct outcome {
-    const char *model;
-    entro_divergence_report report;
-    char worst[ENTRO_N_WORST][24]; /* the tokens as text */
-} outcome;
 
 /* The text of one token, shortened, without control characters. */
 static void show_token(char *out, size_t n_out, const entro_model *model, entro_token token)
@@ -69,103 +69,22 @@ static void show_token(char *out, size_t n_out, const entro_model *model, entro_
     entro_text_stream_free(stream);
 }
 
-static json_t *json_of(const outcome *o)
-{
-    const entro_divergence_report *r = &o->report;
-    json_t *model = json_object(), *worst = json_array();
-    cli_json_text(model, "model", o->model);
-    cli_json_real(model, "kld", r->kld);
-    cli_json_real(model, "kld_error", r->kld_error);
-    cli_json_real(model, "kld_median", r->kld_median);
-    cli_json_real(model, "kld_99", r->kld_99);
-    cli_json_real(model, "kld_max", r->kld_max);
-    cli_json_real(model, "same_top", r->same_top);
-    cli_json_real(model, "perplexity", r->perplexity);
-    cli_json_real(model, "seconds", r->seconds);
-    for (uint32_t i = 0; i < r->n_worst; i++) {
-        json_t *t = json_object();
-        cli_json_real(t, "kld", r->worst[i].kld);
-        cli_json_int(t, "window", r->worst[i].window);
-        cli_json_int(t, "position", r->worst[i].position);
-        cli_json_int(t, "token", (uint64_t)r->worst[i].token);
-        cli_json_text(t, "text", o->worst[i]);
-        json_array_append_new(worst, t);
-    }
-    json_object_set_new(model, "worst", worst);
-    return model;
-}
-
-static int print_json(const settings *s, const outcome *outcomes)
-{
-    const entro_divergence_report *first = &outcomes[0].report;
-    json_t *o = json_object(), *models = json_array();
-    cli_json_text(o, "reference", s->reference);
-    cli_json_text(o, "text", s->file);
-    cli_json_real(o, "reference_perplexity", first->reference_perplexity);
-    json_object_set_new(o, "reference_reused", json_boolean(first->reference_reused));
-    cli_json_int(o, "n_ctx", (uint64_t)s->n_ctx);
-    cli_json_int(o, "n_windows", first->n_windows);
-    cli_json_int(o, "n_scored", first->n_scored);
-    for (size_t i = 0; i < s->models.n; i++)
-        json_array_append_new(models, json_of(&outcomes[i]));
-    json_object_set_new(o, "models", models);
-    return cli_json_print(o);
-}
-
-static void print_table(const settings *s, const outcome *outcomes)
-{
-    enum { NAME = 28 };
-    char name[64];
-    printf("%-*s  %-23s%9s%10s%10s%10s%12s\n", NAME, "model", "KLD", "median", "99 %", "largest",
-           "same top", "perplexity");
-    cli_format_shortened(name, sizeof(name), cli_base_name(s->reference), NAME);
-    printf("%-*s  %-23s%9s%10s%10s%10s%12.4f\n", NAME, name, "(the reference)", "", "", "", "",
-           outcomes[0].report.reference_perplexity);
-    for (size_t i = 0; i < s->models.n; i++) {
-        const entro_divergence_report *r = &outcomes[i].report;
-        cli_format_shortened(name, sizeof(name), cli_base_name(outcomes[i].model), NAME);
-        printf("%-*s  %.6f +/- %.6f%11.6f%10.6f%10.4f%8.2f %%%12.4f\n", NAME, name, r->kld,
-               r->kld_error, r->kld_median, r->kld_99, r->kld_max, 100 * r->same_top,
-               r->perplexity);
-    }
-}
-
-static void print_worst(const outcome *o)
-{
-    const entro_divergence_report *r = &o->report;
-    printf("\nworst tokens of %s\n", cli_base_name(o->model));
-    for (uint32_t i = 0; i < r->n_worst; i++)
-        printf("  %8.4f  '%s' (window %u, token %u)\n", r->worst[i].kld, o->worst[i],
-               r->worst[i].window, r->worst[i].position + 1);
-}
-
-static int print_report(const settings *s, const outcome *outcomes)
-{
-    const entro_divergence_report *first = &outcomes[0].report;
-    double seconds = 0;
-    print_table(s, outcomes);
-    if (s->quiet)
-        return CLI_EXIT_OK;
-    for (size_t i = 0; i < s->models.n; i++) {
-        print_worst(&outcomes[i]);
-        seconds += outcomes[i].report.seconds;
-    }
-    cli_note("%llu tokens in %u windows of %lld; %.1f s%s", (unsigned long long)first->n_scored,
-             first->n_windows, (long long)s->n_ctx, seconds,
-             first->reference_reused ? "; the reference from the file" : "");
-    return CLI_EXIT_OK;
-}
-
 static int compare_one(const settings *s, const cli_buffer *text, const entro_model *reference,
-                       const char *cache, bool again, outcome *o)
+                       const char *cache, bool again, cli_outcome *o)
 {
     cli_progress progress = {.quiet = s->quiet};
     entro_model *model = NULL;
+    entro_model_info info, whole;
     entro_divergence_options opt;
     entro_error err = {.status = ENTRO_OK};
     int code = cli_open_model(&model, o->model, false);
     if (code)
         return code;
+    entro_model_get_info(model, &info);
+    entro_model_get_info(reference, &whole);
+    o->is_container = info.kind == ENTRO_MODEL_CONTAINER;
+    o->n_file_bytes = info.n_file_bytes;
+    o->bits = 8 * (double)info.n_file_bytes / (double)whole.n_params;
     entro_divergence_options_init(&opt);
     opt.n_ctx = (uint32_t)s->n_ctx;
     opt.n_windows = (uint32_t)s->windows;
@@ -189,17 +108,24 @@ static int compare_one(const settings *s, const cli_buffer *text, const entro_mo
 static int compare_all(const settings *s, const cli_buffer *text, const entro_model *reference,
                        const char *cache)
 {
-    outcome *outcomes = calloc(s->models.n, sizeof(*outcomes));
-    if (!outcomes)
+    cli_comparison found = {.reference = s->reference,
+                            .text = s->file,
+                            .n_ctx = (uint32_t)s->n_ctx,
+                            .outcomes = calloc(s->models.n, sizeof(*found.outcomes)),
+                            .n = s->models.n};
+    if (!found.outcomes)
         return cli_fail_text("out of memory");
+    entro_model_get_info(reference, &found.reference_info);
     int code = CLI_EXIT_OK;
     for (size_t i = 0; i < s->models.n && !code; i++) {
-        outcomes[i].model = s->models.items[i];
-        code = compare_one(s, text, reference, cache, s->force && i == 0, &outcomes[i]);
+        found.outcomes[i].model = s->models.items[i];
+        code = compare_one(s, text, reference, cache, s->force && i == 0, &found.outcomes[i]);
     }
     if (!code)
-        code = s->json ? print_json(s, outcomes) : print_report(s, outcomes);
-    free(outcomes);
+        code = s->json ? cli_comparison_json(&found) : cli_comparison_print(&found, s->quiet);
+    if (!code && s->page)
+        code = cli_comparison_page(&found, s->page);
+    free(found.outcomes);
     return code;
 }
 
@@ -221,6 +147,19 @@ static int compare_with_folder(const settings *s, const cli_buffer *text,
     return code;
 }
 
+/* The page must not take the place of anything that is read. */
+static int check_page(const settings *s)
+{
+    const char *const read[] = {s->reference, s->file, s->cache};
+    int code = CLI_EXIT_OK;
+    for (size_t i = 0; !code && i < CLI_COUNT(read); i++)
+        if (read[i])
+            code = cli_check_output(s->page, read[i]);
+    for (size_t i = 0; !code && i < s->models.n; i++)
+        code = cli_check_output(s->page, s->models.items[i]);
+    return code;
+}
+
 static int compare(void *p)
 {
     settings *s = p;
@@ -230,7 +169,9 @@ static int compare(void *p)
         s->file = s->models.items[--s->models.n];
     if (!s->file)
         return cli_usage_error(&cli_compare_command, "TEXT is missing: the last argument, or -f");
-    int code = cli_read_text(&text, s->file);
+    int code = s->page ? check_page(s) : CLI_EXIT_OK;
+    if (!code)
+        code = cli_read_text(&text, s->file);
     if (!code)
         code = cli_open_model(&reference, s->reference, false);
     if (!code)
@@ -250,10 +191,16 @@ const cli_command cli_compare_command = {
         "by token: the Kullback-Leibler divergence (KLD, nats a token), how often the likeliest "
         "token is the same, and the perplexities.  Windows and definitions are llama.cpp's.  The "
         "reference is the source, as a rule; KLD 0 means no difference at all.  --cache keeps "
-        "what the reference predicts for the next time; the results are the same without.",
-    .examples = "  entrollm compare model.gguf model-u8.gguf wiki.test.raw --windows 8\n"
-                "  entrollm compare model.gguf a.gguf b.gguf -f wiki.test.raw --cache model.ref\n"
-                "  entrollm compare ./Qwen2.5-1.5B model-3.5.gguf -f text.txt --json\n",
+        "what the reference predicts for the next time; the results are the same without.  Bits "
+        "are the "
+        "file's over the reference's parameters, so that any GGUF file is a peer: --page draws "
+        "sizes over KLD.",
+    .examples =
+        "  entrollm compare model.gguf model-u8.gguf wiki.test.raw --windows 8\n"
+        "  entrollm compare model.gguf a.gguf b.gguf -f wiki.test.raw --cache model.ref\n"
+        "  entrollm compare model-f16.gguf ours-3.gguf ours-4.gguf Q4_K_M.gguf -f wiki.test.raw "
+        "--page frontier.html\n"
+        "  entrollm compare ./Qwen2.5-1.5B model-3.5.gguf -f text.txt --json\n",
     .options = options,
     .n_options = CLI_COUNT(options),
     .positionals = positionals,

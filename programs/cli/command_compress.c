@@ -70,7 +70,7 @@ static const cli_option options[] = {
      .kind = CLI_TEXT,
      .offset = offsetof(settings, page),
      .value = "FILE",
-     .help = "write the account as an HTML page, with pictures, too"},
+     .help = "write the account as an HTML page, with pictures, too; with --try the frontier"},
     {.name = "calib",
      .kind = CLI_LIST,
      .offset = offsetof(settings, calib),
@@ -308,15 +308,13 @@ static int run_job(const settings *s, const char *output, const char *statistics
 
 /* ---- --try --------------------------------------------------------------------------------- */
 
-enum { MAX_TRIES = 32 };
-
 /* The sizes of the list; how many, 0 when it is none. */
-static size_t parse_tries(const char *list, double bpw[MAX_TRIES])
+static size_t parse_tries(const char *list, double bpw[CLI_MAX_TRIES])
 {
     size_t n = 0;
     for (const char *at = list;; at++) {
         char *end;
-        if (n == MAX_TRIES)
+        if (n == CLI_MAX_TRIES)
             return 0;
         bpw[n] = strtod(at, &end);
         if (end == at || !(bpw[n] >= 0.5 && bpw[n] <= 16) || (*end != ',' && *end != '\0'))
@@ -331,35 +329,42 @@ static size_t parse_tries(const char *list, double bpw[MAX_TRIES])
 /* Makes every file under a name of its own, reports it, removes it. */
 static int try_sizes(const settings *s, const char *output, const char *statistics)
 {
-    double bpw[MAX_TRIES];
-    size_t n = parse_tries(s->try, bpw);
-    if (n == 0)
+    cli_tries tries;
+    tries.n = parse_tries(s->try, tries.bpw);
+    if (tries.n == 0)
         return cli_usage_error(&cli_compress_command,
                                "--try is '%s', expected up to %d numbers of bits like 2.5,3,4",
-                               s->try, MAX_TRIES);
+                               s->try, CLI_MAX_TRIES);
     char *name = NULL;
     if (asprintf(&name, "%s.try", output) < 0)
         return cli_fail_text("out of memory");
     cli_progress progress = {.quiet = s->quiet};
-    entro_compress_report reports[MAX_TRIES];
     entro_error err = {.status = ENTRO_OK};
     entro_status status = ENTRO_OK;
     cli_progress_begin(&progress);
-    for (size_t i = 0; i < n && status == ENTRO_OK; i++) {
+    for (size_t i = 0; i < tries.n && status == ENTRO_OK; i++) {
         entro_compress_options opt;
         fill_options(&opt, s, &progress, NULL);
         opt.account = NULL;
-        opt.bits_per_param = bpw[i];
+        opt.bits_per_param = tries.bpw[i];
         opt.statistics = statistics;
         opt.overwrite = true;
-        status = entro_compress(s->source, name, &opt, &reports[i], &err);
+        status = entro_compress(s->source, name, &opt, &tries.reports[i], &err);
         remove(name);
     }
     cli_progress_clear(&progress);
     free(name);
     if (status != ENTRO_OK)
         return cli_fail(&err);
-    return cli_account_tries(s->json, bpw, reports, n);
+    int code = cli_account_tries(s->json, &tries);
+    return code || !s->page ? code : cli_page_write_tries(s->source, s->method, &tries, s->page);
+}
+
+static int check_page(const settings *s, const char *output)
+{
+    if (strcmp(s->page, output) == 0)
+        return cli_usage_error(&cli_compress_command, "--page and OUTPUT are both '%s'", output);
+    return cli_check_output(s->page, s->source);
 }
 
 static int compress(void *p)
@@ -380,6 +385,8 @@ static int compress(void *p)
         code = cli_check_output(output, s->source);
     else
         code = cli_fail_text("out of memory");
+    if (!code && s->page)
+        code = check_page(s, output);
     if (!code && s->try)
         code = try_sizes(s, output, statistics);
     else if (!code)

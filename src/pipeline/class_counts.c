@@ -45,6 +45,16 @@ void en_class_counts_merge(en_class_counts *c, const en_class_counts *other, uin
         c->outside[i] += other->outside[i];
 }
 
+void en_class_counts_join(en_class_counts *c, uint32_t n_pairs)
+{
+    for (uint32_t pair = 1; pair < n_pairs; pair++) {
+        const uint32_t *counts = c->inside + (size_t)pair * EN_CLASS_VALUES;
+        for (size_t v = 0; v < EN_CLASS_VALUES; v++)
+            c->inside[v] += counts[v];
+        c->outside[0] += c->outside[pair];
+    }
+}
+
 double en_class_counts_entropy(const en_class_counts *c, uint32_t n_pairs)
 {
     double all = 0, bits = 0;

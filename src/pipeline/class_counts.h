@@ -23,6 +23,8 @@ void en_class_counts_free(en_class_counts *c); /* a zeroed one is fine */
 void en_class_counts_clear(en_class_counts *c, uint32_t n_pairs);
 void en_class_counts_add(en_class_counts *c, uint32_t pair, const int32_t *z, size_t n);
 void en_class_counts_merge(en_class_counts *c, const en_class_counts *other, uint32_t n_pairs);
+/* Counts of all pairs together in those of the first one: what the integers are under one table. */
+void en_class_counts_join(en_class_counts *c, uint32_t n_pairs);
 /* Bits an integer; 0 when there is none. */
 double en_class_counts_entropy(const en_class_counts *c, uint32_t n_pairs);
 

@@ -165,11 +165,11 @@ static entro_status put_words(compression *c, uint32_t i, uint32_t stored, entro
 
 /* The tensor that was just coded in strips. */
 static entro_status put_strips(compression *c, uint32_t i, uint32_t stored,
-                               const en_error_sums *errors, double loss, entro_error *err)
+                               const en_matrix_figures *figures, entro_error *err)
 {
     const en_strip_writer *w = &c->strips.encoder.writer;
     en_compress_account_strips(&c->account, en_source_tensor(c->plan.source, i), &c->strips.encoder,
-                               errors, loss);
+                               figures);
     return put_tensor(c, stored, w->front, w->n_front, err);
 }
 
@@ -178,7 +178,10 @@ static entro_status put_pass(compression *c, uint32_t i, uint32_t stored, entro_
     const en_tensor *t = en_source_tensor(c->plan.source, i);
     EN_TRY(en_compress_strips_pass(&c->strips, t, c->plan.choices[i].method, exp2(c->search.x),
                                    c->done, t->n_bytes, err));
-    return put_strips(c, i, stored, &c->strips.pass.errors, c->strips.pass.result.loss, err);
+    const en_matrix_pass *p = &c->strips.pass;
+    const en_matrix_figures figures = {&p->errors, p->result.loss, p->loss_alone,
+                                       p->entropy_one_table, &p->histogram};
+    return put_strips(c, i, stored, &figures, err);
 }
 
 static entro_status put_rtn(compression *c, uint32_t i, uint32_t stored, entro_error *err)
@@ -187,7 +190,9 @@ static entro_status put_rtn(compression *c, uint32_t i, uint32_t stored, entro_e
     const en_store_choice *choice = &c->plan.choices[i];
     double bits = choice->searched ? -c->search.x : choice->bits;
     EN_TRY(en_compress_strips_rtn(&c->strips, t, choice->method, bits, c->done, t->n_bytes, err));
-    return put_strips(c, i, stored, &c->strips.rtn.errors, NAN, err);
+    const en_rtn_quantizer *q = &c->strips.rtn;
+    const en_matrix_figures figures = {&q->errors, NAN, NAN, q->entropy, &q->histogram};
+    return put_strips(c, i, stored, &figures, err);
 }
 
 static entro_status put_exact(compression *c, uint32_t i, uint32_t stored, entro_error *err)
@@ -231,7 +236,11 @@ static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro
         return put_words(c, i, stored, err);
     EN_TRY(
         en_compress_strips_codes(&c->strips, &c->quantizer, c->done + half, n_bytes - half, err));
-    return put_strips(c, i, stored, &c->quantizer.errors, NAN, err);
+    entro_histogram histogram;
+    en_compress_account_histogram(&c->quantizer, &histogram);
+    const en_matrix_figures figures = {&c->quantizer.errors, NAN, NAN, c->quantizer.plan.entropy,
+                                       &histogram};
+    return put_strips(c, i, stored, &figures, err);
 }
 
 static entro_status convert_plain(compression *c, const en_tensor *t, uint32_t dtype, uint8_t *out,

@@ -4,6 +4,8 @@
 #include <math.h>
 
 #include "container/format_keys.h"
+#include "entropy/histogram.h"
+#include "entropy/integer_histogram.h"
 
 void en_compress_account_start(en_compress_account *a, const entro_compress_options *opt,
                                uint32_t pass)
@@ -28,9 +30,17 @@ static void add(en_compress_account *a, entro_tensor_account *one, double huffma
         a->opt->account(a->opt->account_user, one);
 }
 
+void en_compress_account_histogram(const en_quantizer *q, entro_histogram *histogram)
+{
+    en_integer_histogram_take(histogram, en_histogram_counts(q->histogram),
+                              en_histogram_alphabet(q->histogram), 0, 0);
+}
+
 void en_compress_account_words(en_compress_account *a, const en_tensor *t, const en_quantizer *q,
                                size_t n_bytes)
 {
+    entro_histogram histogram;
+    en_compress_account_histogram(q, &histogram);
     entro_tensor_account one = {.name = t->name,
                                 .method = q->plan.method->name,
                                 .n_params = q->plan.n_rows * q->plan.n_cols,
@@ -39,14 +49,16 @@ void en_compress_account_words(en_compress_account *a, const en_tensor *t, const
                                 .loss = NAN,
                                 .exceptions = NAN,
                                 .n_row_classes = 1,
-                                .n_col_classes = 1};
+                                .n_col_classes = 1,
+                                .entropy_one_table = q->plan.entropy,
+                                .loss_alone = NAN,
+                                .histogram = &histogram};
     a->grid_features |= q->plan.half_grids ? EN_FEATURE_HALF_GRIDS : 0;
     add(a, &one, q->plan.huffman_bits, &q->errors);
 }
 
 void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
-                                const en_matrix_encoder *e, const en_error_sums *errors,
-                                double loss)
+                                const en_matrix_encoder *e, const en_matrix_figures *figures)
 {
     const en_strip_matrix *m = &e->plan.shape;
     uint64_t n = m->n_rows * m->n_cols;
@@ -55,16 +67,19 @@ void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
                                 .n_params = n,
                                 .n_bytes = e->writer.n_front,
                                 .entropy = e->plan.entropy,
-                                .loss = loss,
+                                .loss = figures->loss,
                                 .exceptions = (double)e->writer.n_listed / (double)n,
                                 .n_row_classes = m->n_row_classes,
-                                .n_col_classes = m->n_col_classes};
+                                .n_col_classes = m->n_col_classes,
+                                .entropy_one_table = figures->entropy_one_table,
+                                .loss_alone = figures->loss_alone,
+                                .histogram = figures->histogram};
     a->grid_features |= e->plan.short_grids  ? EN_FEATURE_SHORT_GRIDS
                         : e->plan.half_grids ? EN_FEATURE_HALF_GRIDS
                                              : 0;
     a->n_exceptions += e->writer.n_listed;
     a->n_table_bytes += e->writer.n_table_bytes;
-    add(a, &one, e->plan.huffman_bits, errors);
+    add(a, &one, e->plan.huffman_bits, figures->errors);
 }
 
 void en_compress_account_exact(en_compress_account *a, const en_tensor *t,
@@ -77,7 +92,9 @@ void en_compress_account_exact(en_compress_account *a, const en_tensor *t,
                                 .entropy = e->plan.entropy,
                                 .exceptions = NAN,
                                 .n_row_classes = 1,
-                                .n_col_classes = 1};
+                                .n_col_classes = 1,
+                                .entropy_one_table = NAN,
+                                .loss_alone = NAN};
     const en_error_sums errors = {.weight = e->weight};
     a->n_table_bytes += e->n_table_bytes;
     add(a, &one, e->plan.huffman_bits, &errors);

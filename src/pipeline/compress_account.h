@@ -28,13 +28,20 @@ typedef struct en_compress_account {
 /* Empties it for pass number 'pass'. */
 void en_compress_account_start(en_compress_account *a, const entro_compress_options *opt,
                                uint32_t pass);
+/* The integers of the tensor that 'q' holds. */
+void en_compress_account_histogram(const en_quantizer *q, entro_histogram *histogram);
 /* The tensor that 'q' holds, coded in words of n_bytes. */
 void en_compress_account_words(en_compress_account *a, const en_tensor *t, const en_quantizer *q,
                                size_t n_bytes);
-/* The tensor just coded in strips.  loss: NAN when it is not known. */
+/* What the quantizer of a matrix in strips knows beyond the encoder; losses are NAN when not known. */
+typedef struct en_matrix_figures {
+    const en_error_sums *errors;
+    double loss, loss_alone, entropy_one_table;
+    const entro_histogram *histogram;
+} en_matrix_figures;
+/* The tensor just coded in strips. */
 void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
-                                const en_matrix_encoder *e, const en_error_sums *errors,
-                                double loss);
+                                const en_matrix_encoder *e, const en_matrix_figures *figures);
 
 /* The tensor just coded as it is. */
 void en_compress_account_exact(en_compress_account *a, const en_tensor *t,

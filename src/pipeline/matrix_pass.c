@@ -6,6 +6,7 @@
 #include "quant/blas.h"
 
 #include "base/memory.h"
+#include "entropy/integer_histogram.h"
 #include "quant/cholesky.h"
 #include "quant/finite.h"
 #include "quant/row_blocks.h"
@@ -52,6 +53,7 @@ void en_matrix_pass_close(en_matrix_pass *p)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         en_free(all[i]);
     en_strip_classes_free(&p->classes);
+    en_rounding_loss_free(&p->rounding);
     *p = (en_matrix_pass){0};
 }
 
@@ -255,6 +257,9 @@ static entro_status account(en_matrix_pass *p, uint64_t stored, const int32_t *z
         t->row[k] = (float)of_row[k] * step + offset;
     for (size_t k = 0; p->result.has_col_scales && k < p->n_cols; k++)
         t->row[k] *= p->scales[k];
+    if (p->knows_rounding)
+        t->loss_alone +=
+            en_rounding_loss_row(&p->rounding, row, p->weights + row * p->n_cols, step, p->scales);
     for (size_t k = 0; k < p->n_cols; k += EN_ERROR_PIECE) {
         size_t left = p->n_cols - k, n = left < EN_ERROR_PIECE ? left : EN_ERROR_PIECE;
         en_error_sums_add(&t->errors, p->weights + row * p->n_cols + k, t->row + k, n);
@@ -283,11 +288,20 @@ static void gather(en_matrix_pass *p, uint32_t n_pairs)
 {
     en_matrix_pass_thread *all = &p->threads[0];
     p->errors = all->errors;
+    p->loss_alone = p->knows_rounding ? all->loss_alone : NAN;
     for (uint32_t t = 1; t < p->job->n_threads; t++) {
         en_class_counts_merge(&all->counts, &p->threads[t].counts, n_pairs);
         en_error_sums_merge(&p->errors, &p->threads[t].errors);
+        p->loss_alone += p->threads[t].loss_alone;
     }
     p->entropy = en_class_counts_entropy(&all->counts, n_pairs);
+    en_class_counts_join(&all->counts, n_pairs);
+    p->entropy_one_table = en_class_counts_entropy(&all->counts, 1);
+    uint64_t counts[EN_CLASS_VALUES];
+    for (size_t v = 0; v < EN_CLASS_VALUES; v++)
+        counts[v] = all->counts.inside[v];
+    en_integer_histogram_take(&p->histogram, counts, EN_CLASS_VALUES, -EN_CLASS_WINDOW,
+                              all->counts.outside[0]);
 }
 
 static entro_status encode(en_matrix_pass *p, const en_quant_method *method,
@@ -302,6 +316,7 @@ static entro_status encode(en_matrix_pass *p, const en_quant_method *method,
     for (uint32_t t = 0; t < p->job->n_threads; t++) {
         en_class_counts_clear(&p->threads[t].counts, n_pairs);
         p->threads[t].errors = (en_error_sums){0};
+        p->threads[t].loss_alone = 0;
     }
     en_integer_rows rows = {
         .read = read_stored, .context = p, .tensor = p->tensor, .classes = &p->classes};
@@ -330,5 +345,9 @@ entro_status en_matrix_pass_run(en_matrix_pass *p, const en_tensor *tensor,
         .z = p->z, .row_steps = p->steps, .row_offsets = p->offsets, .col_scales = p->scales};
     EN_TRY(method->pass->run(&problem, &p->result, err));
     EN_TRY(en_job_reach(p->job, tensor->name, done + n_bytes / 2, err));
+    p->knows_rounding =
+        problem.factor != NULL && p->result.has_col_scales && !p->result.has_offsets;
+    if (p->knows_rounding)
+        EN_TRY(en_rounding_loss_prepare(&p->rounding, &problem, err));
     return encode(p, method, encoder, done + n_bytes / 2, n_bytes - n_bytes / 2, err);
 }

@@ -17,10 +17,12 @@
 #include "pipeline/class_counts.h"
 #include "pipeline/error_sums.h"
 #include "pipeline/matrix_encoder.h"
+#include "pipeline/rounding_loss.h"
 #include "quant/pass.h"
 
 typedef struct en_matrix_pass_thread {
     en_error_sums errors;
+    double loss_alone;
     en_class_counts counts;
     float *row; /* a row as it comes back */
     size_t row_cap;
@@ -49,9 +51,14 @@ typedef struct en_matrix_pass {
     float *stored_steps, *stored_offsets, *stored_scales; /* ... and in stored order */
     en_pass_result result;
     en_strip_classes classes;
+    en_rounding_loss rounding;
+    bool knows_rounding;
 
     /* After en_matrix_pass_run(): */
-    double entropy; /* bits an integer, under tables of classes */
+    double entropy;           /* bits an integer, under tables of classes ... */
+    double entropy_one_table; /* ... and without them */
+    double loss_alone;        /* rounding_loss.h; NAN when not known */
+    entro_histogram histogram;
     en_error_sums errors;
 } en_matrix_pass;
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "entropy/integer_histogram.h"
 #include "kernels/kernels.h"
 #include "quant/method.h"
 #include "tensor/half.h"
@@ -307,4 +308,6 @@ void en_rtn_gather(en_rtn_quantizer *q)
         en_error_sums_merge(&q->errors, &q->threads[i].errors);
     }
     q->entropy = en_integer_counts_entropy(all);
+    en_integer_histogram_take(&q->histogram, all->inside, 2 * (size_t)EN_INTEGER_WINDOW,
+                              -EN_INTEGER_WINDOW, all->n_outside);
 }

@@ -36,6 +36,7 @@ typedef struct en_rtn_quantizer {
 
     /* After en_rtn_gather(): */
     double entropy;
+    entro_histogram histogram;
     en_error_sums errors;
 } en_rtn_quantizer;
 

@@ -55,7 +55,7 @@ static void remove_folder(const char *folder)
 typedef struct seen {
     bool statistics; /* was a stage */
     uint32_t n_tensors, n_classes;
-    double loss;
+    double loss, loss_alone;
 } seen;
 
 static bool watch_progress(void *user, const entro_progress *p)
@@ -72,6 +72,15 @@ static void watch_account(void *user, const entro_tensor_account *a)
     s->n_classes += a->n_row_classes * a->n_col_classes;
     s->loss += a->loss;
     assert_true(a->bits > 0 && a->entropy > 0 && a->entropy < a->bits && a->rms_error < 1);
+    /* One table for all is never better than one a class; feedback is there to make the loss smaller. */
+    bool classes = a->n_row_classes * a->n_col_classes > 1;
+    assert_true(a->entropy_one_table >= a->entropy - 1e-9);
+    assert_true(classes || fabs(a->entropy_one_table - a->entropy) < 1e-9);
+    s->loss_alone += a->loss_alone;
+    uint64_t n = a->histogram->n_others;
+    for (uint32_t i = 0; i < a->histogram->n_values; i++)
+        n += a->histogram->counts[i];
+    assert_int_equal(n, a->n_params);
 }
 
 static void sizes_are_met_and_statistics_used_again(void **state)
@@ -93,6 +102,7 @@ static void sizes_are_met_and_statistics_used_again(void **state)
         assert_true(s.statistics == (i == 0));
         assert_int_equal(s.n_tensors, r.n_coded_tensors * r.n_passes);
         assert_true(s.n_classes >= s.n_tensors && r.loss > 0 && isfinite(r.loss));
+        assert_true(s.loss < s.loss_alone && s.loss_alone < 20 * s.loss);
         if (i > 0) /* a bit less, four times the error */
             assert_true(last_loss > 2 * r.loss);
         last_loss = r.loss;

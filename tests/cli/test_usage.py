@@ -85,7 +85,7 @@ def check_options_exclude_each_other():
     expect(run("compress", "a", "b", "--coding", "strips", "--table", "model"), 2, "--coding strips", "--table model")
     expect(run("compress", "a", "b", "--method", "rtn", "--coding", "words"), 2, "rtn needs strips", "--coding words")
     expect(run("compress", "a", "b", "--set", "x=rtn:5", "--table", "model"), 2, "rtn needs strips", "--table model")
-    expect(run("compress", "a", "b", "--bits", "5"), 2, "--bits is for --method rtn")
+    expect(run("compress", "a", "b", "--method", "u8", "--bits", "5"), 2, "--bits is for --method rtn")
 
 
 def check_forms_of_options():

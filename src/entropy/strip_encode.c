@@ -287,13 +287,16 @@ static bool check_pair(en_strip_encoder *e, const run *r, const unit *u, unsigne
 /* Only where there may be one. */
 static bool list_exceptions(en_strip_encoder *e, const run *r, const unit *u)
 {
-    for (unsigned j = 0; j < EN_UNIT_STEPS; j++)
+    for (unsigned j = 0; j < EN_UNIT_STEPS; j++) {
+        if (u->rows_outside == 0 && (u->steps_replaced >> j & 1) == 0)
+            continue;
         for (unsigned l = 0; l < EN_STRIP_LANES; l++) {
             bool suspect =
                 (u->rows_outside >> l / COLS_APART & 1) != 0 || (u->entries[j][l] & REPLACED) != 0;
             if (suspect && !check_pair(e, r, u, j, l))
                 return false;
         }
+    }
     return true;
 }
 

@@ -37,6 +37,13 @@ extern const cli_command cli_tokenize_command;
                 "8 bits (max), or packed as far as SIZE goes; auto: packed where that measures "   \
                 "faster and memory is free"                                                        \
     }
+#define CLI_OPTION_KV_TYPE(type)                                                                   \
+    {                                                                                              \
+        .name = "kv-type", .kind = CLI_TEXT, .offset = offsetof(type, kv_type), .value = "TYPE",   \
+        .fallback = "f16", .choices = "f16|int8",                                                  \
+        .help = "keys and values of the context are kept as f16, or as int8 in half the memory "   \
+                "(53 %, with a scale for every 32; llama.cpp's q8_0)"                              \
+    }
 #define CLI_OPTION_JSON(type)                                                                      \
     {                                                                                              \
         .name = "json", .letter = 'j', .kind = CLI_FLAG, .offset = offsetof(type, json),           \

@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 typedef struct settings {
-    const char *reference, *file, *cache;
+    const char *reference, *file, *cache, *kv_type;
     cli_list models;
-    int64_t n_ctx, windows, threads;
+    int64_t n_ctx, windows, threads, batch;
     bool force, json, quiet;
 } settings;
 
@@ -59,6 +59,16 @@ static const cli_option options[] = {
      .kind = CLI_FLAG,
      .offset = offsetof(settings, force),
      .help = "make the file of --cache anew"},
+    {.name = "batch-size",
+     .letter = 'b',
+     .kind = CLI_INT,
+     .offset = offsetof(settings, batch),
+     .value = "N",
+     .fallback = "0",
+     .min = 0,
+     .max = 1 << 14,
+     .help = "tokens evaluated together; 0: chosen by the library"},
+    CLI_OPTION_KV_TYPE(settings),
     CLI_OPTION_THREADS(settings),
     CLI_OPTION_JSON(settings),
     CLI_OPTION_QUIET(settings),
@@ -196,6 +206,8 @@ static int compare_one(const settings *s, const cli_buffer *text, const entro_mo
     opt.n_ctx = (uint32_t)s->n_ctx;
     opt.n_windows = (uint32_t)s->windows;
     opt.n_threads = (uint32_t)s->threads;
+    opt.n_batch = (uint32_t)s->batch;
+    opt.kv_type = cli_kv_type(s->kv_type);
     opt.progress = cli_progress_show;
     opt.progress_user = &progress;
     opt.cache = cache;

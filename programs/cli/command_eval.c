@@ -17,7 +17,7 @@
 
 typedef struct settings {
     cli_list models, tasks;
-    const char *examples, *details, *ram;
+    const char *examples, *details, *ram, *kv_type;
     int64_t limit, shots, predict, threads, batch;
     bool chat, json, quiet;
 } settings;
@@ -81,6 +81,7 @@ static const cli_option options[] = {
      .max = 1 << 14,
      .help = "tokens evaluated together; 0: chosen by the library"},
     CLI_OPTION_RAM(settings),
+    CLI_OPTION_KV_TYPE(settings),
     CLI_OPTION_THREADS(settings),
     CLI_OPTION_JSON(settings),
     CLI_OPTION_QUIET(settings),
@@ -175,6 +176,7 @@ static int run_task(job *j, const entro_model *model, const entro_eval_task *tas
     opt.n_questions = (uint32_t)s->limit;
     opt.n_threads = (uint32_t)s->threads;
     opt.n_batch = (uint32_t)s->batch;
+    opt.kv_type = cli_kv_type(s->kv_type);
     opt.n_shots = (uint32_t)s->shots;
     opt.examples = j->examples;
     opt.chat = s->chat;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 typedef struct settings {
-    const char *model, *file;
+    const char *model, *file, *kv_type;
     int64_t n_ctx, windows, threads, batch;
     bool json, quiet;
 } settings;
@@ -51,6 +51,7 @@ static const cli_option options[] = {
      .min = 0,
      .max = 1 << 16,
      .help = "tokens evaluated together; 0: chosen by the library"},
+    CLI_OPTION_KV_TYPE(settings),
     CLI_OPTION_THREADS(settings),
     CLI_OPTION_JSON(settings),
     CLI_OPTION_QUIET(settings),
@@ -104,6 +105,7 @@ static int perplexity(void *p)
         opt.n_windows = (uint32_t)s->windows;
         opt.n_threads = (uint32_t)s->threads;
         opt.n_batch = (uint32_t)s->batch;
+        opt.kv_type = cli_kv_type(s->kv_type);
         opt.progress = cli_progress_show;
         opt.progress_user = &progress;
         cli_progress_begin(&progress);

@@ -288,7 +288,10 @@ const cli_command cli_compare_command = {
         "by token: the Kullback-Leibler divergence (KLD, nats a token), how often the likeliest "
         "token is the same, and the perplexities.  Windows and definitions are llama.cpp's.  The "
         "reference is the source, as a rule; KLD 0 means no difference at all.  --cache keeps "
-        "what the reference predicts for the next time; the results are the same without.",
+        "what the reference predicts for the next time; the results are the same without.  "
+        "--kv-type "
+        "is that of the models, the reference keeps f16; what it costs shows with small batches "
+        "(-b 32), since tokens of one batch do not read one another from the cache.",
     .examples = "  entrollm compare model.gguf model-u8.gguf wiki.test.raw --windows 8\n"
                 "  entrollm compare model.gguf a.gguf b.gguf -f wiki.test.raw --cache model.ref\n"
                 "  entrollm compare ./Qwen2.5-1.5B model-3.5.gguf -f text.txt --json\n",

@@ -18,10 +18,11 @@
 
 enum {
     BLOCK_VECTORS = EN_SCALE_COLS / LANES,
-    AHEAD =
-        2048, /* bytes: what dot fetches early; rows taken by fours defeat the processor's own way */
-    ROWS_TOGETHER =
-        8 /* in axpy, before the next block of columns: memory is read nearly in order */
+    /* Bytes that are fetched early: rows taken by fours defeat the processor's own way (rows of 128
+     * from memory, Zen 4: 6.8 G/s without, 12.8 with). */
+    AHEAD = 2048,
+    /* In axpy, before the next block of columns: memory is read nearly in order. */
+    ROWS_TOGETHER = 8
 };
 
 static inline __attribute__((always_inline)) vec load_int8(const int8_t *p, size_t m)

@@ -97,6 +97,7 @@ typedef struct operands {
     float *w, *x, *y;
     uint8_t *codes;
     uint16_t *halves;
+    float *scales;
     float sink;
 } operands;
 
@@ -134,6 +135,19 @@ static void run_axpy_f16(void *context)
 {
     operands *o = context;
     o->k->axpy_f16(1e-9f, o->halves, o->y, o->n);
+}
+
+/* As attention does: 64 positions of a head. */
+static void run_dot_i8(void *context)
+{
+    operands *o = context;
+    o->k->dot_i8((const int8_t *)o->codes, o->scales, 64, 64, o->n / 64, o->x, o->y);
+}
+
+static void run_axpy_i8(void *context)
+{
+    operands *o = context;
+    o->k->axpy_i8((const int8_t *)o->codes, o->scales, 64, 64, o->n / 64, o->y);
 }
 
 static void run_quantize(void *context)
@@ -188,6 +202,26 @@ static void bench_matmul(const en_kernels *k)
         en_free(o.w);
         en_free(o.x);
         en_free(o.y);
+    }
+}
+
+static void bench_rows(const en_kernels *k)
+{
+    static const size_t head_dims[] = {64, 128};
+    for (size_t i = 0; i < 2; i++) {
+        operands o = {.k = k, .n = 64 * head_dims[i]};
+        o.x = random_floats(head_dims[i]);
+        o.y = random_floats(head_dims[i]);
+        o.scales = random_floats(64 * head_dims[i] / EN_SCALE_COLS);
+        o.codes = need(en_alloc_zero(o.n, 1));
+        double dot = rate_by(thread_seconds, run_dot_i8, &o) * (double)o.n * 1e-9;
+        double axpy = rate_by(thread_seconds, run_axpy_i8, &o) * (double)o.n * 1e-9;
+        printf("dot_i8, axpy_i8       64 rows of %3zu          %8.2f %8.2f G/s\n", head_dims[i],
+               dot, axpy);
+        en_free(o.x);
+        en_free(o.y);
+        en_free(o.scales);
+        en_free(o.codes);
     }
 }
 
@@ -392,6 +426,7 @@ int main(int argc, char **argv)
     if (strstr(only, "kernels")) {
         bench_matmul(k);
         bench_vectors(k);
+        bench_rows(k);
     }
     if (strstr(only, "words")) {
         bench_words("u8");

@@ -53,6 +53,11 @@ int cli_read_text(cli_buffer *out, const char *path)
     return CLI_EXIT_OK;
 }
 
+entro_kv_type cli_kv_type(const char *name)
+{
+    return strcmp(name, "int8") == 0 ? ENTRO_KV_INT8 : ENTRO_KV_F16;
+}
+
 static int open_model(entro_model **out, const char *path, const entro_model_options *options)
 {
     entro_error err = {.status = ENTRO_OK};

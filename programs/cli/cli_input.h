@@ -26,6 +26,9 @@ int cli_open_model(entro_model **out, const char *path, bool metadata_only);
 int cli_open_to_run(entro_model **out, const cli_command *command, const char *path,
                     const char *ram, int64_t threads);
 
+/* What --kv-type was given. */
+entro_kv_type cli_kv_type(const char *name);
+
 /* "SmolLM2-135M-Instruct-u8.gguf" -> "SmolLM2-135M-Instruct"; free() it. */
 char *cli_stem(const char *path);
 

@@ -16,8 +16,9 @@ extern const cli_option cli_shared_quiet;   /* bool */
 extern const cli_option cli_shared_force;   /* bool */
 
 /* Of those that run a model. */
-extern const cli_option cli_shared_ram;   /* const char *; see cli_open_to_run() */
-extern const cli_option cli_shared_batch; /* int64_t */
+extern const cli_option cli_shared_ram;     /* const char *; see cli_open_to_run() */
+extern const cli_option cli_shared_kv_type; /* const char *; see cli_kv_type() */
+extern const cli_option cli_shared_batch;   /* int64_t */
 
 /* Of those that measure on a text, window by window. */
 extern const cli_option cli_shared_file;    /* const char * */

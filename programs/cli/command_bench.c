@@ -17,7 +17,7 @@
 #include <string.h>
 
 typedef struct settings {
-    const char *model, *prompts, *gens, *depths, *ram;
+    const char *model, *prompts, *gens, *depths, *ram, *kv_type;
     int64_t repetitions, threads, batch;
     bool json, quiet;
 } settings;
@@ -56,6 +56,7 @@ static const cli_option options[] = {
      .help = "times each is measured"},
     CLI_SHARED(settings, threads),
     CLI_SHARED(settings, ram),
+    CLI_SHARED(settings, kv_type),
     CLI_SHARED(settings, batch),
     CLI_SHARED(settings, json),
     CLI_SHARED(settings, quiet),
@@ -200,8 +201,8 @@ static int print_table(const bench *b, const result *results, size_t n, double n
     char kept[96];
     if (cli_format_kept(kept, sizeof(kept), &b->info))
         printf("\nweights: %s", kept);
-    printf("\nmemory: file %s (mapped), KV cache %s, compute %s, other %s, peak %s\n",
-           cli_bytes((double)memory.file).s, cli_bytes((double)memory.kv_cache).s,
+    printf("\nmemory: file %s (mapped), KV cache %s (%s), compute %s, other %s, peak %s\n",
+           cli_bytes((double)memory.file).s, cli_bytes((double)memory.kv_cache).s, b->s->kv_type,
            cli_bytes((double)memory.compute).s, cli_bytes((double)memory.other).s,
            cli_bytes((double)memory.peak_resident).s);
     return CLI_EXIT_OK;
@@ -235,6 +236,7 @@ static int print_json(const bench *b, const result *results, size_t n, double n_
     cli_json_int(o, "n_strip_matrices", b->info.n_strip_matrices);
     cli_json_int(o, "n_packed_matrices", b->info.n_packed_matrices);
     cli_json_int(o, "n_packed_bytes", b->info.n_packed_bytes);
+    cli_json_text(o, "kv_type", b->s->kv_type);
     cli_json_int(o, "memory_file", memory.file);
     cli_json_int(o, "memory_kv_cache", memory.kv_cache);
     cli_json_int(o, "memory_compute", memory.compute);
@@ -274,6 +276,7 @@ static int bench_session(bench *b, const entro_model *model, const sizes *p, con
     opt.n_ctx = d->largest + (p->largest > g->largest ? p->largest : g->largest) + 1;
     opt.n_threads = (uint32_t)b->s->threads;
     opt.n_batch = (uint32_t)b->s->batch;
+    opt.kv_type = cli_kv_type(b->s->kv_type);
     b->n_steps = d->count * (p->count + g->count) * (size_t)b->s->repetitions;
     b->tokens = calloc(n_longest, sizeof(*b->tokens));
     if (!b->tokens)

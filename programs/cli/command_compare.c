@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 typedef struct settings {
-    const char *reference, *file, *cache, *page;
+    const char *reference, *file, *cache, *page, *kv_type;
     cli_list models;
-    int64_t n_ctx, windows, threads;
+    int64_t n_ctx, windows, threads, batch;
     bool force, json, quiet;
 } settings;
 
@@ -40,6 +40,8 @@ static const cli_option options[] = {
      .value = "FILE",
      .help = "write the frontier of all models (sizes over KLD) as an HTML page, with a picture, "
              "too"},
+    CLI_SHARED(settings, batch),
+    CLI_SHARED(settings, kv_type),
     CLI_SHARED(settings, threads),
     CLI_SHARED(settings, json),
     CLI_SHARED(settings, quiet),
@@ -89,6 +91,8 @@ static int compare_one(const settings *s, const cli_buffer *text, const entro_mo
     opt.n_ctx = (uint32_t)s->n_ctx;
     opt.n_windows = (uint32_t)s->windows;
     opt.n_threads = (uint32_t)s->threads;
+    opt.n_batch = (uint32_t)s->batch;
+    opt.kv_type = cli_kv_type(s->kv_type);
     opt.progress = cli_progress_show;
     opt.progress_user = &progress;
     opt.cache = cache;
@@ -194,7 +198,9 @@ const cli_command cli_compare_command = {
         "what the reference predicts for the next time; the results are the same without.  Bits "
         "are the "
         "file's over the reference's parameters, so that any GGUF file is a peer: --page draws "
-        "sizes over KLD.",
+        "sizes over KLD.  --kv-type is that of the models, the reference keeps f16; what it costs "
+        "shows with small batches (-b 32), since tokens of one batch do not read one another from "
+        "the cache.",
     .examples =
         "  entrollm compare model.gguf model-u8.gguf wiki.test.raw --windows 8\n"
         "  entrollm compare model.gguf a.gguf b.gguf -f wiki.test.raw --cache model.ref\n"

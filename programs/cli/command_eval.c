@@ -17,7 +17,7 @@
 
 typedef struct settings {
     cli_list models, tasks;
-    const char *examples, *details, *ram;
+    const char *examples, *details, *ram, *kv_type;
     int64_t limit, shots, predict, threads, batch;
     bool chat, json, quiet;
 } settings;
@@ -73,6 +73,7 @@ static const cli_option options[] = {
      .help = "write how each question went, as JSON lines: log-likelihoods, texts"},
     CLI_SHARED(settings, batch),
     CLI_SHARED(settings, ram),
+    CLI_SHARED(settings, kv_type),
     CLI_SHARED(settings, threads),
     CLI_SHARED(settings, json),
     CLI_SHARED(settings, quiet),
@@ -167,6 +168,7 @@ static int run_task(job *j, const entro_model *model, const entro_eval_task *tas
     opt.n_questions = (uint32_t)s->limit;
     opt.n_threads = (uint32_t)s->threads;
     opt.n_batch = (uint32_t)s->batch;
+    opt.kv_type = cli_kv_type(s->kv_type);
     opt.n_shots = (uint32_t)s->shots;
     opt.examples = j->examples;
     opt.chat = s->chat;

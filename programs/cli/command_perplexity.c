@@ -10,15 +10,15 @@
 #include <stdlib.h>
 
 typedef struct settings {
-    const char *model, *file;
+    const char *model, *file, *kv_type;
     int64_t n_ctx, windows, threads, batch;
     bool json, quiet;
 } settings;
 
 static const cli_option options[] = {
     CLI_SHARED(settings, model),   CLI_SHARED(settings, file),  CLI_SHARED(settings, n_ctx),
-    CLI_SHARED(settings, windows), CLI_SHARED(settings, batch), CLI_SHARED(settings, threads),
-    CLI_SHARED(settings, json),    CLI_SHARED(settings, quiet),
+    CLI_SHARED(settings, windows), CLI_SHARED(settings, batch), CLI_SHARED(settings, kv_type),
+    CLI_SHARED(settings, threads), CLI_SHARED(settings, json),  CLI_SHARED(settings, quiet),
 };
 
 static const cli_positional positionals[] = {
@@ -69,6 +69,7 @@ static int perplexity(void *p)
         opt.n_windows = (uint32_t)s->windows;
         opt.n_threads = (uint32_t)s->threads;
         opt.n_batch = (uint32_t)s->batch;
+        opt.kv_type = cli_kv_type(s->kv_type);
         opt.progress = cli_progress_show;
         opt.progress_user = &progress;
         cli_progress_begin(&progress);

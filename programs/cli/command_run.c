@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 typedef struct settings {
-    const char *model, *prompt, *file, *system, *speculate, *ram;
+    const char *model, *prompt, *file, *system, *speculate, *ram, *kv_type;
     int64_t n_predict, n_ctx, threads, batch, seed, top_k, repeat_last_n;
     double temp, top_p, min_p, repeat_penalty;
     cli_list stops;
@@ -57,6 +57,7 @@ static const cli_option options[] = {
      .help = "tokens of context; 0: what the model was trained for, at most 4096"},
     CLI_SHARED(settings, threads),
     CLI_SHARED(settings, ram),
+    CLI_SHARED(settings, kv_type),
     CLI_SHARED(settings, batch),
     {.name = "seed",
      .letter = 's',
@@ -238,6 +239,7 @@ static int open_session(job *j)
     session_options.n_ctx = (uint32_t)s->n_ctx;
     session_options.n_threads = (uint32_t)s->threads;
     session_options.n_batch = (uint32_t)s->batch;
+    session_options.kv_type = cli_kv_type(s->kv_type);
     if (entro_session_open(&j->session, j->model, &session_options, &err) != ENTRO_OK)
         return cli_fail(&err);
     j->seed = (uint64_t)s->seed;
@@ -299,8 +301,8 @@ static void print_account(const job *j)
     char kept[96];
     if (cli_format_kept(kept, sizeof(kept), &j->info))
         cli_note("weights    %s", kept);
-    cli_note("memory     file %s (mapped), KV cache %s, compute %s, other %s; peak %s",
-             cli_bytes((double)m.file).s, cli_bytes((double)m.kv_cache).s,
+    cli_note("memory     file %s (mapped), KV cache %s (%s), compute %s, other %s; peak %s",
+             cli_bytes((double)m.file).s, cli_bytes((double)m.kv_cache).s, j->s->kv_type,
              cli_bytes((double)m.compute).s, cli_bytes((double)m.other).s,
              cli_bytes((double)m.peak_resident).s);
 }
@@ -326,6 +328,7 @@ static int print_json(const job *j)
     cli_json_int(o, "n_strip_matrices", j->info.n_strip_matrices);
     cli_json_int(o, "n_packed_matrices", j->info.n_packed_matrices);
     cli_json_int(o, "n_packed_bytes", j->info.n_packed_bytes);
+    cli_json_text(o, "kv_type", j->s->kv_type);
     cli_json_int(o, "memory_file", m.file);
     cli_json_int(o, "memory_kv_cache", m.kv_cache);
     cli_json_int(o, "memory_compute", m.compute);

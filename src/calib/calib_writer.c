@@ -107,17 +107,13 @@ static void text_attention(void *context, uint32_t i, uint32_t thread)
     const writer *w = context;
     const en_hparams *hp = hp_of(w);
     en_kv_cache *cache = &w->caches[i];
-    size_t stride = q_floats(w) + 2 * kv_floats(w), d = hp->n_head_dim;
+    size_t stride = q_floats(w) + 2 * kv_floats(w);
     float *q = w->state->qkv + i * stride, *k = q + q_floats(w), *v = k + kv_floats(w);
     if (w->layer->qkv_bias != NULL)
         w->kernels->add(w->layer->qkv_bias, q, stride);
     en_rope_apply(&w->state->rope, 0, q, hp->n_heads, hp->n_head_dim);
     en_rope_apply(&w->state->rope, 0, k, hp->n_kv_heads, hp->n_head_dim);
-    for (uint32_t head = 0; head < hp->n_kv_heads; head++) {
-        size_t at = en_kv_cache_at(cache, w->layer_index, head, w->position);
-        w->kernels->f32_to_f16(k + head * d, cache->keys + at, d);
-        w->kernels->f32_to_f16(v + head * d, cache->values + at, d);
-    }
+    en_kv_cache_put(cache, w->kernels, w->layer_index, w->position, k, v);
     en_attention a = {.cache = cache,
                       .layer = w->layer_index,
                       .n_heads = hp->n_heads,
@@ -293,7 +289,7 @@ static entro_status make_caches(writer *w, entro_error *err)
     if (w->caches == NULL || w->alone == NULL)
         return en_fail_memory(err);
     for (uint32_t i = 0; i < w->n_batch; i++)
-        EN_TRY(en_kv_cache_new(&w->caches[i], hp_of(w), w->n_steps, err));
+        EN_TRY(en_kv_cache_new(&w->caches[i], hp_of(w), w->n_steps, ENTRO_KV_F16, err));
     for (uint32_t i = 0; i < n_threads; i++)
         EN_TRY(en_pool_new(&w->alone[i], 1, err));
     return ENTRO_OK;
@@ -304,7 +300,7 @@ static entro_status prepare(writer *w, const en_tokenizer *tokenizer, entro_erro
     size_t n_vocab = hp_of(w)->n_vocab;
     EN_TRY(encode_beginnings(w, tokenizer, err));
     EN_TRY(en_decoder_state_new(&w->state, w->decoder, w->n_steps, w->n_batch, w->job->n_threads,
-                                err));
+                                ENTRO_KV_F16, err));
     EN_TRY(make_caches(w, err));
     w->random = en_alloc(w->n_batch, sizeof *w->random);
     w->logits = en_alloc(w->n_batch, n_vocab * sizeof *w->logits);

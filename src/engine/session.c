@@ -40,6 +40,11 @@ static entro_status choose_sizes(const entro_model *model, const entro_session_o
                        (unsigned)MAX_BATCH);
     if (*n_batch > *n_ctx)
         *n_batch = *n_ctx;
+    if (opt->kv_type != ENTRO_KV_F16 && opt->kv_type != ENTRO_KV_INT8)
+        return en_fail(err, ENTRO_ERR_ARGUMENT,
+                       "a KV cache of type %d was asked for, expected ENTRO_KV_F16 (%d) or "
+                       "ENTRO_KV_INT8 (%d)",
+                       (int)opt->kv_type, ENTRO_KV_F16, ENTRO_KV_INT8);
     return ENTRO_OK;
 }
 
@@ -55,8 +60,8 @@ entro_status en_session_open(entro_session **out, const entro_model *model,
     if (s == NULL)
         return en_fail_memory(err);
     s->model = model;
-    entro_status status =
-        en_decoder_state_new(&s->state, model->decoder, n_ctx, n_batch, opt->n_threads, err);
+    entro_status status = en_decoder_state_new(&s->state, model->decoder, n_ctx, n_batch,
+                                               opt->n_threads, opt->kv_type, err);
     if (status == ENTRO_OK) {
         s->logits = en_alloc(model->decoder->hp.n_vocab, sizeof *s->logits);
         if (s->logits == NULL)

@@ -168,9 +168,10 @@ static void fill_report(job *j, double seconds, entro_divergence_report *out)
     out->kld_max = j->kld[j->n_scored - 1];
 }
 
-static entro_status open_side(job *j, side *s, const entro_model *model, entro_error *err)
+static entro_status open_side(job *j, side *s, const entro_model *model, entro_kv_type kv_type,
+                              entro_error *err)
 {
-    EN_TRY(en_windows_session(&j->windows, &s->session, model, j->opt->n_threads, err));
+    EN_TRY(en_windows_session(&j->windows, &s->session, model, j->opt->n_threads, kv_type, err));
     s->logits = en_alloc(j->windows.n_batch, j->n_vocab * sizeof *s->logits);
     return s->logits != NULL ? ENTRO_OK : en_fail_memory(err);
 }
@@ -205,8 +206,8 @@ static entro_status run(job *j, const entro_model *reference, const entro_model 
                         entro_divergence_report *out, entro_error *err)
 {
     double start = en_clock_seconds();
-    EN_TRY(open_side(j, &j->reference, reference, err));
-    EN_TRY(open_side(j, &j->model, model, err));
+    EN_TRY(open_side(j, &j->reference, reference, ENTRO_KV_F16, err));
+    EN_TRY(open_side(j, &j->model, model, j->opt->kv_type, err));
     j->kld = en_alloc((size_t)j->windows.n_windows * j->windows.n_ctx, sizeof *j->kld);
     if (j->kld == NULL)
         return en_fail_memory(err);

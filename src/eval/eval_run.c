@@ -132,8 +132,8 @@ static void fill_report(const en_eval_job *job, double seconds, entro_eval_repor
 static entro_status run(en_eval_job *job, entro_eval_report *report, entro_error *err)
 {
     double start = en_clock_seconds();
-    EN_TRY(
-        en_eval_scorer_open(&job->scorer, job->model, job->opt->n_threads, job->opt->n_batch, err));
+    EN_TRY(en_eval_scorer_open(&job->scorer, job->model, job->opt->n_threads, job->opt->n_batch,
+                               job->opt->kv_type, err));
     EN_TRY(plan(job, err));
     for (uint32_t i = 0; i < job->n_questions; i++)
         EN_TRY(ask(job, i, err));

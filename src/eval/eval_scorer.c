@@ -10,11 +10,13 @@
 enum { DEFAULT_BATCH = 128 };
 
 entro_status en_eval_scorer_open(en_eval_scorer *s, const entro_model *model, uint32_t n_threads,
-                                 uint32_t n_batch, entro_error *err)
+                                 uint32_t n_batch, entro_kv_type kv_type, entro_error *err)
 {
     *s = (en_eval_scorer){.n_batch = n_batch != 0 ? n_batch : DEFAULT_BATCH};
-    entro_session_options so = {
-        .struct_size = sizeof so, .n_threads = n_threads, .n_batch = s->n_batch};
+    entro_session_options so = {.struct_size = sizeof so,
+                                .n_threads = n_threads,
+                                .n_batch = s->n_batch,
+                                .kv_type = kv_type};
     EN_TRY(en_session_open(&s->session, model, &so, err));
     s->n_ctx = en_session_n_ctx(s->session);
     s->n_vocab = en_model_n_vocab(model);

@@ -23,7 +23,7 @@ typedef struct en_eval_scorer {
 } en_eval_scorer;
 
 entro_status en_eval_scorer_open(en_eval_scorer *s, const entro_model *model, uint32_t n_threads,
-                                 uint32_t n_batch, entro_error *err);
+                                 uint32_t n_batch, entro_kv_type kv_type, entro_error *err);
 void en_eval_scorer_close(en_eval_scorer *s); /* a zeroed one is fine */
 
 /* Sum of log p of tokens[n_context, n_tokens), each given those before it; 1 <= n_context < n_tokens

@@ -66,7 +66,8 @@ static entro_status run(job *j, const entro_model *model, entro_perplexity_repor
 {
     double start = en_clock_seconds();
     j->n_vocab = en_model_n_vocab(model);
-    EN_TRY(en_windows_session(&j->windows, &j->session, model, j->opt->n_threads, err));
+    EN_TRY(en_windows_session(&j->windows, &j->session, model, j->opt->n_threads, j->opt->kv_type,
+                              err));
     j->logits = en_alloc(j->windows.n_batch, j->n_vocab * sizeof *j->logits);
     if (j->logits == NULL)
         return en_fail_memory(err);

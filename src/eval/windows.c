@@ -84,10 +84,13 @@ void en_windows_close(en_windows *w)
 }
 
 entro_status en_windows_session(const en_windows *w, entro_session **out, const entro_model *model,
-                                uint32_t n_threads, entro_error *err)
+                                uint32_t n_threads, entro_kv_type kv_type, entro_error *err)
 {
-    entro_session_options so = {
-        .struct_size = sizeof so, .n_ctx = w->n_ctx, .n_threads = n_threads, .n_batch = w->n_batch};
+    entro_session_options so = {.struct_size = sizeof so,
+                                .n_ctx = w->n_ctx,
+                                .n_threads = n_threads,
+                                .n_batch = w->n_batch,
+                                .kv_type = kv_type};
     return en_session_open(out, model, &so, err);
 }
 

@@ -31,7 +31,7 @@ void en_windows_close(en_windows *w); /* a zeroed one is fine */
 
 /* A session with room for a window. */
 entro_status en_windows_session(const en_windows *w, entro_session **out, const entro_model *model,
-                                uint32_t n_threads, entro_error *err);
+                                uint32_t n_threads, entro_kv_type kv_type, entro_error *err);
 
 /* Makes window 'index' the one at hand. */
 void en_windows_select(en_windows *w, uint32_t index);

@@ -61,6 +61,22 @@ typedef struct en_kernels {
     void (*axpy_f16)(float a, const uint16_t *x, float *y, size_t n); /* y += a x */
     float (*sum)(const float *x, size_t n);
 
+    /* ---- rows of int8 with scales (the KV cache) ----
+     *
+     * n_rows rows of n_cols numbers; columns c of row r are scaled by scales[c / EN_SCALE_COLS *
+     * scale_stride + r].  A row's product does not depend on the rows beside it. */
+    /* out[i] = rint(x[i] * inverse), at most 127 away from 0; no product is NaN.  Exact. */
+    void (*round_i8)(const float *x, float inverse, int8_t *out, size_t n);
+    /* out[r * n_cols + c] = scale * a[r * n_cols + c].  Exact. */
+    void (*expand_i8)(const int8_t *a, const float *scales, size_t scale_stride, size_t n_rows,
+                      size_t n_cols, float *out);
+    /* out[r] = row r . x */
+    void (*dot_i8)(const int8_t *a, const float *scales, size_t scale_stride, size_t n_rows,
+                   size_t n_cols, const float *x, float *out);
+    /* y[c] += sum over r of scale * a[r * n_cols + c] */
+    void (*axpy_i8)(const int8_t *a, const float *scales, size_t scale_stride, size_t n_rows,
+                    size_t n_cols, float *y);
+
     /* ---- the small steps of a transformer ---- */
     /* out = x / sqrt(mean(x^2) + epsilon) * gain; out may be x. */
     void (*rms_norm)(const float *x, const float *gain, float epsilon, float *out, size_t n);
@@ -109,6 +125,7 @@ typedef struct en_kernels {
 enum { EN_PLANES_MAX = 127 * 128 };
 enum { EN_STRIP_MAX_VECTORS = 16, EN_STRIP_MAX_CHUNKS = 4 };
 enum { EN_BLOCKS_MAX_VECTORS = 8 };
+enum { EN_SCALE_COLS = 32 };
 
 /* The table for this processor (see base/cpu.h); built once. */
 const en_kernels *en_kernels_get(void);

@@ -3,11 +3,11 @@
  *
  * Two ways to do a tile, chosen by the number of query rows (heads of the group times tokens):
  *
- *   few rows (generation)  dot_f16 and axpy_f16 straight from the cache
+ *   few rows (generation)  dot_f16 and axpy_f16, or dot_i8 and axpy_i8, straight from the cache
  *   many rows (prompt)     the tile becomes f32 once, then two small matrix products
  *
- * A tile may begin in the cache and end in the batch: its first n_cached positions are f16.  Of few
- * tokens everything is taken from the cache.
+ * A tile may begin in the cache and end in the batch: its first n_cached positions are as the cache
+ * keeps them.  Of few tokens everything is taken from the cache.
  */
 #include "model/attention.h"
 
@@ -45,6 +45,7 @@ typedef struct item {
     float *plain;        /* TILE x n_head_dim: keys, then values */
     float *values;       /* n_head_dim x TILE */
     float *max, *weight; /* n_rows: running maximum, running sum of exp(score - max) */
+    float *scales;       /* n_blocks x TILE: of the tile's int8 keys, then values */
 } item;
 
 static uint32_t max_rows(uint32_t group)
@@ -55,7 +56,8 @@ static uint32_t max_rows(uint32_t group)
 static size_t scratch_floats(uint32_t group, uint32_t n_head_dim)
 {
     size_t rows = max_rows(group), d = n_head_dim;
-    return rows * (3 * d + TILE + 2) + 2 * TILE * d;
+    size_t n_blocks = (d + EN_SCALE_COLS - 1) / EN_SCALE_COLS;
+    return rows * (3 * d + TILE + 2) + 2 * TILE * d + n_blocks * TILE;
 }
 
 size_t en_attention_scratch_floats(const en_hparams *hp)
@@ -85,6 +87,7 @@ static void lay_out(item *it, float *scratch, uint32_t d)
     it->weight = it->max + rows;
     it->plain = it->weight + rows;
     it->values = it->plain + (size_t)TILE * d;
+    it->scales = it->values + (size_t)TILE * d;
 }
 
 static void load_queries(item *it, uint32_t d)
@@ -167,17 +170,39 @@ static const float *batch_row(const item *it, const float *of_batch, uint32_t po
     return of_batch + (position - a->n_past) * a->stride + (size_t)it->kv_head * d;
 }
 
+/* Scales of a tile's first n positions into it->scales, times the weights if there are any. */
+static void load_scales(const item *it, const en_kv_numbers *from, uint32_t tile, uint32_t n,
+                        const float *weights)
+{
+    const en_kv_cache *c = it->p->a->cache;
+    const uint16_t *scales =
+        from->scales + en_kv_cache_scale_at(c, it->p->a->layer, it->kv_head, tile);
+    for (uint32_t block = 0; block < c->n_blocks; block++) {
+        float *out = it->scales + (size_t)block * TILE;
+        it->p->kernels->dequantize[EN_DTYPE_F16](
+            (const uint8_t *)(scales + (size_t)block * c->n_ctx), out, n);
+        for (uint32_t i = 0; weights != NULL && i < n; i++)
+            out[i] *= weights[i];
+    }
+}
+
 /* ---- few rows ---- */
 
 static void score_row(const item *it, const float *q, uint32_t tile, uint32_t n, uint32_t n_cached,
                       float *scores)
 {
     const en_attention *a = it->p->a;
-    uint32_t d = a->cache->n_head_dim, i = 0;
-    const uint16_t *keys = a->cache->keys + en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
-    for (; i < n_cached; i++)
-        scores[i] = it->p->kernels->dot_f16(keys + (size_t)i * d, q, d);
-    for (; i < n; i++)
+    uint32_t d = a->cache->n_head_dim;
+    const en_kv_numbers *keys = &a->cache->keys;
+    size_t at = en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
+    if (a->cache->type == ENTRO_KV_INT8) {
+        load_scales(it, keys, tile, n_cached, NULL);
+        it->p->kernels->dot_i8(keys->int8 + at, it->scales, TILE, n_cached, d, q, scores);
+    } else {
+        for (uint32_t i = 0; i < n_cached; i++)
+            scores[i] = it->p->kernels->dot_f16(keys->f16 + at + (size_t)i * d, q, d);
+    }
+    for (uint32_t i = n_cached; i < n; i++)
         scores[i] = it->p->kernels->dot_f32(batch_row(it, a->k, tile + i, d), q, d);
 }
 
@@ -186,13 +211,19 @@ static void sum_values(const item *it, const float *scores, uint32_t tile, uint3
 {
     const en_attention *a = it->p->a;
     uint32_t d = a->cache->n_head_dim;
-    const uint16_t *values =
-        a->cache->values + en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
-    for (uint32_t i = 0; i < n; i++) {
+    const en_kv_numbers *values = &a->cache->values;
+    size_t at = en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
+    uint32_t i = 0;
+    if (a->cache->type == ENTRO_KV_INT8) {
+        load_scales(it, values, tile, n_cached, scores);
+        it->p->kernels->axpy_i8(values->int8 + at, it->scales, TILE, n_cached, d, sum);
+        i = n_cached;
+    }
+    for (; i < n; i++) {
         if (scores[i] == 0.0f) /* outside the window, or too small to matter */
             continue;
         if (i < n_cached) {
-            it->p->kernels->axpy_f16(scores[i], values + (size_t)i * d, sum, d);
+            it->p->kernels->axpy_f16(scores[i], values->f16 + at + (size_t)i * d, sum, d);
             continue;
         }
         const float *v = batch_row(it, a->v, tile + i, d);
@@ -215,15 +246,19 @@ static void tile_direct(const item *it, uint32_t tile, uint32_t n)
 /* ---- many rows ---- */
 
 /* A tile of keys or values as f32, position after position. */
-static void load_tile(const item *it, const uint16_t *cached, const float *of_batch, uint32_t tile,
-                      uint32_t n, float *out)
+static void load_tile(const item *it, const en_kv_numbers *cached, const float *of_batch,
+                      uint32_t tile, uint32_t n, float *out)
 {
     const en_attention *a = it->p->a;
     uint32_t d = a->cache->n_head_dim, n_cached = count_cached(it, tile, n);
-    cached += en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
-    if (n_cached > 0)
-        it->p->kernels->dequantize[EN_DTYPE_F16]((const uint8_t *)cached, out,
+    size_t at = en_kv_cache_at(a->cache, a->layer, it->kv_head, tile);
+    if (n_cached > 0 && a->cache->type == ENTRO_KV_INT8) {
+        load_scales(it, cached, tile, n_cached, NULL);
+        it->p->kernels->expand_i8(cached->int8 + at, it->scales, TILE, n_cached, d, out);
+    } else if (n_cached > 0) {
+        it->p->kernels->dequantize[EN_DTYPE_F16]((const uint8_t *)(cached->f16 + at), out,
                                                  (size_t)n_cached * d);
+    }
     for (uint32_t i = n_cached; i < n; i++)
         memcpy(out + (size_t)i * d, batch_row(it, of_batch, tile + i, d), d * sizeof *out);
 }
@@ -242,11 +277,11 @@ static void tile_matmul(const item *it, uint32_t tile, uint32_t n)
     const en_attention *a = it->p->a;
     const en_kernels *k = it->p->kernels;
     uint32_t d = a->cache->n_head_dim;
-    load_tile(it, a->cache->keys, a->k, tile, n, it->plain);
+    load_tile(it, &a->cache->keys, a->k, tile, n, it->plain);
     k->matmul_f32(it->plain, n, d, it->q, d, it->n_rows, it->scores, TILE);
     for (uint32_t row = 0; row < it->n_rows; row++)
         rescale(it->sum + (size_t)row * d, weigh_tile(it, row, tile, n), d);
-    load_tile(it, a->cache->values, a->v, tile, n, it->plain);
+    load_tile(it, &a->cache->values, a->v, tile, n, it->plain);
     transpose(it->plain, it->values, n, d);
     k->matmul_f32(it->values, d, n, it->scores, TILE, it->n_rows, it->part, d);
     k->add(it->part, it->sum, (size_t)it->n_rows * d);

@@ -4,7 +4,7 @@
  *   out_h(t) = sum_p softmax_p(q_h(t) . k(p) / sqrt(n_head_dim)) v(p)     lo(t) <= p <= pos(t)
  *
  * with lo(t) = 0, or pos(t) - window + 1 under a sliding window.  Positions below n_past come from
- * the cache as f16; those of a large batch itself are still at hand as f32 and used so: a text that
+ * the cache as f16 or int8; those of a large batch itself are still at hand as f32 and used so: a text that
  * fits into one batch is computed in f32 throughout.  Of up to EN_ATTENTION_FEW_TOKENS the batch's own
  * keys and values, too, are those of the cache, so that tokens give the same whether they come one
  * by one or several together (drafts to verify).

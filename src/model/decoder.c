@@ -63,18 +63,14 @@ static void token_qkv(void *context, uint32_t t, uint32_t thread)
     const step *st = context;
     en_decoder_state *s = st->s;
     const en_hparams *hp = &s->decoder->hp;
-    uint32_t d = hp->n_head_dim, position = st->n_past + t;
+    uint32_t d = hp->n_head_dim;
     float *q = s->qkv + (size_t)t * qkv_floats(hp);
     float *k = q + q_floats(hp), *v = k + kv_floats(hp);
     if (st->layer->qkv_bias != NULL)
         st->kernels->add(st->layer->qkv_bias, q, qkv_floats(hp));
     en_rope_apply(&s->rope, t, q, hp->n_heads, d);
     en_rope_apply(&s->rope, t, k, hp->n_kv_heads, d);
-    for (uint32_t head = 0; head < hp->n_kv_heads; head++) {
-        size_t at = en_kv_cache_at(&s->cache, st->layer_index, head, position);
-        st->kernels->f32_to_f16(k + (size_t)head * d, s->cache.keys + at, d);
-        st->kernels->f32_to_f16(v + (size_t)head * d, s->cache.values + at, d);
-    }
+    en_kv_cache_put(&s->cache, st->kernels, st->layer_index, st->n_past + t, k, v);
 }
 
 static void token_silu(void *context, uint32_t t, uint32_t thread)

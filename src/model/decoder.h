@@ -44,7 +44,8 @@ typedef struct en_decoder_state {
 
 /* 'n_threads' 0: one a processor. */
 entro_status en_decoder_state_new(en_decoder_state **out, const en_decoder *decoder, uint32_t n_ctx,
-                                  uint32_t n_batch, uint32_t n_threads, entro_error *err);
+                                  uint32_t n_batch, uint32_t n_threads, entro_kv_type kv_type,
+                                  entro_error *err);
 void en_decoder_state_free(en_decoder_state *s); /* NULL is fine */
 /* Without the KV cache. */
 size_t en_decoder_state_bytes(const en_decoder_state *s);

@@ -82,25 +82,26 @@ static entro_status new_activations(en_decoder_state *s, entro_error *err)
 }
 
 static entro_status fill_state(en_decoder_state *s, uint32_t n_ctx, uint32_t n_threads,
-                               entro_error *err)
+                               entro_kv_type kv_type, entro_error *err)
 {
     const en_decoder *d = s->decoder;
     EN_TRY(en_pool_new(&s->pool, n_threads, err));
-    EN_TRY(en_kv_cache_new(&s->cache, &d->hp, n_ctx, err));
+    EN_TRY(en_kv_cache_new(&s->cache, &d->hp, n_ctx, kv_type, err));
     EN_TRY(en_rope_new(&s->rope, &d->hp, &d->weights, n_ctx, s->n_batch, err));
     EN_TRY(new_scratch(s, err));
     return new_activations(s, err);
 }
 
 entro_status en_decoder_state_new(en_decoder_state **out, const en_decoder *decoder, uint32_t n_ctx,
-                                  uint32_t n_batch, uint32_t n_threads, entro_error *err)
+                                  uint32_t n_batch, uint32_t n_threads, entro_kv_type kv_type,
+                                  entro_error *err)
 {
     en_decoder_state *s = en_alloc_zero(1, sizeof *s);
     if (s == NULL)
         return en_fail_memory(err);
     s->decoder = decoder;
     s->n_batch = n_batch;
-    entro_status status = fill_state(s, n_ctx, n_threads, err);
+    entro_status status = fill_state(s, n_ctx, n_threads, kv_type, err);
     if (status != ENTRO_OK) {
         en_decoder_state_free(s);
         return status;

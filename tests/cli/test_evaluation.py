@@ -58,6 +58,22 @@ def check_compare_several_models():
         assert "\r" not in table.err
 
 
+def check_int8_cache_is_close():
+    with Folder() as folder:
+        text = folder / "text.txt"
+        text.write_text(TEXT)
+        how = (text, "-c", "64", "--windows", "3", "-b", "4", "--json")
+        for kv, least, most in (("f16", 0, 0), ("int8", 1e-7, 1e-3)):
+            (found,) = parsed("compare", STORIES, STORIES, *how, "--kv-type", kv)["models"]
+            assert least <= found["kld"] <= most, found
+            alone = parsed("perplexity", STORIES, *how, "--kv-type", kv)
+            assert math.isclose(alone["perplexity"], found["perplexity"], rel_tol=1e-6), found
+        task = write_lines(folder / "little.jsonl", CHOICES)
+        for kv in ("f16", "int8"):
+            report = parsed("eval", STORIES, "-f", task, "--kv-type", kv, "--json")
+            assert report["tasks"][0]["n_questions"] == len(CHOICES)
+
+
 def check_compare_keeps_the_reference():
     with Folder() as folder:
         text, cache = folder / "text.txt", folder / "stories.ref"

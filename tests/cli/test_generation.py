@@ -36,6 +36,22 @@ def check_stories_are_english():
     assert "there was a" in story, story
 
 
+def check_int8_cache():
+    how = [*ONCE, "-n", "100", "-c", "160", "--temp", "0", "--ignore-eos"]
+    kept = {}
+    for kv in ("f16", "int8"):
+        report = json.loads(text(STORIES, *how, "--json", "--kv-type", kv))
+        assert report["kv_type"] == kv and "there was a" in report["text"], report
+        kept[kv] = report["memory_kv_cache"]
+    assert kept["int8"] * 16 == kept["f16"] * 10, kept  # heads of 8: 8 bytes and an f16 scale
+    result = expect(run("run", STORIES, *how, "--kv-type", "int8"), 0, "KV cache", "(int8)")
+    with Folder() as folder:  # drafts that are rejected leave nothing behind
+        model = compress(STORIES, folder / "stories.gguf")
+        one_by_one = text(model, *how, "--kv-type", "int8", "--speculate", "off")
+        assert one_by_one == text(model, *how, "--kv-type", "int8", "--speculate", "on", "-t", "2")
+    assert len(result.out) > 100
+
+
 def check_limits():
     report = json.loads(text(STORIES, *ONCE, "-n", "10", "--json", "--ignore-eos"))
     assert report["n_generated"] == 10 and report["finish"] == "length", report

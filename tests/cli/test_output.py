@@ -131,6 +131,10 @@ def check_bench_reports():
     tests = [r["test"] for r in report["results"]]
     assert tests == ["pp16 @ d0", "tg4 @ d0", "pp16 @ d32", "tg4 @ d32"], tests
     assert all(r["tokens_per_second"] > 0 and r["deviation"] >= 0 for r in report["results"])
+    int8 = parsed("bench", STORIES, "-p", "16", "-n", "4", "-d", "0,32", "-r", "1", "--kv-type", "int8",
+                  "--json")
+    assert report["kv_type"] == "f16" and int8["kv_type"] == "int8"
+    assert int8["memory_kv_cache"] * 16 == report["memory_kv_cache"] * 10
     table = expect(run("bench", STORIES, "-p", "8", "-n", "2", "-d", "0", "-r", "1"), 0, "pp8 @ d0",
                    "tg2 @ d0", "memory:", stream="out")
     assert "\r" not in table.err

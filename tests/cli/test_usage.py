@@ -65,6 +65,9 @@ def check_values_are_checked():
     expect(run("compress", "a", "b", "--method", "rtn", "--bits", "0.5"), 2, "--bits wants a number from 1 to 9")
     expect(run("compress", "a", "b", "--method", "rtn", "--bits", "9.5"), 2, "--bits wants a number from 1 to 9")
     expect(run("compress", "a", "b", "--set", "nothing"), 2, "PATTERN=METHOD")
+    for command in (["run", "m"], ["bench", "m"], ["perplexity", "m", "t"], ["compare", "m", "m", "t"],
+                    ["eval", "m", "-f", "t"]):
+        expect(run(*command, "--kv-type", "q4_0"), 2, "--kv-type wants one of f16|int8, not 'q4_0'")
     expect(run("bench", "m", "-p", "1,x"), 2, "-p wants numbers")
     expect(run("bench", "m", "-p", "0", "-n", "0"), 2, "nothing to measure")
 

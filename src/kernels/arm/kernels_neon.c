@@ -73,6 +73,19 @@ static inline void v_store_int8(int8_t *p, vec v)
     memcpy(p, &word, LANES);
 }
 
+static inline vec v_load_int8_part(const int8_t *p, size_t m)
+{
+    uint32_t numbers = 0;
+    memcpy(&numbers, p, m);
+    int16x8_t shorts = vmovl_s8(vcreate_s8(numbers));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(shorts)));
+}
+
+static inline vec v_load_int8(const int8_t *p)
+{
+    return v_load_int8_part(p, LANES);
+}
+
 static inline uint16x4_t load_halves(const uint16_t *p, size_t m)
 {
     uint64_t halves = 0;
@@ -205,10 +218,12 @@ static inline float v_sum(vec v)
 #include "kernels/vector_template.h"
 #include "kernels/matmul_template.h"
 #include "kernels/planes_template.h"
+#include "kernels/rows_template.h"
 
 void en_kernels_init_neon(en_kernels *table)
 {
     init_vector_kernels(table);
     init_planes_kernels(table);
+    init_rows_kernels(table);
     table->matmul_f32 = matmul_f32;
 }

@@ -154,6 +154,48 @@ static float sum_f32(const float *x, size_t n)
     return (float)sum;
 }
 
+/* ---- rows of int8 with scales ----------------------------------------------------------------- */
+
+static void round_i8(const float *x, float inverse, int8_t *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float q = rintf(x[i] * inverse);
+        out[i] = (int8_t)(q > 127.0f ? 127.0f : q < -127.0f ? -127.0f : q);
+    }
+}
+
+static void expand_i8(const int8_t *a, const float *scales, size_t scale_stride, size_t n_rows,
+                      size_t n_cols, float *out)
+{
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t c = 0; c < n_cols; c++)
+            out[r * n_cols + c] =
+                (float)a[r * n_cols + c] * scales[c / EN_SCALE_COLS * scale_stride + r];
+}
+
+static void dot_i8(const int8_t *a, const float *scales, size_t scale_stride, size_t n_rows,
+                   size_t n_cols, const float *x, float *out)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        double sum = 0;
+        for (size_t c = 0; c < n_cols; c++)
+            sum += (double)scales[c / EN_SCALE_COLS * scale_stride + r] *
+                   (double)a[r * n_cols + c] * (double)x[c];
+        out[r] = (float)sum;
+    }
+}
+
+static void axpy_i8(const int8_t *a, const float *scales, size_t scale_stride, size_t n_rows,
+                    size_t n_cols, float *y)
+{
+    for (size_t c = 0; c < n_cols; c++) {
+        double sum = (double)y[c];
+        for (size_t r = 0; r < n_rows; r++)
+            sum += (double)scales[c / EN_SCALE_COLS * scale_stride + r] * (double)a[r * n_cols + c];
+        y[c] = (float)sum;
+    }
+}
+
 /* ---- the small steps of a transformer ------------------------------------------------------ */
 
 static void rms_norm(const float *x, const float *gain, float epsilon, float *out, size_t n)
@@ -207,6 +249,10 @@ void en_kernels_init_ref(en_kernels *table)
     table->matmul_f32 = matmul_f32;
     table->dot_f16 = dot_f16;
     table->axpy_f16 = axpy_f16;
+    table->round_i8 = round_i8;
+    table->expand_i8 = expand_i8;
+    table->dot_i8 = dot_i8;
+    table->axpy_i8 = axpy_i8;
     table->sum = sum_f32;
     table->rms_norm = rms_norm;
     table->softmax = softmax;

@@ -78,6 +78,18 @@ static inline void v_store_int8(int8_t *p, vec v)
     _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(shorts, shorts));
 }
 
+static inline vec v_load_int8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+
+static inline vec v_load_int8_part(const int8_t *p, size_t m)
+{
+    int8_t numbers[LANES] = {0};
+    memcpy(numbers, p, m);
+    return v_load_int8(numbers);
+}
+
 static inline vec v_load_f16(const uint16_t *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
@@ -222,10 +234,12 @@ static inline float v_lowest(vec v)
 #include "kernels/vector_template.h"
 #include "kernels/matmul_template.h"
 #include "kernels/planes_template.h"
+#include "kernels/rows_template.h"
 
 void en_kernels_init_avx2(en_kernels *table)
 {
     init_vector_kernels(table);
     init_planes_kernels(table);
+    init_rows_kernels(table);
     table->matmul_f32 = matmul_f32;
 }

@@ -74,6 +74,21 @@ static inline void v_store_int8(int8_t *p, vec v)
     _mm_storeu_si128((__m128i *)p, codes_of_floats(v));
 }
 
+static inline vec floats_of_int8(__m128i numbers)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(numbers));
+}
+
+static inline vec v_load_int8(const int8_t *p)
+{
+    return floats_of_int8(_mm_loadu_si128((const __m128i *)p));
+}
+
+static inline vec v_load_int8_part(const int8_t *p, size_t m)
+{
+    return floats_of_int8(_mm_maskz_loadu_epi8(first(m), p));
+}
+
 static inline vec v_load_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
@@ -215,10 +230,12 @@ static inline float v_sum(vec v)
 #include "kernels/vector_template.h"
 #include "kernels/matmul_template.h"
 #include "kernels/planes_template.h"
+#include "kernels/rows_template.h"
 
 void en_kernels_init_avx512(en_kernels *table)
 {
     init_vector_kernels(table);
     init_planes_kernels(table);
+    init_rows_kernels(table);
     table->matmul_f32 = matmul_f32;
 }

@@ -17,7 +17,7 @@ static void engine_logits(const test_model *m, uint32_t n_ctx, const int32_t *to
 {
     entro_error err = {0};
     en_decoder_state *s;
-    test_must(en_decoder_state_new(&s, m->decoder, n_ctx, n_tokens, 1, &err), &err);
+    test_must(en_decoder_state_new(&s, m->decoder, n_ctx, n_tokens, 1, ENTRO_KV_F16, &err), &err);
     test_must(en_decoder_forward(s, tokens, n_tokens, 0, EN_LOGITS_ALL, logits, &err), &err);
     en_decoder_state_free(s);
 }

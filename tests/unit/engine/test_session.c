@@ -155,6 +155,9 @@ static void default_context_is_the_trained_one(void **state)
     assert_int_equal(en_session_open(&s, model, &opt, &err), ENTRO_ERR_ARGUMENT);
     opt = (entro_session_options){.struct_size = sizeof opt, .n_threads = 1000000};
     assert_int_equal(en_session_open(&s, model, &opt, &err), ENTRO_ERR_ARGUMENT);
+    opt = (entro_session_options){.struct_size = sizeof opt, .kv_type = (entro_kv_type)2};
+    assert_int_equal(en_session_open(&s, model, &opt, &err), ENTRO_ERR_ARGUMENT);
+    assert_non_null(strstr(err.message, "KV cache of type 2"));
     en_model_close(model);
 }
 
@@ -178,6 +181,71 @@ static void accounts_for_all_memory(void **state)
     en_model_close(model);
 }
 
+static entro_session *open_int8(const entro_model *model, uint32_t n_ctx, uint32_t n_threads)
+{
+    entro_session_options opt = {.struct_size = sizeof opt,
+                                 .n_ctx = n_ctx,
+                                 .n_threads = n_threads,
+                                 .kv_type = ENTRO_KV_INT8};
+    entro_session *s = NULL;
+    assert_int_equal(en_session_open(&s, model, &opt, NULL), ENTRO_OK);
+    return s;
+}
+
+static void int8_cache_takes_less_memory_and_gives_nearly_the_same(void **state)
+{
+    (void)state;
+    entro_model *model = open_model();
+    entro_session *f16 = open_session(model, 128, 1, 0), *int8 = open_int8(model, 128, 1);
+    entro_memory m;
+    en_session_get_memory(int8, &m);
+    /* 2 layers x (k, v) x 2 kv heads x 128 positions x (8 numbers and an f16 scale) */
+    assert_int_equal(m.kv_cache, 2 * 2 * 2 * 128 * (8 + 2));
+    int32_t tokens[100];
+    count_up(tokens, 100);
+    double squares = 0, error = 0;
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(en_session_decode(f16, tokens + i, 1, NULL), ENTRO_OK);
+        assert_int_equal(en_session_decode(int8, tokens + i, 1, NULL), ENTRO_OK);
+        const float *a = en_session_logits(f16), *b = en_session_logits(int8);
+        for (int j = 0; j < 96; j++) {
+            squares += (double)a[j] * (double)a[j];
+            error += ((double)a[j] - (double)b[j]) * ((double)a[j] - (double)b[j]);
+        }
+    }
+    assert_true(error > 0.0); /* it is not f16 after all */
+    assert_true(error < 1e-4 * squares);
+    en_session_close(f16);
+    en_session_close(int8);
+    en_model_close(model);
+}
+
+/* Drafts verified together, and those that were wrong taken back: the same bits as one by one. */
+static void int8_cache_forgets_rejected_drafts(void **state)
+{
+    (void)state;
+    entro_model *model = open_model();
+    entro_session *one = open_int8(model, 20, 1), *many = open_int8(model, 20, 3);
+    int32_t tokens[21];
+    count_up(tokens, 21);
+    float *all = en_alloc((size_t)5 * 96, sizeof *all);
+    for (int i = 0; i < 18; i++)
+        assert_int_equal(en_session_decode(one, tokens + i, 1, NULL), ENTRO_OK);
+    for (uint32_t at = 0; at < 15; at += 3) { /* of 5 the last 2 are wrong */
+        int32_t draft[5] = {tokens[at], tokens[at + 1], tokens[at + 2], 95, 94};
+        assert_int_equal(en_session_decode_all(many, draft, 5, all, NULL), ENTRO_OK);
+        en_session_truncate(many, at + 3);
+    }
+    assert_int_equal(en_session_decode_all(many, tokens + 15, 3, all, NULL), ENTRO_OK);
+    assert_memory_equal(en_session_logits(one), en_session_logits(many), 96 * sizeof *all);
+    assert_int_equal(en_session_decode(many, tokens + 18, 3, NULL), ENTRO_ERR_CONTEXT);
+    assert_int_equal(en_session_n_past(many), 18);
+    en_free(all);
+    en_session_close(one);
+    en_session_close(many);
+    en_model_close(model);
+}
+
 static void metadata_only_refuses_sessions(void **state)
 {
     (void)state;
@@ -193,13 +261,14 @@ static void metadata_only_refuses_sessions(void **state)
     en_model_close(model);
 }
 
-static entro_status open_and_run(void)
+static entro_status open_and_run(entro_kv_type kv_type)
 {
     entro_model *model = NULL;
     entro_status status = en_model_open(&model, MODEL, NULL, NULL);
     if (status != ENTRO_OK)
         return status;
-    entro_session_options opt = {.struct_size = sizeof opt, .n_ctx = 32, .n_threads = 2};
+    entro_session_options opt = {
+        .struct_size = sizeof opt, .n_ctx = 32, .n_threads = 2, .kv_type = kv_type};
     entro_session *s = NULL;
     status = en_session_open(&s, model, &opt, NULL);
     if (status == ENTRO_OK)
@@ -209,14 +278,13 @@ static entro_status open_and_run(void)
     return status;
 }
 
-static void failing_allocations_leak_nothing(void **state)
+static void fail_each_allocation(entro_kv_type kv_type)
 {
-    (void)state;
-    assert_int_equal(open_and_run(), ENTRO_OK); /* what is made once and kept */
+    assert_int_equal(open_and_run(kv_type), ENTRO_OK); /* what is made once and kept */
     size_t before = en_memory_in_use();
     for (uint64_t i = 0;; i++) {
         en_memory_fail_at(i);
-        entro_status status = open_and_run();
+        entro_status status = open_and_run(kv_type);
         en_memory_fail_at(UINT64_MAX);
         assert_int_equal(en_memory_in_use(), before);
         if (status == ENTRO_OK) {
@@ -225,6 +293,13 @@ static void failing_allocations_leak_nothing(void **state)
         }
         assert_int_equal(status, ENTRO_ERR_NOMEM);
     }
+}
+
+static void failing_allocations_leak_nothing(void **state)
+{
+    (void)state;
+    fail_each_allocation(ENTRO_KV_F16);
+    fail_each_allocation(ENTRO_KV_INT8);
 }
 
 int main(void)
@@ -237,6 +312,8 @@ int main(void)
         cmocka_unit_test(decode_all_ends_with_the_logits_of_decode),
         cmocka_unit_test(default_context_is_the_trained_one),
         cmocka_unit_test(accounts_for_all_memory),
+        cmocka_unit_test(int8_cache_takes_less_memory_and_gives_nearly_the_same),
+        cmocka_unit_test(int8_cache_forgets_rejected_drafts),
         cmocka_unit_test(metadata_only_refuses_sessions),
         cmocka_unit_test(failing_allocations_leak_nothing),
     };

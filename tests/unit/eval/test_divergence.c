@@ -76,8 +76,8 @@ static double kld_by_definition(const entro_model *a, const entro_model *b)
     uint32_t n = en_model_n_vocab(a);
     float *la = en_alloc(n * CTX, sizeof *la), *lb = en_alloc(n * CTX, sizeof *lb);
     assert_int_equal(en_windows_open(&w, a, text, strlen(text), CTX, 1, 0, NULL), ENTRO_OK);
-    assert_int_equal(en_windows_session(&w, &sa, a, 1, NULL), ENTRO_OK);
-    assert_int_equal(en_windows_session(&w, &sb, b, 1, NULL), ENTRO_OK);
+    assert_int_equal(en_windows_session(&w, &sa, a, 1, ENTRO_KV_F16, NULL), ENTRO_OK);
+    assert_int_equal(en_windows_session(&w, &sb, b, 1, ENTRO_KV_F16, NULL), ENTRO_OK);
     en_windows_select(&w, 0);
     assert_int_equal(en_session_decode_all(sa, w.window, CTX, la, NULL), ENTRO_OK);
     assert_int_equal(en_session_decode_all(sb, w.window, CTX, lb, NULL), ENTRO_OK);

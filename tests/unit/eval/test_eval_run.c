@@ -191,7 +191,7 @@ static void sequences_in_any_order_score_the_same(void **state)
     en_eval_scorer shared, fresh;
     int32_t tokens[N];
     uint64_t seed = 7;
-    assert_int_equal(en_eval_scorer_open(&shared, model, 1, 4, NULL), ENTRO_OK);
+    assert_int_equal(en_eval_scorer_open(&shared, model, 1, 4, ENTRO_KV_F16, NULL), ENTRO_OK);
     for (int round = 0; round < 60; round++) {
         /* Few different tokens and random cuts: much in common, of every length. */
         uint32_t keep = round == 0 ? 0 : (uint32_t)(test_random(&seed) >> 33) % N;
@@ -201,7 +201,7 @@ static void sequences_in_any_order_score_the_same(void **state)
         uint32_t n_context = 1 + (uint32_t)(test_random(&seed) >> 33) % (n - 1);
         double a, b;
         assert_int_equal(en_eval_scorer_score(&shared, tokens, n, n_context, &a, NULL), ENTRO_OK);
-        assert_int_equal(en_eval_scorer_open(&fresh, model, 1, 0, NULL), ENTRO_OK);
+        assert_int_equal(en_eval_scorer_open(&fresh, model, 1, 0, ENTRO_KV_F16, NULL), ENTRO_OK);
         assert_int_equal(en_eval_scorer_score(&fresh, tokens, n, n_context, &b, NULL), ENTRO_OK);
         en_eval_scorer_close(&fresh);
         if (fabs(a - b) > 2e-3 + 2e-4 * fabs(b))
@@ -224,7 +224,7 @@ static void a_context_is_evaluated_once(void **state)
     double sum;
     for (int i = 0; i < 30; i++)
         tokens[i] = 300 + i;
-    assert_int_equal(en_eval_scorer_open(&s, model, 1, 0, NULL), ENTRO_OK);
+    assert_int_equal(en_eval_scorer_open(&s, model, 1, 0, ENTRO_KV_F16, NULL), ENTRO_OK);
     assert_int_equal(en_eval_scorer_score(&s, tokens, 30, 20, &sum, NULL), ENTRO_OK);
     assert_int_equal(s.n_evaluated, 29);
     tokens[20] = 400; /* another choice: the context's last token, then nine of ten */

@@ -51,6 +51,90 @@ static void dots_and_sums_are_close(void **state)
     for_all(dot_length);
 }
 
+/* ---- rows of int8 with scales --------------------------------------------------------------------- */
+
+static void round_length(const en_kernels *k, size_t n)
+{
+    static const float inverses[] = {1.0f, 0.0f, 1e30f, 0.7f};
+    float *x = place(0, n * sizeof *x);
+    for (size_t i = 0; i < n; i++) /* ties, and beyond 127 on both sides */
+        x[i] = ((float)(random32() % 601) - 300.0f) * 0.5f;
+    for (int s = 0; s < 4; s++) {
+        int8_t *expected = place(1, n), *found = place(2, n);
+        ref->round_i8(x, inverses[s], expected, n);
+        k->round_i8(x, inverses[s], found, n);
+        check_same(found, expected, n, n);
+        check_canary(found);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(expected[i],
+                             (int)fmaxf(-127.0f, fminf(127.0f, rintf(x[i] * inverses[s]))));
+    }
+}
+
+static void rounding_to_int8_is_exact(void **state)
+{
+    (void)state;
+    for_all(round_length);
+}
+
+/* a[r] . x and sum of a[r] against rows made f32, whose products are those of dots in double. */
+static void check_rows(const en_kernels *k, size_t n_rows, size_t n_cols, size_t more)
+{
+    size_t n_blocks = (n_cols + EN_SCALE_COLS - 1) / EN_SCALE_COLS, stride = n_rows + more;
+    size_t n_scales = n_blocks != 0 ? (n_blocks - 1) * stride + n_rows : 0;
+    int8_t *a = place(0, n_rows * n_cols);
+    fill_bytes((uint8_t *)a, n_rows * n_cols);
+    float *scales = place_floats(1, n_scales), *x = place_floats(2, n_cols);
+    float *wide = place(3, n_rows * n_cols * sizeof *wide);
+    k->expand_i8(a, scales, stride, n_rows, n_cols, wide);
+    check_canary(wide);
+    for (size_t r = 0; r < n_rows; r++) /* by the definition */
+        for (size_t c = 0; c < n_cols; c++)
+            assert_true(wide[r * n_cols + c] ==
+                        scales[c / EN_SCALE_COLS * stride + r] * (float)a[r * n_cols + c]);
+
+    float *out = place(4, n_rows * sizeof *out);
+    k->dot_i8(a, scales, stride, n_rows, n_cols, x, out);
+    check_canary(out);
+    for (size_t r = 0; r < n_rows; r++) {
+        const float *row = wide + r * n_cols;
+        float alone;
+        check_close(out[r], ref->dot_f32(row, x, n_cols), 1e-6 * dot_magnitude(row, x, n_cols),
+                    n_cols);
+        k->dot_i8(a + r * n_cols, scales + r, stride, 1, n_cols, x, &alone);
+        check_same(&alone, &out[r], sizeof alone, n_cols);
+    }
+
+    float *y = place_floats(5, n_cols), *before = place(6, n_cols * sizeof *y);
+    memcpy(before, y, n_cols * sizeof *y);
+    k->axpy_i8(a, scales, stride, n_rows, n_cols, y);
+    check_canary(y);
+    for (size_t c = 0; c < n_cols; c++) {
+        double sum = before[c], magnitude = fabs(before[c]);
+        for (size_t r = 0; r < n_rows; r++) {
+            sum += wide[r * n_cols + c];
+            magnitude += fabs(wide[r * n_cols + c]);
+        }
+        check_close(y[c], sum, 3e-6 * magnitude, n_cols);
+    }
+}
+
+static void rows_of_int8_are_close(void **state)
+{
+    (void)state;
+    for (int v = 0; v < n_variants; v++) {
+        variant_name = variant_names[v];
+        for (size_t n_cols = 0; n_cols <= MAX_LENGTH; n_cols++)
+            check_rows(&variants[v], n_cols % 19, n_cols, n_cols % 3);
+        for (size_t n_rows = 0; n_rows <= 64; n_rows++)
+            check_rows(&variants[v], n_rows, 64, 64 - n_rows);
+        check_rows(&variants[v], 64, 128, 0);
+        check_rows(&variants[v], 64, 576 + 5, 1);
+    }
+}
+
+/* ---- products of matrices ------------------------------------------------------------------------- */
+
 static void check_matmul(const en_kernels *k, size_t n_rows, size_t n_cols, size_t n_tokens)
 {
     size_t x_stride = n_cols + 3, y_stride = n_rows + 2;
@@ -181,7 +265,8 @@ static void tables_are_complete(void **state)
         assert_true(k->f32_to_f16 && k->f32_to_bf16 && k->min_max && k->quantize &&
                     k->expand_codes && k->quantize_planes && k->dot_codes && k->dot_f32 &&
                     k->matmul_f32 && k->dot_f16 && k->axpy_f16 && k->sum && k->rms_norm &&
-                    k->softmax && k->silu_mul && k->add && k->join_planes_16 && k->join_planes_32);
+                    k->softmax && k->silu_mul && k->add && k->join_planes_16 && k->join_planes_32 &&
+                    k->round_i8 && k->expand_i8 && k->dot_i8 && k->axpy_i8);
     }
 }
 
@@ -190,6 +275,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_complete),
         cmocka_unit_test(dots_and_sums_are_close),
+        cmocka_unit_test(rounding_to_int8_is_exact),
+        cmocka_unit_test(rows_of_int8_are_close),
         cmocka_unit_test(matmul_is_close_and_independent_of_the_cut),
         cmocka_unit_test(steps_are_close),
         cmocka_unit_test(softmax_and_silu_survive_extremes),

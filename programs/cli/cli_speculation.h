@@ -9,7 +9,7 @@
 
 #include <entrollm/entrollm.h>
 
-enum { CLI_MAX_DRAFT = 7 }; /* with the token before: eight a pass */
+enum { CLI_MAX_DRAFT = 15 }; /* with the token before: sixteen a pass */
 
 typedef enum cli_speculate {
     CLI_SPECULATE_AUTO,

@@ -105,7 +105,7 @@ static unsigned value_of_high(unsigned high, unsigned raw_value, en_strip_mode m
 void en_strip_count(const int32_t *z, size_t stride, size_t n_cols, en_strip_layout layout,
                     uint64_t counts[256], uint64_t *n_outside)
 {
-    uint32_t even[256] = {0}, odd[256] = {0}; /* two, so that equal neighbours do not wait */
+    uint32_t tables[COLS_APART][256] = {{0}}; /* several, so that equal neighbours do not wait */
     uint32_t outside = 0;
     for (size_t r = 0; r < EN_STRIP_ROWS; r++)
         for (size_t k = 0; k < n_cols; k += EN_UNIT_COLS) {
@@ -114,13 +114,12 @@ void en_strip_count(const int32_t *z, size_t stride, size_t n_cols, en_strip_lay
             for (size_t i = 0; i < EN_UNIT_COLS; i++)
                 v[i] = (uint8_t)high_part(v[i], layout.mode);
             for (size_t s = 0; s < EN_UNIT_COLS; s += EN_STEP_COLS)
-                for (size_t c = 0; c < COLS_APART; c += 2) {
-                    even[v[s + c] | v[s + c + COLS_APART] << 4]++;
-                    odd[v[s + c + 1] | v[s + c + 1 + COLS_APART] << 4]++;
-                }
+                for (size_t c = 0; c < COLS_APART; c++)
+                    tables[c][v[s + c] | v[s + c + COLS_APART] << 4]++;
         }
-    for (size_t s = 0; s < 256; s++)
-        counts[s] += (uint64_t)even[s] + odd[s];
+    for (size_t c = 0; c < COLS_APART; c++)
+        for (size_t s = 0; s < 256; s++)
+            counts[s] += tables[c][s];
     *n_outside += outside;
 }
 
@@ -249,10 +248,10 @@ static void append(en_strip_encoder *e, const uint16_t *first, const uint16_t *s
     for (unsigned i = 0; i < EN_STRIP_LANES; i++) {
         unsigned lane = 2 * (i % HALF) + i / HALF;
         uint32_t bits = e->bits[i], n = e->n_bits[i], full = n >> 4; /* 0 or 1 */
-        uint32_t place = e->place[i], next = e->next_place[i];
+        uint32_t place = e->place[i], next = e->next_place[i], mask = 0 - full; /* no branch */
         en_store16(words + 2 * (size_t)place, (uint16_t)bits);
-        e->place[i] = full ? next : place;
-        e->next_place[i] = full ? n_words : next;
+        e->place[i] = place ^ ((place ^ next) & mask);
+        e->next_place[i] = next ^ ((next ^ n_words) & mask);
         n_words += full;
         bits >>= 16 * full;
         n -= 16 * full;

@@ -270,8 +270,7 @@ static void run_many(const en_strips_product *p, en_strip_chunk place, en_strips
                      const en_strips_room *room)
 {
     const en_strip_matrix *m = p->matrix->coded->strips;
-    /* One block of tokens: a strip is best multiplied while it is in the first-level cache. */
-    uint32_t at_once = p->x->n_tokens <= BLOCK_TOKENS ? 1 : strips_at_once(m);
+    uint32_t at_once = strips_at_once(m);
     strip_run run = {.units = room->units, .rest = room->rest};
     run.strip_bytes = d != NULL ? en_strips_decoded_forms(m, place.row_class, run.forms)
                                 : en_strips_byte_forms(m, place.row_class, run.forms);

@@ -18,7 +18,7 @@
 enum {
     /* Up to so many tokens are multiplied in registers. */
     EN_STRIPS_FEW_TOKENS = 4,   /* measured: for 8 it makes no difference */
-    EN_STRIPS_FEW_PACKED = 6,   /* likewise; for more it pays to turn them into bytes once */
+    EN_STRIPS_FEW_PACKED = 5,   /* measured: for more it pays to turn them into bytes once */
     EN_STRIPS_SIDE_BY_SIDE = 3, /* chunks, for one token */
 };
 

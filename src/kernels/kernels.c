@@ -28,6 +28,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_strips_avx512(table);
         en_kernels_init_units_avx512(table);
         en_kernels_init_blocks_avx512(table);
+        en_kernels_init_scaled_units_avx512(table);
         en_kernels_init_rans_avx512(table);
     }
     if (cpu_features & EN_CPU_AMX)

@@ -21,6 +21,8 @@ typedef struct en_block_vector {
     const float *sums;        /* of q[32 i] to q[32 i + 31] */
 } en_block_vector;
 
+typedef struct en_scaled_units en_scaled_units;
+
 typedef struct en_kernels {
     /* ---- conversions (exact) ---- */
     /* n_elems (whole blocks) of a stored type to f32; NULL for types that are no floats. */
@@ -120,6 +122,16 @@ typedef struct en_kernels {
      */
     void (*dot_blocks[EN_DTYPE_COUNT])(const uint8_t *row, size_t n_cols, const en_block_vector *x,
                                        size_t n_vectors, float *out);
+    /*
+     * Sixteen rows of blocks taken apart (scaled_units.h), for many vectors:
+     *
+     *   out[v * 16 + row] += sum over units and parts of scale (bytes . q) + offset sum of q
+     *
+     * A vector's result does not depend on the others.  NULL where it would be slower than numbers in f32.
+     * The tolerance is that of dot_blocks.
+     */
+    void (*dot_scaled)(const en_scaled_units *units, size_t n_units, const en_block_vector *x,
+                       size_t n_vectors, float *out);
 } en_kernels;
 
 enum { EN_PLANES_MAX = 127 * 128 };
@@ -148,6 +160,7 @@ void en_kernels_init_avx512(en_kernels *table);
 void en_kernels_init_strips_avx512(en_kernels *table);
 void en_kernels_init_units_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx512(en_kernels *table);
+void en_kernels_init_scaled_units_avx512(en_kernels *table);
 void en_kernels_init_units_amx(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);

@@ -2,6 +2,7 @@
 #include "linear/linear_plain.h"
 
 #include "base/memory.h"
+#include "linear/linear_tiles.h"
 
 /* Up to so many tokens matrices are multiplied as they are stored. */
 enum { FEW_TOKENS = EN_BLOCKS_MAX_VECTORS };
@@ -12,10 +13,15 @@ static bool in_place(const en_linear *m)
     return m->coded == NULL && m->plain->data != NULL;
 }
 
+static bool is_tiled(const en_linear *m, size_t n_tokens)
+{
+    return n_tokens > FEW_TOKENS && in_place(m) && en_tiles_can(m->plain->dtype);
+}
+
 bool en_plain_takes_integers(const en_linear *m, size_t n_tokens)
 {
-    return n_tokens <= FEW_TOKENS && in_place(m) &&
-           en_kernels_get()->dot_blocks[m->plain->dtype] != NULL;
+    return is_tiled(m, n_tokens) || (n_tokens <= FEW_TOKENS && in_place(m) &&
+                                     en_kernels_get()->dot_blocks[m->plain->dtype] != NULL);
 }
 
 static bool takes_floats_in_place(const en_linear *m, size_t n_tokens)
@@ -35,6 +41,8 @@ static size_t row_bytes(const en_linear *m)
 uint64_t en_plain_item_rows(const en_linear *m, size_t n_tokens)
 {
     enum { ITEMS = 48, LEAST_BYTES = 48 << 10, MOST_BYTES = 768 << 10 };
+    if (is_tiled(m, n_tokens))
+        return en_tiles_rows(m->n_cols);
     if (!en_plain_takes_integers(m, n_tokens) && !takes_floats_in_place(m, n_tokens))
         return en_linear_tile_rows(m->n_cols, n_tokens > 1);
     size_t each = row_bytes(m);
@@ -58,13 +66,19 @@ static size_t sums_of_token(const en_strip_matrix *shape)
     return (size_t)shape->n_units * (EN_UNIT_COLS / 4 + 1);
 }
 
+static size_t vectors_bytes(size_t n_tokens)
+{
+    return n_tokens * sizeof(en_block_vector);
+}
+
 bool en_plain_inputs_bytes(uint64_t n_cols, size_t n_tokens, size_t *n_bytes)
 {
     en_strip_matrix shape = shape_of(n_cols);
     size_t integers, sums;
     if (!en_activations_bytes(&shape, n_tokens, &integers) ||
         !en_mul(sums_of_token(&shape) * sizeof(float), n_tokens, &sums) ||
-        !en_add(sums, LINE - 1, &sums) || !en_add(integers, sums, n_bytes))
+        !en_add(sums, vectors_bytes(n_tokens) + LINE - 1, &sums) ||
+        !en_add(integers, sums, n_bytes))
         return false;
     *n_bytes &= ~(size_t)(LINE - 1);
     return true;
@@ -76,7 +90,8 @@ void en_plain_inputs_place(en_plain_inputs *p, uint64_t n_cols, size_t n_tokens,
     p->shape = shape_of(n_cols);
     en_activations_place(&p->integers, &p->shape, n_tokens, memory);
     en_activations_bytes(&p->shape, n_tokens, &n_bytes); /* did not overflow before */
-    float *sums = (float *)(void *)(memory + n_bytes);
+    p->vectors = (en_block_vector *)(void *)(memory + n_bytes);
+    float *sums = (float *)(void *)(memory + n_bytes + vectors_bytes(n_tokens));
     size_t n_fours = (size_t)p->shape.n_units * (EN_UNIT_COLS / 4);
     for (size_t t = 0; t < n_tokens; t++, sums += sums_of_token(&p->shape))
         p->vectors[t] = (en_block_vector){.high = en_activations_plane(&p->integers, t, 0),
@@ -132,7 +147,9 @@ entro_status en_plain_run_item(const en_plain_product *p, uint64_t item, float *
     const en_linear *m = p->matrix;
     uint64_t each = en_plain_item_rows(m, p->n_tokens), first = item * each;
     uint64_t n_rows = m->n_rows - first < each ? m->n_rows - first : each;
-    if (en_plain_takes_integers(m, p->n_tokens)) {
+    if (is_tiled(m, p->n_tokens)) {
+        en_tiles_run(p, first, n_rows, tile);
+    } else if (en_plain_takes_integers(m, p->n_tokens)) {
         multiply_integers(p, first, first + n_rows);
     } else if (takes_floats_in_place(m, p->n_tokens)) {
         multiply_in_place(p, first, first + n_rows);

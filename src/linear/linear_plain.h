@@ -2,10 +2,11 @@
  * linear_plain.h - products with matrices as their publisher stored them.
  *
  *   few tokens, GGUF's blocks:  blocks times integers, as they lie in the file (dot_blocks)
- *   few tokens, F16 and F32:    numbers as they lie in the file times f32
+ *   many tokens, GGUF's blocks: blocks taken apart once for all tokens (linear_tiles.h)
+ *   one token, F16 and F32:     numbers as they lie in the file times f32
  *   else:                       a tile of rows -> f32 -> matmul
  *
- * The first two read each weight once and write no tile: speed is that of memory.  Integers are
+ * The first and third read each weight once and write no tile: speed is that of memory.  Integers are
  * those of activations.h, of 15 bits, and sums of them.
  */
 #ifndef EN_LINEAR_LINEAR_PLAIN_H
@@ -24,10 +25,10 @@ uint64_t en_plain_item_rows(const en_linear *matrix, size_t n_tokens);
 typedef struct en_plain_inputs {
     en_strip_matrix shape; /* of nothing but columns: their order is the model's */
     en_activations integers;
-    en_block_vector vectors[EN_BLOCKS_MAX_VECTORS]; /* of each token */
+    en_block_vector *vectors; /* of each token */
 } en_plain_inputs;
 
-/* Bytes (a multiple of 64); false on overflow.  n_tokens is at most EN_BLOCKS_MAX_VECTORS. */
+/* Bytes (a multiple of 64); false on overflow. */
 bool en_plain_inputs_bytes(uint64_t n_cols, size_t n_tokens, size_t *n_bytes);
 /* 'memory' is 64-byte aligned and stays the caller's; 'p' must not be moved afterwards. */
 void en_plain_inputs_place(en_plain_inputs *p, uint64_t n_cols, size_t n_tokens, uint8_t *memory);

@@ -225,7 +225,7 @@ static size_t draft_room(const cli_generator *g)
         size_t wanted = (size_t)(g->n_predict - (int64_t)g->n_generated);
         room = wanted == 0 ? 0 : wanted - 1 < room ? wanted - 1 : room;
     }
-    return room < CLI_MAX_DRAFT ? room : CLI_MAX_DRAFT;
+    return room < g->speculation.n_most ? room : g->speculation.n_most;
 }
 
 /* Decodes 'next' and guesses of what follows it, and takes the tokens up to the first that was

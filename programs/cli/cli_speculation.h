@@ -9,7 +9,9 @@
 
 #include <entrollm/entrollm.h>
 
-enum { CLI_MAX_DRAFT = 15 }; /* with the token before: sixteen a pass */
+/* With the token before sixteen a pass, and eight where matrices are not in strips: so many give the very
+ * numbers that one by one would have given. */
+enum { CLI_MAX_DRAFT = 15, CLI_MAX_DRAFT_PLAIN = 7 };
 
 typedef enum cli_speculate {
     CLI_SPECULATE_AUTO,
@@ -20,6 +22,7 @@ typedef enum cli_speculate {
 typedef struct cli_speculation {
     cli_speculate mode; /* set by the caller */
     uint32_t n_vocab;   /* set by the caller */
+    uint32_t n_most;    /* guesses a pass, at most CLI_MAX_DRAFT; set by the caller */
     float *logits;      /* of all tokens of a pass */
 
     entro_drafter *drafter;

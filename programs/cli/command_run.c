@@ -267,7 +267,11 @@ static int open_session(job *j)
                            .show = !s->json,
                            .show_special = s->special,
                            .ignore_end = s->ignore_eos,
-                           .speculation = {.mode = speculate_of(s), .n_vocab = j->info.n_vocab},
+                           .speculation = {.mode = speculate_of(s),
+                                           .n_vocab = j->info.n_vocab,
+                                           .n_most = j->info.n_strip_matrices > 0
+                                                         ? CLI_MAX_DRAFT
+                                                         : CLI_MAX_DRAFT_PLAIN},
                            .progress = {.quiet = s->quiet}};
     return CLI_EXIT_OK;
 }

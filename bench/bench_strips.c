@@ -19,6 +19,7 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "kernels/kernels.h"
+#include "linear/activations.h"
 
 enum { STRIPS_A_CHUNK = 4, MAX_SIGMAS = 32, MANY_VECTORS = 256 };
 
@@ -263,14 +264,15 @@ static void bench_units(void)
     enum { CASES = sizeof n_vectors / sizeof *n_vectors };
     const int8_t *x[MANY_VECTORS];
     uint8_t *units = malloc(2 * EN_STRIP_ROWS * n_cols);
-    int8_t *columns = malloc(MANY_VECTORS * n_cols);
+    size_t stride = en_activations_stride(n_cols);
+    int8_t *columns = malloc(MANY_VECTORS * stride);
     int32_t *sums = calloc(MANY_VECTORS * EN_STRIP_ROWS, sizeof *sums);
     for (size_t i = 0; i < 2 * EN_STRIP_ROWS * n_cols; i++)
         units[i] = (uint8_t)random64();
-    for (size_t i = 0; i < MANY_VECTORS * n_cols; i++)
+    for (size_t i = 0; i < MANY_VECTORS * stride; i++)
         columns[i] = (int8_t)random64();
     for (size_t v = 0; v < MANY_VECTORS; v++)
-        x[v] = columns + v * n_cols;
+        x[v] = columns + v * stride;
     printf("\nproducts of decoded units, G multiply-adds/s; columns: vectors\n\n| units |");
     for (int i = 0; i < CASES; i++)
         printf(" %zu |", n_vectors[i]);

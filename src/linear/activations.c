@@ -30,7 +30,9 @@ static size_t sums_of_token(const en_strip_matrix *m)
 
 bool en_activations_bytes(const en_strip_matrix *m, size_t n_tokens, size_t *n_bytes)
 {
-    size_t each = 4 * en_strip_padded_cols(m) + sums_of_token(m) * sizeof(int32_t) + sizeof(double);
+    size_t n_padded = en_strip_padded_cols(m);
+    size_t each = 2 * (n_padded + en_activations_stride(n_padded)) +
+                  sums_of_token(m) * sizeof(int32_t) + sizeof(double);
     size_t all;
     if (!en_mul(each, n_tokens, &all) || !en_add(all, LINE - 1, &all))
         return false;
@@ -42,8 +44,9 @@ void en_activations_place(en_activations *a, const en_strip_matrix *m, size_t n_
                           uint8_t *memory)
 {
     *a = (en_activations){.matrix = m, .n_tokens = n_tokens, .n_padded = en_strip_padded_cols(m)};
-    a->planes = (int8_t *)memory; /* whole units: what follows is aligned */
-    memory += n_tokens * 2 * a->n_padded;
+    a->stride = en_activations_stride(a->n_padded);
+    a->planes = (int8_t *)memory; /* whole lines: what follows is aligned */
+    memory += n_tokens * 2 * a->stride;
     a->q = (int16_t *)(void *)memory;
     memory += n_tokens * 2 * a->n_padded;
     a->scales = (double *)(void *)memory;
@@ -75,7 +78,7 @@ void en_activations_set(const en_activations *a, size_t token, const float *x, f
 {
     const en_kernels *k = en_kernels_get();
     const en_strip_matrix *m = a->matrix;
-    int8_t *high = a->planes + 2 * token * a->n_padded, *low = high + a->n_padded;
+    int8_t *high = a->planes + 2 * token * a->stride, *low = high + a->stride;
     int16_t *q = a->q + token * a->n_padded;
     int32_t *sums = a->sums + token * sums_of_token(m), sum = 0;
     put_in_order(m, x, ordered);
@@ -83,7 +86,8 @@ void en_activations_set(const en_activations *a, size_t token, const float *x, f
     bool finite = k->min_max(ordered, a->n_padded, &lo, &hi);
     float inverse = EN_PLANES_MAX / (-lo > hi ? -lo : hi);
     if (!finite || isinf(inverse)) { /* all (nearly) zero, or without meaning */
-        memset(high, 0, 2 * a->n_padded);
+        memset(high, 0, a->n_padded);
+        memset(low, 0, a->n_padded);
         memset(q, 0, a->n_padded * sizeof *q);
         memset(sums, 0, sums_of_token(m) * sizeof *sums);
         a->scales[token] = finite ? 0.0 : (double)NAN;

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "kernels/kernels.h"
 #include "linear/linear.h"
+#include "linear/linear_plain.h"
 #include "linear_support.h"
 
 static uint64_t random_state = 7;
@@ -237,7 +238,7 @@ static double relative_error(const matrix *m, const float *x, size_t n_tokens, c
 }
 
 /* One token and several, one thread and several: right, equal, and nothing outside y touched. */
-static void check_product_within(matrix *m, const char *what, double few_limit)
+static void check_product_within(matrix *m, const char *what, double integer_limit)
 {
     static const size_t token_counts[] = {1, 2, 7, 20};
     float *x = make_inputs(m->linear.n_cols, 20);
@@ -246,7 +247,8 @@ static void check_product_within(matrix *m, const char *what, double few_limit)
         test_run base, other;
         assert_int_equal(try_apply(&base, &m, 1, x, n_tokens, 1, NULL), ENTRO_OK);
         double error = relative_error(m, x, n_tokens, base.y[0]);
-        if (error > (n_tokens <= 8 ? few_limit : 2e-7))
+        bool integers = m->linear.coded == NULL && en_plain_takes_integers(&m->linear, n_tokens);
+        if (error > (integers ? integer_limit : 2e-7))
             fail_msg("%s, %zu tokens: rms error %.3g of |w| |x|", what, n_tokens, error);
         for (size_t t = 0; t < n_tokens; t++)
             assert_true(base.y[0][t * (m->linear.n_rows + 1) + m->linear.n_rows] == 12345.0f);

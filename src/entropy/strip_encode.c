@@ -247,7 +247,7 @@ static void append(en_strip_encoder *e, const uint16_t *first, const uint16_t *s
     uint32_t n_words = e->n_words;
     for (unsigned i = 0; i < EN_STRIP_LANES; i++) {
         unsigned lane = 2 * (i % HALF) + i / HALF;
-        uint32_t bits = e->bits[i], n = e->n_bits[i], full = n >> 4; /* 0 or 1 */
+        uint32_t bits = e->bits[i], n = e->n_bits[i], full = n >> 4;            /* 0 or 1 */
         uint32_t place = e->place[i], next = e->next_place[i], mask = 0 - full; /* no branch */
         en_store16(words + 2 * (size_t)place, (uint16_t)bits);
         e->place[i] = place ^ ((place ^ next) & mask);

@@ -59,7 +59,7 @@ def quality(path):
 
 
 def speed(path, ram):
-    return entrollm("bench", path, "-p", 128, "-n", 32, "-d", 0, "-r", args.repetitions, "--ram", ram, "--json",
+    return entrollm("bench", path, "-p", 128, "-n", 32, "-v", 0, "-d", 0, "-r", args.repetitions, "--ram", ram, "--json",
                     *threads())
 
 

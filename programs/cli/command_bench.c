@@ -2,8 +2,9 @@
  * command_bench.c - entrollm bench: prompt and generation speed at several depths.
  *
  * In llama-bench's terms: pp512 evaluates 512 tokens together, tg128 one after the other 128 times,
- * "@ d1024" with 1024 tokens in the context before.  The depth is filled once, outside the clock,
- * and each repetition starts there again.  Token ids do not matter for speed; a fixed sequence is
+ * "@ d1024" with 1024 tokens in the context before.  vf16, which llama-bench has not, is a pass of
+ * speculation: 16 tokens together with the logits of each, as generation would be if all guesses were
+ * right.  The depth is filled once, outside the clock, and each repetition starts there again.  Token ids do not matter for speed; a fixed sequence is
  * used.
  */
 #include "cli_commands.h"
@@ -17,7 +18,7 @@
 #include <string.h>
 
 typedef struct settings {
-    const char *model, *prompts, *gens, *depths, *ram, *kv_type;
+    const char *model, *prompts, *gens, *verified, *depths, *ram, *kv_type;
     int64_t repetitions, threads, batch;
     bool json, quiet;
 } settings;
@@ -38,6 +39,14 @@ static const cli_option options[] = {
      .value = "N,...",
      .fallback = "128",
      .help = "tokens generated; 0: none"},
+    {.name = "n-verify",
+     .letter = 'v',
+     .kind = CLI_TEXT,
+     .offset = offsetof(settings, verified),
+     .value = "N,...",
+     .fallback = "16",
+     .help = "tokens of a pass of speculation, at most 64: a token and guesses of what follows; "
+             "0: none"},
     {.name = "n-depth",
      .letter = 'd',
      .kind = CLI_TEXT,
@@ -66,7 +75,7 @@ static const cli_positional positionals[] = {
     {"MODEL", offsetof(settings, model), true, "a coded file, a GGUF file or a folder"},
 };
 
-enum { N_SIZES_MAX = 16, SIZE_MAX_TOKENS = 1 << 20 };
+enum { N_SIZES_MAX = 16, SIZE_MAX_TOKENS = 1 << 20, VERIFY_MAX_TOKENS = 64, VERIFY_PASSES = 4 };
 
 typedef struct sizes {
     uint32_t n[N_SIZES_MAX];
@@ -74,9 +83,11 @@ typedef struct sizes {
     uint32_t largest;
 } sizes;
 
+typedef enum kind { PROMPT, GENERATE, VERIFY } kind;
+
 typedef struct result {
     char test[48];
-    bool generates;
+    kind kind;
     uint32_t n_tokens, depth;
     double mean, deviation; /* tokens/s */
 } result;
@@ -86,6 +97,7 @@ typedef struct bench {
     entro_session *session;
     entro_model_info info;
     entro_token *tokens; /* a fixed sequence, as long as the longest step */
+    float *logits;       /* of the longest pass of speculation */
     cli_progress progress;
     entro_error err;
     size_t n_done, n_steps;
@@ -117,12 +129,26 @@ static bool show_step(bench *b, const char *test)
     return cli_progress_show(&b->progress, &progress);
 }
 
+/* Passes that each take the place of the one before, as if all guesses had been wrong. */
+static bool verify(bench *b, const result *r)
+{
+    for (int i = 0; i < VERIFY_PASSES; i++) {
+        entro_session_truncate(b->session, r->depth);
+        if (entro_session_decode_all(b->session, b->tokens, r->n_tokens, b->logits, &b->err) !=
+            ENTRO_OK)
+            return false;
+    }
+    return true;
+}
+
 /* One timed repetition; seconds, or a negative number after an error. */
 static double time_once(bench *b, const result *r)
 {
     entro_session_truncate(b->session, r->depth);
     double start = cli_now();
-    if (!r->generates) {
+    if (r->kind == VERIFY)
+        return verify(b, r) ? (cli_now() - start) / VERIFY_PASSES : -1;
+    if (r->kind == PROMPT) {
         if (entro_session_decode(b->session, b->tokens, r->n_tokens, &b->err) != ENTRO_OK)
             return -1;
         return cli_now() - start;
@@ -141,10 +167,10 @@ static double time_once(bench *b, const result *r)
 static bool measure(bench *b, result *r)
 {
     double sum = 0, squares = 0, n = (double)b->s->repetitions;
-    snprintf(r->test, sizeof(r->test), "%s%u @ d%u", r->generates ? "tg" : "pp", r->n_tokens,
-             r->depth);
+    static const char *const names[] = {"pp", "tg", "vf"};
+    snprintf(r->test, sizeof(r->test), "%s%u @ d%u", names[r->kind], r->n_tokens, r->depth);
     /* One token beforehand wakes the threads and pages the file in. */
-    result warm = {.generates = true, .n_tokens = 1, .depth = r->depth};
+    result warm = {.kind = GENERATE, .n_tokens = 1, .depth = r->depth};
     if (time_once(b, &warm) < 0)
         return false;
     for (int64_t i = 0; i < b->s->repetitions; i++) {
@@ -193,7 +219,7 @@ static int print_table(const bench *b, const result *results, size_t n, double n
     printf("%-18s %20s %14s\n", "test", "tokens/s", "weights read");
     for (size_t i = 0; i < n; i++) {
         char rate[40] = "";
-        if (results[i].generates)
+        if (results[i].kind == GENERATE)
             cli_format_rate(rate, sizeof(rate), n_read * results[i].mean);
         printf("%-18s %11.2f +- %5.2f %14s\n", results[i].test, results[i].mean,
                results[i].deviation, rate);
@@ -224,11 +250,12 @@ static int print_json(const bench *b, const result *results, size_t n, double n_
     for (size_t i = 0; i < n; i++) {
         json_t *r = json_object();
         cli_json_text(r, "test", results[i].test);
-        cli_json_int(r, results[i].generates ? "n_gen" : "n_prompt", results[i].n_tokens);
+        static const char *const keys[] = {"n_prompt", "n_gen", "n_verify"};
+        cli_json_int(r, keys[results[i].kind], results[i].n_tokens);
         cli_json_int(r, "n_depth", results[i].depth);
         cli_json_real(r, "tokens_per_second", results[i].mean);
         cli_json_real(r, "deviation", results[i].deviation);
-        if (results[i].generates)
+        if (results[i].kind == GENERATE)
             cli_json_real(r, "weight_bytes_per_second", n_read * results[i].mean);
         json_array_append_new(list, r);
     }
@@ -245,19 +272,25 @@ static int print_json(const bench *b, const result *results, size_t n, double n_
     return cli_json_print(o);
 }
 
+/* What is measured at each depth, by kind. */
+typedef struct plan {
+    sizes of[VERIFY + 1], depths;
+    uint32_t largest; /* of them all */
+} plan;
+
 /* All tests at all depths; *n results. */
-static bool measure_all(bench *b, const sizes *p, const sizes *g, const sizes *d, result *results,
-                        size_t *n)
+static bool measure_all(bench *b, const plan *p, result *results, size_t *n)
 {
-    for (size_t k = 0; k < d->count; k++) {
-        if (!fill_depth(b, d->n[k], p->largest + g->largest))
+    for (size_t d = 0; d < p->depths.count; d++) {
+        if (!fill_depth(b, p->depths.n[d], p->largest))
             return false;
-        for (size_t i = 0; i < p->count + g->count; i++) {
-            bool generates = i >= p->count;
-            uint32_t n_tokens = generates ? g->n[i - p->count] : p->n[i];
-            if (!n_tokens)
+        for (size_t i = 0; i < (VERIFY + 1) * N_SIZES_MAX; i++) {
+            const sizes *of = &p->of[i / N_SIZES_MAX];
+            if (i % N_SIZES_MAX >= of->count || of->n[i % N_SIZES_MAX] == 0)
                 continue;
-            results[*n] = (result){.generates = generates, .n_tokens = n_tokens, .depth = d->n[k]};
+            results[*n] = (result){.kind = (kind)(i / N_SIZES_MAX),
+                                   .n_tokens = of->n[i % N_SIZES_MAX],
+                                   .depth = p->depths.n[d]};
             if (!measure(b, &results[*n]))
                 return false;
             (*n)++;
@@ -266,27 +299,28 @@ static bool measure_all(bench *b, const sizes *p, const sizes *g, const sizes *d
     return true;
 }
 
-static int bench_session(bench *b, const entro_model *model, const sizes *p, const sizes *g,
-                         const sizes *d)
+static int bench_session(bench *b, const entro_model *model, const plan *p)
 {
-    static result results[2 * N_SIZES_MAX * N_SIZES_MAX];
-    size_t n = 0, n_longest = p->largest + g->largest + 1;
+    static result results[(VERIFY + 1) * N_SIZES_MAX * N_SIZES_MAX];
+    size_t n = 0, n_longest = p->largest + 1;
     entro_session_options opt;
     entro_session_options_init(&opt);
-    opt.n_ctx = d->largest + (p->largest > g->largest ? p->largest : g->largest) + 1;
+    opt.n_ctx = p->depths.largest + p->largest + 1;
     opt.n_threads = (uint32_t)b->s->threads;
     opt.n_batch = (uint32_t)b->s->batch;
     opt.kv_type = cli_kv_type(b->s->kv_type);
-    b->n_steps = d->count * (p->count + g->count) * (size_t)b->s->repetitions;
+    size_t n_tests = p->of[PROMPT].count + p->of[GENERATE].count + p->of[VERIFY].count;
+    b->n_steps = p->depths.count * n_tests * (size_t)b->s->repetitions;
     b->tokens = calloc(n_longest, sizeof(*b->tokens));
-    if (!b->tokens)
+    b->logits = malloc((p->of[VERIFY].largest * (size_t)b->info.n_vocab + 1) * sizeof(*b->logits));
+    if (!b->tokens || !b->logits)
         return cli_fail_text("out of memory");
     for (size_t i = 0; i < n_longest; i++)
         b->tokens[i] =
             (entro_token)(1 + (i * 7919) % (b->info.n_vocab > 2 ? b->info.n_vocab - 1 : 1));
     if (entro_session_open(&b->session, model, &opt, &b->err) != ENTRO_OK)
         return cli_fail(&b->err);
-    bool ok = measure_all(b, p, g, d, results, &n);
+    bool ok = measure_all(b, p, results, &n);
     cli_progress_clear(&b->progress);
     if (!ok)
         return cli_fail(&b->err);
@@ -294,27 +328,47 @@ static int bench_session(bench *b, const entro_model *model, const sizes *p, con
     return b->s->json ? print_json(b, results, n, n_read) : print_table(b, results, n, n_read);
 }
 
+static int make_plan(plan *p, const settings *s)
+{
+    const struct {
+        sizes *out;
+        const char *text, *option;
+    } lists[] = {{&p->of[PROMPT], s->prompts, "-p"},
+                 {&p->of[GENERATE], s->gens, "-n"},
+                 {&p->of[VERIFY], s->verified, "-v"},
+                 {&p->depths, s->depths, "-d"}};
+    for (size_t i = 0; i < CLI_COUNT(lists); i++) {
+        int code = parse_sizes(lists[i].out, lists[i].text, lists[i].option);
+        if (code)
+            return code;
+    }
+    if (p->of[VERIFY].largest > VERIFY_MAX_TOKENS)
+        return cli_usage_error(&cli_bench_command, "-v wants at most %d tokens, not %u",
+                               VERIFY_MAX_TOKENS, p->of[VERIFY].largest);
+    p->largest = 0;
+    for (int i = PROMPT; i <= VERIFY; i++)
+        p->largest = p->of[i].largest > p->largest ? p->of[i].largest : p->largest;
+    if (p->largest == 0)
+        return cli_usage_error(&cli_bench_command, "nothing to measure: -p, -n and -v are all 0");
+    return CLI_EXIT_OK;
+}
+
 static int bench_model(void *given)
 {
     const settings *s = given;
-    sizes p, g, d;
+    plan p;
     entro_model *model = NULL;
-    int code = parse_sizes(&p, s->prompts, "-p");
-    if (!code)
-        code = parse_sizes(&g, s->gens, "-n");
-    if (!code)
-        code = parse_sizes(&d, s->depths, "-d");
-    if (!code && p.largest + g.largest == 0)
-        code = cli_usage_error(&cli_bench_command, "nothing to measure: -p and -n are both 0");
+    int code = make_plan(&p, s);
     if (!code)
         code = cli_open_to_run(&model, &cli_bench_command, s->model, s->ram, s->threads);
     if (code)
         return code;
     bench b = {.s = s, .progress = {.quiet = s->quiet}};
     entro_model_get_info(model, &b.info);
-    code = bench_session(&b, model, &p, &g, &d);
+    code = bench_session(&b, model, &p);
     entro_session_close(b.session);
     free(b.tokens);
+    free(b.logits);
     entro_model_close(model);
     return code;
 }
@@ -322,9 +376,11 @@ static int bench_model(void *given)
 const cli_command cli_bench_command = {
     .name = "bench",
     .summary = "prompt and generation speed at several depths",
-    .about = "pp512 evaluates a prompt of 512 tokens, tg128 generates 128 tokens, '@ d1024' with "
-             "1024 tokens in the context before; the tests and their names are llama-bench's.  The "
-             "deviation is that of the repetitions.",
+    .about =
+        "pp512 evaluates a prompt of 512 tokens, tg128 generates 128 tokens, '@ d1024' with "
+        "1024 tokens in the context before; the tests and their names are llama-bench's.  vf16 is "
+        "a pass of speculation, 16 tokens together: over tg it is what right guesses gain.  The "
+        "deviation is that of the repetitions.",
     .examples = "  entrollm bench model-u8.gguf\n"
                 "  entrollm bench model-u8.gguf -p 512 -n 128 -d 0,1024,4096 -r 5\n"
                 "  entrollm bench model-u8.gguf -p 0 -n 64 -d 0 -t 1 --json\n",

@@ -129,7 +129,8 @@ def check_perplexity_reports():
 def check_bench_reports():
     report = parsed("bench", STORIES, "-p", "16", "-n", "4", "-d", "0,32", "-r", "2", "--json")
     tests = [r["test"] for r in report["results"]]
-    assert tests == ["pp16 @ d0", "tg4 @ d0", "pp16 @ d32", "tg4 @ d32"], tests
+    assert tests == ["pp16 @ d0", "tg4 @ d0", "vf16 @ d0", "pp16 @ d32", "tg4 @ d32", "vf16 @ d32"], tests
+    assert [r.get("n_verify") for r in report["results"][:3]] == [None, None, 16], report
     assert all(r["tokens_per_second"] > 0 and r["deviation"] >= 0 for r in report["results"])
     int8 = parsed("bench", STORIES, "-p", "16", "-n", "4", "-d", "0,32", "-r", "1", "--kv-type", "int8",
                   "--json")

@@ -69,7 +69,8 @@ def check_values_are_checked():
                     ["eval", "m", "-f", "t"]):
         expect(run(*command, "--kv-type", "q4_0"), 2, "--kv-type wants one of f16|int8, not 'q4_0'")
     expect(run("bench", "m", "-p", "1,x"), 2, "-p wants numbers")
-    expect(run("bench", "m", "-p", "0", "-n", "0"), 2, "nothing to measure")
+    expect(run("bench", "m", "-p", "0", "-n", "0", "-v", "0"), 2, "nothing to measure")
+    expect(run("bench", "m", "-v", "65"), 2, "at most 64")
 
 
 def check_arguments_are_counted():

@@ -126,7 +126,7 @@ static void forward_tape(setting *s)
 
 static void backward(setting *s)
 {
-    en_block_fisher f = {s->sums, s->sums, s->sums, s->sums, {NULL}};
+    en_block_sums f = {s->sums, s->sums, s->sums, s->sums, {NULL}};
     check(
         en_block_backward(&s->block, &s->rope, &s->tape, s->n_sequences, s->x, &f, s->pool, NULL));
 }

@@ -59,23 +59,31 @@ void en_block_tape_free(en_block_tape *tape); /* a zeroed one is fine */
 entro_status en_block_forward(const en_block *block, const en_rope *rope, en_block_tape *tape,
                               uint32_t n_sequences, float *out, en_pool *pool, entro_error *err);
 
+/* Sums over tokens of the gradients at a layer's vectors (norms' gains, biases).  NULL: not wanted. */
+typedef struct en_block_vectors {
+    double *attn_norm, *ffn_norm;    /* n_embd */
+    double *qkv_bias, *gate_up_bias; /* rows of q, k, v one behind the other; of gate, up */
+    double *attn_output_bias, *ffn_down_bias; /* n_embd */
+} en_block_vectors;
+
 /*
- * Sums over tokens of squared gradients at the outputs of each matrix (of q, k, v before rotation),
- * added to: q, k, v rows one behind the other, likewise gate, up; and the covariances of these gradients
- * in blocks of rows, of groups in the order of gradients.h.  NULL: not wanted.
+ * What a backward pass adds up over tokens: squared gradients at the outputs of each matrix (of q, k, v before
+ * rotation; q, k, v rows one behind the other, likewise gate, up); the covariances of these gradients
+ * in blocks of rows, of groups in the order of gradients.h; gradients at vectors.  NULL: not wanted.
  */
-typedef struct en_block_fisher {
+typedef struct en_block_sums {
     double *qkv, *attn_output, *gate_up, *ffn_down;
     float *gradients[EN_GRADIENT_GROUPS];
-} en_block_fisher;
+    en_block_vectors vectors;
+} en_block_sums;
 
 /*
  * After en_block_forward() with the same tape: dx (tokens x n_embd) comes in as the gradient at the
- * layer's output and leaves as the one at its input.  'fisher' may be NULL.  Of the tape x and middle
+ * layer's output and leaves as the one at its input.  'sums' may be NULL.  Of the tape x and middle
  * stay; everything else is overwritten by the gradient at it (qkv: before rotation).
  */
 entro_status en_block_backward(const en_block *block, const en_rope *rope, en_block_tape *tape,
-                               uint32_t n_sequences, float *dx, const en_block_fisher *fisher,
+                               uint32_t n_sequences, float *dx, const en_block_sums *sums,
                                en_pool *pool, entro_error *err);
 
 /*
@@ -99,5 +107,22 @@ typedef struct en_head {
 entro_status en_head_backward(const en_head *head, uint32_t n_tokens, float *x, float *head_in,
                               const int32_t *labels, uint64_t seed, double *fisher, double *loss,
                               en_pool *pool, entro_error *err);
+
+/* y = norm(x) of all tokens (n_embd each): what the output matrix multiplies. */
+void en_head_norm(const en_head *head, uint32_t n_tokens, const float *x, float *y, en_pool *pool);
+
+/*
+ * The same end, judged by another model's predictions instead of labels (distill.h):
+ *   teacher    its output matrix, and the inputs of that (en_head_norm()), tokens x n_embd
+ *   x          tokens x n_embd in; the gradient at it out, unless 'gain' is NULL
+ *   gain       n_embd sums of gradients at the norm's gain, added to; NULL: no gradients are wanted
+ * Returns the KLD summed over tokens, sum of p log(p / q) with p the teacher's softmax, q the head's.
+ */
+typedef struct en_head_teacher {
+    const float *output;  /* n_vocab x n_embd */
+    const float *head_in; /* tokens x n_embd */
+} en_head_teacher;
+entro_status en_head_distill(const en_head *head, const en_head_teacher *teacher, uint32_t n_tokens,
+                             float *x, double *gain, double *kld, en_pool *pool, entro_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "base/memory.h"
 #include "calib/block.h"
 #include "calib/block_attention.h"
 #include "calib/block_parts.h"
@@ -22,7 +23,8 @@ typedef struct pass {
     uint32_t n_tokens;
     float *dx;
     const float *x, *gain, *dy; /* of the norm at hand */
-    const en_block_fisher *fisher;
+    float *scales;              /* of its tokens; NULL: its gain's gradient is not wanted */
+    const en_block_sums *sums;
 } pass;
 
 /* ---- per token ----------------------------------------------------------------------------- */
@@ -38,6 +40,8 @@ static void token_norm(void *context, uint32_t t, uint32_t thread)
     const en_norm_back back = en_norm_back_of(x, gain, p->hp->norm_epsilon, dy, n);
     for (size_t i = 0; i < n; i++)
         dx[i] += back.scale * gain[i] * dy[i] - back.slope * x[i];
+    if (p->scales != NULL)
+        p->scales[t] = back.scale;
 }
 
 /* d(gate sigma(gate) up), sigma(g) = 1 / (1 + exp(-g)), d sigma = sigma (1 - sigma) */
@@ -67,52 +71,74 @@ static void token_qkv(void *context, uint32_t t, uint32_t thread)
 
 /* ---- per layer ----------------------------------------------------------------------------- */
 
-static void through_norm(pass *p, const float *x, const float *gain, const float *dy)
+/* 'sums': of the gradients at the gain. */
+static void through_norm(pass *p, const float *x, const float *gain, const float *dy, double *sums)
 {
     p->x = x;
     p->gain = gain;
     p->dy = dy;
     en_pool_run(p->pool, token_norm, p, p->n_tokens);
+    if (sums != NULL)
+        en_sum_products(x, dy, p->scales, p->n_tokens, p->hp->n_embd, sums, p->pool);
+}
+
+/* A bias is added to its matrix's output, so their gradients are the same. */
+static void at_bias(const pass *p, const float *dy, size_t n, double *sums)
+{
+    if (sums != NULL)
+        en_sum_columns(dy, p->n_tokens, n, sums, p->pool);
 }
 
 /* From a matrix's outputs (n_rows) to its inputs (n_cols). */
 static void through_matrix(const pass *p, const float *dy, size_t n_rows, const float *w, float *dx,
-                           size_t n_cols, double *fisher, uint32_t group)
+                           size_t n_cols, double *squares, uint32_t group)
 {
     en_product product = {
         .x = dy, .w = w, .y = dx, .n_tokens = p->n_tokens, .n_in = n_rows, .n_out = n_cols};
-    if (fisher != NULL)
-        en_sum_squares(dy, p->n_tokens, n_rows, fisher, p->pool);
-    if (p->fisher->gradients[group] != NULL)
-        en_gradient_add(p->hp, group, dy, p->n_tokens, p->fisher->gradients[group], p->pool);
+    if (squares != NULL)
+        en_sum_squares(dy, p->n_tokens, n_rows, squares, p->pool);
+    if (p->sums->gradients[group] != NULL)
+        en_gradient_add(p->hp, group, dy, p->n_tokens, p->sums->gradients[group], p->pool);
     en_product_run(&product, p->pool);
 }
 
 static void run(pass *p, en_block_attention *attention)
 {
-    const en_block_fisher *fisher = p->fisher;
+    const en_block_sums *sums = p->sums;
+    const en_block_vectors *vectors = &sums->vectors;
     const en_block *b = p->block;
     en_block_tape *tape = p->tape;
     size_t n_embd = p->hp->n_embd, n_ff = p->hp->n_ff, q = en_block_q_floats(p->hp);
-    through_matrix(p, p->dx, n_embd, b->ffn_down, tape->ffn_out, n_ff, fisher->ffn_down, 3);
+    size_t qkv = en_block_qkv_floats(p->hp);
+    at_bias(p, p->dx, n_embd, vectors->ffn_down_bias);
+    through_matrix(p, p->dx, n_embd, b->ffn_down, tape->ffn_out, n_ff, sums->ffn_down, 3);
     en_pool_run(p->pool, token_silu, p, p->n_tokens);
-    through_matrix(p, tape->gate_up, 2 * n_ff, b->gate_up, tape->ffn_in, n_embd, fisher->gate_up,
-                   2);
-    through_norm(p, tape->middle, b->layer->ffn_norm, tape->ffn_in);
+    at_bias(p, tape->gate_up, 2 * n_ff, vectors->gate_up_bias);
+    through_matrix(p, tape->gate_up, 2 * n_ff, b->gate_up, tape->ffn_in, n_embd, sums->gate_up, 2);
+    through_norm(p, tape->middle, b->layer->ffn_norm, tape->ffn_in, vectors->ffn_norm);
 
-    through_matrix(p, p->dx, n_embd, b->attn_output, tape->attn_out, q, fisher->attn_output, 1);
+    at_bias(p, p->dx, n_embd, vectors->attn_output_bias);
+    through_matrix(p, p->dx, n_embd, b->attn_output, tape->attn_out, q, sums->attn_output, 1);
     en_block_attention_backward(attention, p->pool);
     en_pool_run(p->pool, token_qkv, p, p->n_tokens);
-    through_matrix(p, tape->qkv, en_block_qkv_floats(p->hp), b->qkv, tape->attn_in, n_embd,
-                   fisher->qkv, 0);
-    through_norm(p, tape->x, b->layer->attn_norm, tape->attn_in);
+    at_bias(p, tape->qkv, qkv, vectors->qkv_bias);
+    through_matrix(p, tape->qkv, qkv, b->qkv, tape->attn_in, n_embd, sums->qkv, 0);
+    through_norm(p, tape->x, b->layer->attn_norm, tape->attn_in, vectors->attn_norm);
+}
+
+static entro_status open_scales(pass *p, entro_error *err)
+{
+    if (p->sums->vectors.attn_norm == NULL && p->sums->vectors.ffn_norm == NULL)
+        return ENTRO_OK;
+    p->scales = en_alloc(p->n_tokens, sizeof *p->scales);
+    return p->scales != NULL ? ENTRO_OK : en_fail_memory(err);
 }
 
 entro_status en_block_backward(const en_block *block, const en_rope *rope, en_block_tape *tape,
-                               uint32_t n_sequences, float *dx, const en_block_fisher *fisher,
+                               uint32_t n_sequences, float *dx, const en_block_sums *sums,
                                en_pool *pool, entro_error *err)
 {
-    static const en_block_fisher nothing;
+    static const en_block_sums nothing;
     const en_hparams *hp = block->hp;
     assert(n_sequences <= tape->n_sequences);
     pass p = {.block = block,
@@ -121,14 +147,18 @@ entro_status en_block_backward(const en_block *block, const en_rope *rope, en_bl
               .tape = tape,
               .pool = pool,
               .n_tokens = n_sequences * tape->n_positions,
-              .dx = dx};
+              .dx = dx,
+              .sums = sums != NULL ? sums : &nothing};
     en_block_attention attention;
-    EN_TRY(
-        en_block_attention_open(&attention, hp, tape, n_sequences, en_pool_n_threads(pool), err));
-    int blas = en_blas_take();
-    p.fisher = fisher != NULL ? fisher : &nothing;
-    run(&p, &attention);
-    en_blas_give_back(blas);
-    en_block_attention_close(&attention);
-    return ENTRO_OK;
+    EN_TRY(open_scales(&p, err));
+    entro_status status =
+        en_block_attention_open(&attention, hp, tape, n_sequences, en_pool_n_threads(pool), err);
+    if (status == ENTRO_OK) {
+        int blas = en_blas_take();
+        run(&p, &attention);
+        en_blas_give_back(blas);
+        en_block_attention_close(&attention);
+    }
+    en_free(p.scales);
+    return status;
 }

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "kernels/kernels.h"
+
 en_norm_back en_norm_back_of(const float *x, const float *gain, float epsilon, const float *dy,
                              size_t n)
 {
@@ -25,4 +27,15 @@ en_norm_back en_norm_back_of(const float *x, const float *gain, float epsilon, c
     }
     double r = 1.0 / sqrt(squares[0] / (double)n + (double)epsilon);
     return (en_norm_back){(float)r, (float)(r * r * r * products[0] / (double)n)};
+}
+
+double en_head_soften(float *logits, size_t n)
+{
+    const en_kernels *kernels = en_kernels_get();
+    float lo, hi, highest = 0;
+    bool is_finite = kernels->min_max(logits, n, &lo, &hi);
+    kernels->softmax(logits, n);
+    if (!is_finite || !kernels->min_max(logits, n, &lo, &highest))
+        return NAN;
+    return (double)hi - log((double)highest); /* of the highest: 1 / sum of exp(logit - hi) */
 }

@@ -4,7 +4,26 @@
 #ifndef EN_CALIB_BLOCK_PARTS_H
 #define EN_CALIB_BLOCK_PARTS_H
 
+#include <stddef.h>
+
 #include "model/hparams.h"
+
+/*
+ * Logits of all tokens would take too much: an output matrix is worked through a slice of tokens at a time. Output
+ * matrices are large and each slice reads them again, so a slice has as many tokens as have this many logits.
+ */
+#define EN_HEAD_SLICE_FLOATS ((size_t)1 << 26) /* 256 MiB */
+
+static inline size_t en_head_slice_tokens(const en_hparams *hp, size_t n_tokens)
+{
+    size_t n = EN_HEAD_SLICE_FLOATS / hp->n_vocab;
+    n = n > 0 ? n : 1;
+    return n < n_tokens ? n : n_tokens;
+}
+
+/* Logits become probabilities; returns the logarithm of the sum of their exponentials, NaN when they are not
+ * finite. */
+double en_head_soften(float *logits, size_t n);
 
 /* Floats of a token's q, k and v, of all heads. */
 static inline size_t en_block_q_floats(const en_hparams *hp)

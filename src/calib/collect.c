@@ -262,17 +262,10 @@ static entro_status plan_text(en_collect_run *r, const en_collect_options *opt, 
     return ENTRO_OK;
 }
 
-static entro_status prepare_run(en_collect_run *r, entro_error *err)
+static uint32_t batch_sequences(const en_calib_text *text)
 {
-    const en_decoder *d = r->decoder;
-    uint32_t n_positions = r->text->n_positions;
-    r->n_batch = EN_COLLECT_BATCH_TOKENS / n_positions;
-    r->n_batch = r->n_batch > 0 ? r->n_batch : 1;
-    EN_TRY(en_block_new(&r->block, &d->hp, err));
-    EN_TRY(en_block_tape_new(&r->tape, &d->hp, r->n_batch, n_positions, err));
-    EN_TRY(en_rope_new(&r->rope, &d->hp, &d->weights, n_positions, n_positions, err));
-    en_rope_fill(&r->rope, 0, n_positions);
-    return ENTRO_OK;
+    uint32_t n = EN_COLLECT_BATCH_TOKENS / text->n_positions;
+    return n > 0 ? n : 1;
 }
 
 static entro_status run_passes(inputs *in, uint64_t seed, entro_error *err)
@@ -283,7 +276,7 @@ static entro_status run_passes(inputs *in, uint64_t seed, entro_error *err)
         return ENTRO_OK;
     plan_progress(in);
     EN_TRY(en_collect_reach(r, 0, err));
-    EN_TRY(prepare_run(r, err));
+    EN_TRY(en_collect_prepare(r, batch_sequences(r->text), err));
     if (!in->fisher_is_there)
         EN_TRY(en_collect_fisher(r, seed, err));
     return collect_inputs(in, err);
@@ -302,9 +295,7 @@ static entro_status collect(en_collect_run *r, const en_collect_options *opt, en
     en_free(in.x);
     for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++)
         en_free(in.sums[g]);
-    en_block_free(&r->block);
-    en_block_tape_free(&r->tape);
-    en_rope_free(&r->rope);
+    en_collect_release(r);
     return status;
 }
 

@@ -171,7 +171,7 @@ static entro_status head(fisher *f, uint64_t n, uint64_t seed, entro_error *err)
     return status;
 }
 
-static en_block_fisher layer_sums(const fisher *f, uint32_t layer)
+static en_block_sums layer_sums(const fisher *f, uint32_t layer)
 {
     const en_hparams *hp = &f->run->decoder->hp;
     double *at = f->rows + layer * f->n_layer_rows, *groups[EN_LAYER_GROUPS];
@@ -179,10 +179,13 @@ static en_block_fisher layer_sums(const fisher *f, uint32_t layer)
         groups[g] = at;
         at += en_layer_group_of(hp, g).n_outputs;
     }
-    return (en_block_fisher){groups[0], groups[1], groups[2], groups[3], {NULL}};
+    return (en_block_sums){.qkv = groups[0],
+                           .attn_output = groups[1],
+                           .gate_up = groups[2],
+                           .ffn_down = groups[3]};
 }
 
-static void start_blocks(fisher *f, en_block_fisher *sums)
+static void start_blocks(fisher *f, en_block_sums *sums)
 {
     const en_hparams *hp = &f->run->decoder->hp;
     float *at = f->blocks;
@@ -246,7 +249,7 @@ static entro_status backward(fisher *f, uint64_t n, bool with_blocks, entro_erro
 {
     en_collect_run *r = f->run;
     for (uint32_t i = r->decoder->hp.n_layers; i-- > 0;) {
-        en_block_fisher sums = layer_sums(f, i);
+        en_block_sums sums = layer_sums(f, i);
         if (with_blocks)
             start_blocks(f, &sums);
         EN_TRY(en_collect_load(r, i, err));

@@ -9,6 +9,27 @@
 #include "base/memory.h"
 #include "quant/finite.h"
 
+/* ---- memory -------------------------------------------------------------------------------- */
+
+entro_status en_collect_prepare(en_collect_run *r, uint32_t n_batch, entro_error *err)
+{
+    const en_decoder *d = r->decoder;
+    uint32_t n_positions = r->text->n_positions;
+    r->n_batch = n_batch;
+    EN_TRY(en_block_new(&r->block, &d->hp, err));
+    EN_TRY(en_block_tape_new(&r->tape, &d->hp, n_batch, n_positions, err));
+    EN_TRY(en_rope_new(&r->rope, &d->hp, &d->weights, n_positions, n_positions, err));
+    en_rope_fill(&r->rope, 0, n_positions);
+    return ENTRO_OK;
+}
+
+void en_collect_release(en_collect_run *r)
+{
+    en_block_free(&r->block);
+    en_block_tape_free(&r->tape);
+    en_rope_free(&r->rope);
+}
+
 /* ---- progress ------------------------------------------------------------------------------ */
 
 double en_collect_forward_flops(const en_hparams *hp)
@@ -39,7 +60,7 @@ entro_status en_collect_reach(en_collect_run *r, double flops, entro_error *err)
     if (done > r->job->state.total)
         done = r->job->state.total;
     entro_status status = en_job_reach(r->job, r->item, done, err);
-    return status == ENTRO_ERR_CANCELLED
+    return status == ENTRO_ERR_CANCELLED && r->folder != NULL
                ? en_fail(err, status,
                          "cancelled; statistics collected so far stay in %s, the same "
                          "command goes on from there",

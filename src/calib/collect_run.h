@@ -1,6 +1,6 @@
 /*
- * collect_run.h - what the two passes of collect.c share: the layer at hand, a batch of sequences,
- * and how far the work has come.
+ * collect_run.h - what the two passes of collect.c and distill.c share: the layer at hand, a batch of
+ * sequences, and how far the work has come.
  */
 #ifndef EN_CALIB_COLLECT_RUN_H
 #define EN_CALIB_COLLECT_RUN_H
@@ -12,7 +12,7 @@
 
 typedef struct en_collect_run {
     const en_decoder *decoder;
-    const char *folder;
+    const char *folder; /* NULL: nothing is kept when it is cancelled */
     const en_calib_text *text;
     en_job *job;
     en_statistics_identity id;
@@ -33,6 +33,10 @@ static inline size_t en_collect_sequence_floats(const en_collect_run *r)
 {
     return (size_t)r->text->n_positions * r->decoder->hp.n_embd;
 }
+
+/* Block, tape of so many sequences and rope of r->decoder; en_collect_release() is right in every case. */
+entro_status en_collect_prepare(en_collect_run *r, uint32_t n_batch, entro_error *err);
+void en_collect_release(en_collect_run *r);
 
 /* Operations of a token in a layer: forward, and for its covariances. */
 double en_collect_forward_flops(const en_hparams *hp);

@@ -3,8 +3,7 @@
  *
  *   a slice:  tokens --norm--> head_in --output--> logits --softmax--> p - label --output^T, norm--> x
  *
- * A slice is as many tokens as have logits of SLICE_FLOATS: output matrices are large, and each slice
- * reads them twice.
+ * Slices: block_parts.h.
  */
 #include <assert.h>
 #include <math.h>
@@ -13,14 +12,11 @@
 #include "calib/block.h"
 #include "calib/block_parts.h"
 #include "calib/products.h"
-#include "kernels/kernels.h"
 
-#define SLICE_FLOATS ((size_t)1 << 26) /* 256 MiB */
 enum { COLUMNS = 128 /* of the vocabulary, summed by one item */ };
 
 typedef struct slice {
     const en_head *head;
-    const en_kernels *kernels;
     en_pool *pool;
     const int32_t *labels; /* NULL: sampled */
     uint64_t seed;
@@ -66,26 +62,6 @@ static size_t sample(const float *p, size_t n, double unit)
 
 /* ---- per token --------------------------------------------------------------------------- */
 
-static void token_norm(void *context, uint32_t t, uint32_t thread)
-{
-    (void)thread;
-    const slice *s = context;
-    size_t n = s->head->hp->n_embd;
-    s->kernels->rms_norm(s->x + t * n, s->head->norm, s->head->hp->norm_epsilon, s->head_in + t * n,
-                         n);
-}
-
-/* Logits become probabilities; returns the logarithm of the sum of their exponentials. */
-static double soften(const slice *s, float *logits, size_t n)
-{
-    float lo, hi, highest = 0;
-    bool is_finite = s->kernels->min_max(logits, n, &lo, &hi);
-    s->kernels->softmax(logits, n);
-    if (!is_finite || !s->kernels->min_max(logits, n, &lo, &highest))
-        return NAN;
-    return (double)hi - log((double)highest); /* of the highest: 1 / sum of exp(logit - hi) */
-}
-
 static void token_loss(void *context, uint32_t index, uint32_t thread)
 {
     (void)thread;
@@ -102,9 +78,9 @@ static void token_loss(void *context, uint32_t index, uint32_t thread)
         label = (size_t)s->labels[token];
         assert(label < n);
         double logit = (double)p[label];
-        s->losses[index] = soften(s, p, n) - logit;
+        s->losses[index] = en_head_soften(p, n) - logit;
     } else {
-        double all = soften(s, p, n);
+        double all = en_head_soften(p, n);
         label = sample(p, n, unit_of(s->seed, token));
         s->losses[index] = isnan(all) ? all : -log((double)p[label]);
     }
@@ -184,13 +160,6 @@ static double run_slice(slice *s, double *fisher)
     return loss;
 }
 
-static size_t slice_tokens(const en_hparams *hp, size_t n_tokens)
-{
-    size_t n = SLICE_FLOATS / hp->n_vocab;
-    n = n > 0 ? n : 1;
-    return n < n_tokens ? n : n_tokens;
-}
-
 static entro_status allocate(slice *s, size_t n, entro_error *err)
 {
     const en_hparams *hp = s->head->hp;
@@ -204,7 +173,7 @@ static double run(slice *s, size_t n_tokens, size_t most, double *fisher)
 {
     double loss = 0;
     int blas = en_blas_take();
-    en_pool_run(s->pool, token_norm, s, (uint32_t)n_tokens);
+    en_head_norm(s->head, (uint32_t)n_tokens, s->x, s->head_in, s->pool);
     for (s->first = 0; s->first < n_tokens; s->first += s->n) {
         s->n = n_tokens - s->first < most ? n_tokens - s->first : most;
         loss += run_slice(s, fisher);
@@ -217,14 +186,9 @@ entro_status en_head_backward(const en_head *head, uint32_t n_tokens, float *x, 
                               const int32_t *labels, uint64_t seed, double *fisher, double *loss,
                               en_pool *pool, entro_error *err)
 {
-    slice s = {.head = head,
-               .kernels = en_kernels_get(),
-               .pool = pool,
-               .labels = labels,
-               .seed = seed,
-               .x = x,
-               .head_in = head_in};
-    size_t most = slice_tokens(head->hp, n_tokens);
+    slice s = {
+        .head = head, .pool = pool, .labels = labels, .seed = seed, .x = x, .head_in = head_in};
+    size_t most = en_head_slice_tokens(head->hp, n_tokens);
     entro_status status = allocate(&s, most, err);
     if (status == ENTRO_OK)
         *loss = run(&s, n_tokens, most, fisher);

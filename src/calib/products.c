@@ -89,31 +89,68 @@ void en_product_run(const en_product *product, en_pool *pool)
     en_pool_run(pool, run_tile, &t, t.n_token_tiles * t.n_out_tiles);
 }
 
-/* ---- sums of squares --------------------------------------------------------------------- */
+/* ---- sums of columns --------------------------------------------------------------------- */
 
 enum { PIECE = 128 }; /* columns of an item */
 
-typedef struct squares {
-    const float *x;
+typedef struct columns {
+    const float *x, *y, *scales;
     size_t n_tokens, n_cols;
     double *sums;
-} squares;
+    void (*add)(const struct columns *c, size_t token, size_t first, size_t n);
+} columns;
+
+static void add_square(const columns *c, size_t token, size_t first, size_t n)
+{
+    const float *restrict x = c->x + token * c->n_cols + first;
+    double *restrict sums = c->sums + first;
+    for (size_t i = 0; i < n; i++)
+        sums[i] += (double)x[i] * (double)x[i];
+}
+
+static void add_number(const columns *c, size_t token, size_t first, size_t n)
+{
+    const float *restrict x = c->x + token * c->n_cols + first;
+    double *restrict sums = c->sums + first;
+    for (size_t i = 0; i < n; i++)
+        sums[i] += (double)x[i];
+}
+
+static void add_product(const columns *c, size_t token, size_t first, size_t n)
+{
+    const float *restrict x = c->x + token * c->n_cols + first;
+    const float *restrict y = c->y + token * c->n_cols + first;
+    double *restrict sums = c->sums + first, scale = (double)c->scales[token];
+    for (size_t i = 0; i < n; i++)
+        sums[i] += scale * (double)x[i] * (double)y[i];
+}
 
 static void sum_piece(void *context, uint32_t item, uint32_t thread)
 {
     (void)thread;
-    const squares *s = context;
-    size_t first = (size_t)item * PIECE, n = at_most(s->n_cols - first, PIECE);
-    double *restrict sums = s->sums + first;
-    for (size_t t = 0; t < s->n_tokens; t++) {
-        const float *restrict x = s->x + t * s->n_cols + first;
-        for (size_t i = 0; i < n; i++)
-            sums[i] += (double)x[i] * (double)x[i];
-    }
+    const columns *c = context;
+    size_t first = (size_t)item * PIECE, n = at_most(c->n_cols - first, PIECE);
+    for (size_t t = 0; t < c->n_tokens; t++)
+        c->add(c, t, first, n);
+}
+
+static void sum(columns c, en_pool *pool)
+{
+    en_pool_run(pool, sum_piece, &c, (uint32_t)((c.n_cols + PIECE - 1) / PIECE));
 }
 
 void en_sum_squares(const float *x, size_t n_tokens, size_t n_cols, double *sums, en_pool *pool)
 {
-    squares s = {x, n_tokens, n_cols, sums};
-    en_pool_run(pool, sum_piece, &s, (uint32_t)((n_cols + PIECE - 1) / PIECE));
+    sum((columns){x, NULL, NULL, n_tokens, n_cols, sums, add_square}, pool);
+}
+
+void en_sum_columns(const float *x, size_t n_tokens, size_t n_cols, double *sums, en_pool *pool)
+{
+    sum((columns){x, NULL, NULL, n_tokens, n_cols, sums, add_number}, pool);
+}
+
+void en_sum_products(const float *x, const float *y, const float *scales, size_t n_tokens,
+                     size_t n_cols, double *sums, en_pool *pool)
+{
+    sum((columns){x, y, scales, n_tokens, n_cols, sums, add_product}, pool);
 }

@@ -1,6 +1,6 @@
 /*
- * products.h - products of f32 matrices on BLAS, cut into tiles for the threads of a pool; sums of
- * squares.
+ * products.h - products of f32 matrices on BLAS, cut into tiles for the threads of a pool; sums
+ * of columns.
  *
  * Who has the cores: BLAS computes on the thread that calls it, and the pool's threads call it, each for
  * a tile of its own.  Between products the same threads run the loops that are no product.  (OpenBLAS
@@ -36,7 +36,11 @@ typedef struct en_product {
 
 void en_product_run(const en_product *product, en_pool *pool);
 
-/* sums[j] += sum over i of x[i][j]^2; x: n_tokens x n_cols */
+/* sums[j] += sum over tokens i of what is named; x, y: n_tokens x n_cols, scales: n_tokens */
 void en_sum_squares(const float *x, size_t n_tokens, size_t n_cols, double *sums, en_pool *pool);
+void en_sum_columns(const float *x, size_t n_tokens, size_t n_cols, double *sums, en_pool *pool);
+/* scales[i] x[i][j] y[i][j] */
+void en_sum_products(const float *x, const float *y, const float *scales, size_t n_tokens,
+                     size_t n_cols, double *sums, en_pool *pool);
 
 #endif

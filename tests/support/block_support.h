@@ -126,9 +126,9 @@ static inline size_t test_fisher_floats(const en_hparams *hp)
     return test_qkv_floats(hp) + 2 * (size_t)hp->n_embd + 2 * (size_t)hp->n_ff;
 }
 
-static inline en_block_fisher test_fisher_at(const en_hparams *hp, double *sums)
+static inline en_block_sums test_fisher_at(const en_hparams *hp, double *sums)
 {
-    en_block_fisher f = {.qkv = sums};
+    en_block_sums f = {.qkv = sums};
     f.attn_output = f.qkv + test_qkv_floats(hp);
     f.gate_up = f.attn_output + hp->n_embd;
     f.ffn_down = f.gate_up + 2 * (size_t)hp->n_ff;
@@ -140,7 +140,7 @@ static inline void test_model_backward(test_model *m, double *sums)
 {
     entro_error err = {0};
     for (uint32_t i = m->hp->n_layers; i-- > 0;) {
-        en_block_fisher fisher = {0};
+        en_block_sums fisher = {0};
         if (sums != NULL)
             fisher = test_fisher_at(m->hp, sums + i * test_fisher_floats(m->hp));
         test_must(en_block_backward(&m->blocks[i], &m->rope, &m->tapes[i], m->tapes[i].n_sequences,

@@ -94,7 +94,7 @@ static double loss_of(setting *s)
 static void differentiate(setting *s)
 {
     entro_error err = {0};
-    en_block_fisher fisher = test_fisher_at(s->m.hp, s->sums);
+    en_block_sums fisher = test_fisher_at(s->m.hp, s->sums);
     loss_of(s);
     memcpy(s->dx, s->c, s->n * sizeof *s->dx);
     test_must(en_block_backward(&s->m.blocks[1], &s->m.rope, &s->m.tapes[1],
@@ -165,6 +165,70 @@ static void check_site(setting *s, const char *site, float *values, double *grad
     free(gradient);
 }
 
+typedef struct vector_gradients {
+    en_block_vectors at;
+    double *all; /* one behind the other, as 'at' points */
+} vector_gradients;
+
+static vector_gradients new_vectors(const en_hparams *hp)
+{
+    const size_t n_embd = hp->n_embd, n_qkv = test_qkv_floats(hp), n_ff = hp->n_ff;
+    vector_gradients v = {.all = calloc(4 * n_embd + n_qkv + 2 * n_ff, sizeof *v.all)};
+    v.at.attn_norm = v.all;
+    v.at.ffn_norm = v.at.attn_norm + n_embd;
+    v.at.attn_output_bias = v.at.ffn_norm + n_embd;
+    v.at.ffn_down_bias = v.at.attn_output_bias + n_embd;
+    v.at.qkv_bias = v.at.ffn_down_bias + n_embd;
+    v.at.gate_up_bias = v.at.qkv_bias + n_qkv;
+    return v;
+}
+
+/* Sums at gains and biases; they add to what is there. */
+static void check_vectors(const char *name, uint32_t n_sequences, uint32_t n_positions)
+{
+    setting s = prepare(name, n_sequences, n_positions);
+    const en_hparams *hp = s.m.hp;
+    const size_t n_embd = hp->n_embd, n_qkv = test_qkv_floats(hp), n_ff = hp->n_ff;
+    vector_gradients v = new_vectors(hp);
+    const struct {
+        const char *name;
+        float *values;
+        double *gradients;
+        size_t n;
+    } vectors[] = {{"attn_norm", s.layer.attn_norm, v.at.attn_norm, n_embd},
+                   {"ffn_norm", s.layer.ffn_norm, v.at.ffn_norm, n_embd},
+                   {"qkv", s.layer.qkv_bias, v.at.qkv_bias, n_qkv},
+                   {"attn_output", s.layer.attn_output_bias, v.at.attn_output_bias, n_embd},
+                   {"gate_up", s.layer.gate_up_bias, v.at.gate_up_bias, 2 * n_ff},
+                   {"ffn_down", s.layer.ffn_down_bias, v.at.ffn_down_bias, n_embd}};
+    const en_block_sums sums = {.vectors = v.at};
+    entro_error err = {0};
+    for (int time = 0; time < 2; time++) {
+        loss_of(&s);
+        memcpy(s.dx, s.c, s.n * sizeof *s.dx);
+        test_must(en_block_backward(&s.m.blocks[1], &s.m.rope, &s.m.tapes[1], n_sequences, s.dx,
+                                    &sums, s.m.pool, &err),
+                  &err);
+    }
+    print_message("%s, %u positions\n", name, n_positions);
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+        double *once = malloc(vectors[i].n * sizeof *once);
+        for (size_t k = 0; k < vectors[i].n; k++)
+            once[k] = vectors[i].gradients[k] / 2;
+        check_site(&s, vectors[i].name, vectors[i].values, once, vectors[i].n);
+    }
+    free(v.all);
+    drop(&s);
+}
+
+static void gradients_at_vectors_are_slopes(void **state)
+{
+    (void)state;
+    check_vectors("llama", 2, 20);
+    check_vectors("phi3", 1, 25);
+    check_vectors("qwen2", 2, 20);
+}
+
 static void check(const char *name, uint32_t n_sequences, uint32_t n_positions)
 {
     setting s = prepare(name, n_sequences, n_positions);
@@ -212,7 +276,7 @@ static void squares_are_of_the_slopes(void **state)
     const size_t n_embd = s.m.hp->n_embd;
     memset(s.c, 0, (s.n - n_embd) * sizeof *s.c);
     differentiate(&s);
-    en_block_fisher fisher = test_fisher_at(s.m.hp, s.sums);
+    en_block_sums fisher = test_fisher_at(s.m.hp, s.sums);
     struct {
         const double *squares;
         float *bias;
@@ -242,7 +306,7 @@ static void gradients_are_summed_in_blocks(void **state)
     setting s = prepare("llama", 2, 7);
     const en_hparams *hp = s.m.hp;
     en_block_tape *tape = &s.m.tapes[1];
-    en_block_fisher fisher = test_fisher_at(hp, s.sums);
+    en_block_sums fisher = test_fisher_at(hp, s.sums);
     float *blocks = calloc(en_gradient_layer_floats(hp), sizeof *blocks), *at = blocks;
     for (uint32_t g = 0; g < EN_GRADIENT_GROUPS; g++) {
         fisher.gradients[g] = at;
@@ -303,6 +367,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_slopes_in_every_architecture),
         cmocka_unit_test(gradients_are_slopes_across_stripes),
+        cmocka_unit_test(gradients_at_vectors_are_slopes),
         cmocka_unit_test(squares_are_of_the_slopes),
         cmocka_unit_test(squares_are_added),
         cmocka_unit_test(gradients_are_summed_in_blocks),

@@ -1,5 +1,5 @@
 /*
- * test_allocations.c - every allocation of compress, verify, open, tokenize, decode, sample, restore,
+ * test_allocations.c - every allocation of compress, tune, verify, open, tokenize, decode, sample, restore,
  * compare and eval fails once: each time the job reports "out of memory", leaves no file and no memory.
  * Reading one tokenizer.json is 11,000 of them: jobs that begin with the same reading share those.
  */
@@ -64,6 +64,28 @@ static entro_status compress_lossless(const char *model, entro_error *err)
     opt.n_threads = 2;
     opt.overwrite = true;
     return entro_compress(model, g_output, &opt, NULL, err);
+}
+
+/* Two sequences of 512 tokens, whatever the vocabulary: one to learn from. */
+static entro_status tune(const char *model, entro_error *err)
+{
+    static const char name[] = "/tmp/entrollm-alloc-text";
+    const char *const files[] = {name};
+    FILE *f = fopen(name, "w");
+    assert_non_null(f);
+    for (int i = 0; i < 512; i++)
+        fputs("the cat sat. ", f);
+    assert_int_equal(fclose(f), 0);
+    entro_tune_options opt;
+    entro_tune_options_init(&opt);
+    opt.n_tokens = 512;
+    opt.calib = files;
+    opt.n_calib = 1;
+    opt.n_threads = 2;
+    opt.overwrite = true;
+    entro_status status = entro_tune(model, g_coded, g_output, &opt, NULL, err);
+    unlink(name);
+    return status;
 }
 
 static entro_status verify_lossless(const char *model, entro_error *err)
@@ -345,6 +367,7 @@ static void jobs_on(const char *model, const char *coding)
         {"compress, strips", compress_strips, true},
         {"compress, integers of any size", compress_rtn, true},
         {"compress, lossless", compress_lossless, true},
+        {"tune", tune, true},
         {"verify", verify_with_source, true},
         {"verify, lossless", verify_lossless, false},
         {"restore", restore, false},

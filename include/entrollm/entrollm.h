@@ -82,12 +82,13 @@ ENTRO_API void entro_debug_fail_allocation(uint64_t countdown);
 /* ---- progress -------------------------------------------------------------------------- */
 
 typedef struct entro_progress {
-    const char *stage; /* "statistics", "rates", "measure", "encode", "verify", "perplexity" ... */
-    const char *item;  /* tensor or file at hand; may be NULL */
-    uint64_t done;     /* in 'unit's */
-    uint64_t total;    /* 0 when unknown */
-    const char *unit;  /* "B" for bytes, "tok", "window" */
-    double value;      /* stage's running figure (perplexity so far), NAN when none */
+    const char
+        *stage; /* "statistics", "rates", "measure", "encode", "verify", "tune", "perplexity" ... */
+    const char *item; /* tensor or file at hand; may be NULL */
+    uint64_t done;    /* in 'unit's */
+    uint64_t total;   /* 0 when unknown */
+    const char *unit; /* "B" for bytes, "tok", "window" */
+    double value;     /* stage's running figure (perplexity so far), NAN when none */
 } entro_progress;
 
 /* Called from the thread that runs the job, about ten times a second at most.  Returning false
@@ -414,6 +415,9 @@ typedef struct entro_compress_options {
     double max_kld;
     entro_account_fn account; /* called for every coded tensor, in every pass; may be NULL */
     void *account_user;
+    /* Tokens that the finished file's gains and biases then learn from, as entro_tune() does, of the same text;
+     * 0: they stay the source's. */
+    uint64_t n_tune_tokens;
 } entro_compress_options;
 
 ENTRO_API void entro_compress_options_init(entro_compress_options *opt);
@@ -449,13 +453,61 @@ typedef struct entro_compress_report {
                             the estimate; NAN likewise */
     uint32_t n_passes;  /* that the search for a size took */
     double rate_choice; /* what was searched: log2 of the slope of "watersic", bits of "rtn"; NAN */
+    /* Of tuning, where it was asked for: tokens learnt from and tokens kept apart, on which the KLD to the
+     * source was measured, nats a token.  Not tuned: it was no better, and the file is as without it. */
+    uint64_t n_tune_tokens, n_check_tokens; /* 0: not asked for */
+    double kld_untuned, kld_tuned;          /* NAN: likewise */
+    bool is_tuned;
 } entro_compress_report;
 
 /* Reads 'source' (GGUF file or Hugging Face folder) and writes the container 'path' under a
- * temporary name, renamed when complete.  'report' may be NULL. */
+ * temporary name, renamed when complete.  'report' may be NULL.  Where tuning is asked for it begins when the file
+ * is complete: should it fail, the file is there, not tuned, and the message says so. */
 ENTRO_API entro_status entro_compress(const char *source, const char *path,
                                       const entro_compress_options *opt,
                                       entro_compress_report *report, entro_error *err);
+
+typedef struct entro_tune_options {
+    size_t struct_size;
+    uint64_t n_tokens; /* to learn from; 0: 20480, or as many as there are */
+    /* As in entro_compress_options.  Text the model has written is looked for in the folder, and kept there.
+     * NULL: 'model' with ".calib" behind it. */
+    const char *statistics;
+    const char *const *calib;
+    size_t n_calib;
+    uint64_t seed; /* of the text the model writes */
+    uint32_t n_threads;
+    bool overwrite;
+    entro_progress_fn progress;
+    void *progress_user;
+} entro_tune_options;
+
+ENTRO_API void entro_tune_options_init(entro_tune_options *opt);
+
+typedef struct entro_tune_report {
+    size_t struct_size;
+    double kld_before, kld_after; /* to the source, on tokens kept apart, nats a token */
+    uint64_t n_tokens, n_check_tokens;
+    bool is_better;     /* else nothing was written */
+    uint32_t n_tensors; /* gains and biases that were written, and how many numbers they are */
+    uint64_t n_values;
+    uint64_t n_file_bytes; /* 0: nothing was written */
+    double seconds;
+    uint64_t peak_resident;
+} entro_tune_report;
+
+/*
+ * Fine-tunes the gains of norms and the biases of 'model', a container made from 'source', so that its
+ * predictions follow the source's, and writes 'path': the same file with these vectors, the matrices byte
+ * for byte.  'path' may be 'model' with 'overwrite': it is replaced when the new file is complete.  The model is
+ * compared with the source first: ENTRO_ERR_MISMATCH, _CHECKSUM as entro_verify().  ENTRO_ERR_ARGUMENT when
+ * 'model' is no container or a lossless one, or the text shorter than two sequences of 512 tokens.  When it has
+ * not become better on the tokens kept apart, nothing is written: ENTRO_OK, and the report says so.  'report',
+ * whose struct_size must be set, may be NULL.
+ */
+ENTRO_API entro_status entro_tune(const char *source, const char *model, const char *path,
+                                  const entro_tune_options *opt, entro_tune_report *report,
+                                  entro_error *err);
 
 typedef struct entro_job_options {
     size_t struct_size;
@@ -498,7 +550,8 @@ typedef struct entro_verify_report {
 /* Checks structure, every checksum and every coded stream of a container, and that original files
  * come out as they were; with 'source' (or NULL) also that each weight lies within half a step of the
  * source's, of a lossless one that it is the same; of "watersic", whose errors make up for each other, that
- * the tensor as a whole is near the source's (max_steps then does not count it). */
+ * the tensor as a whole is near the source's (max_steps then does not count it); of a tuned model, that gains
+ * and biases are near them. */
 ENTRO_API entro_status entro_verify(const char *path, const char *source,
                                     const entro_job_options *opt, entro_verify_report *report,
                                     entro_error *err);

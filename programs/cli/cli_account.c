@@ -146,6 +146,11 @@ void cli_account_print(const cli_account *a)
            cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,
            cli_figure(r->max_error, 5).s);
     print_gains(a);
+    if (r->n_tune_tokens > 0)
+        printf("  tuned    %s: KLD %s before, %s after, on %llu tokens kept apart\n",
+               r->is_tuned ? "gains and biases" : "not, it was no better",
+               cli_small(r->kld_untuned).s, cli_small(r->kld_tuned).s,
+               (unsigned long long)r->n_check_tokens);
     if (r->n_passes > 1)
         printf("  size     met in %u passes\n", r->n_passes);
     printf("  time     %.2f s, %s/s of source, %s weights/s; peak memory %s\n", r->seconds,
@@ -242,6 +247,11 @@ int cli_account_json(const cli_account *a)
     cli_json_real(o, "expected_kld", r->expected_kld);
     cli_json_int(o, "n_passes", r->n_passes);
     cli_json_real(o, "rate_choice", r->rate_choice);
+    cli_json_int(o, "n_tune_tokens", r->n_tune_tokens);
+    cli_json_int(o, "n_check_tokens", r->n_check_tokens);
+    cli_json_real(o, "kld_untuned", r->kld_untuned);
+    cli_json_real(o, "kld_tuned", r->kld_tuned);
+    json_object_set_new(o, "is_tuned", json_boolean(r->is_tuned));
     cli_json_real(o, "entropy_one_table", totals.one_table_bits / totals.n_params);
     cli_json_real(o, "loss_alone", totals.loss_alone);
     json_object_set_new(o, "passes", passes_json(a));

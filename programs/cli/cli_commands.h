@@ -17,6 +17,7 @@ extern const cli_command cli_verify_command;
 extern const cli_command cli_bench_command;
 extern const cli_command cli_restore_command;
 extern const cli_command cli_tokenize_command;
+extern const cli_command cli_tune_command;
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -53,8 +53,11 @@ static void print_option(const cli_option *option, int width)
     char letter[5] = "    ";
     if (option->letter)
         snprintf(letter, sizeof(letter), "-%c, ", option->letter);
-    snprintf(left, sizeof(left), "%s--%s%s%s", letter, option->name, option->value ? " " : "",
-             option->value ? option->value : "");
+    snprintf(left, sizeof(left), "%s--%s%s%s%s", letter, option->name,
+             option->alone   ? " ["
+             : option->value ? " "
+                             : "",
+             option->value ? option->value : "", option->alone ? "]" : "");
     int n = snprintf(help, sizeof(help), "%s", option->help);
     if (option->choices && n < (int)sizeof(help))
         n += snprintf(help + n, sizeof(help) - (size_t)n, "; one of %s", option->choices);

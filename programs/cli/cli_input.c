@@ -144,6 +144,18 @@ static bool same_place(const char *a, const char *b)
     return same;
 }
 
+char *cli_statistics_folder(const char *given, const char *source, const char *model)
+{
+    if (given)
+        return strdup(given);
+    char *stem = cli_stem(source), *name = NULL;
+    int n_folder = (int)(cli_base_name(model) - model);
+    if (stem && asprintf(&name, "%.*s%s.calib", n_folder, model, cli_base_name(stem)) < 0)
+        name = NULL;
+    free(stem);
+    return name;
+}
+
 int cli_check_output(const char *output, const char *model)
 {
     struct stat about;

@@ -32,6 +32,10 @@ entro_kv_type cli_kv_type(const char *name);
 /* "SmolLM2-135M-Instruct-u8.gguf" -> "SmolLM2-135M-Instruct"; free() it. */
 char *cli_stem(const char *path);
 
+/* Where calibration of SOURCE is kept: 'given', or (NULL) its name with .calib beside 'model', where other sizes
+ * of it find it.  free() it. */
+char *cli_statistics_folder(const char *given, const char *source, const char *model);
+
 /* The part behind the last slash (trailing slashes do not count as one). */
 const char *cli_base_name(const char *path);
 

@@ -13,7 +13,7 @@
 static const cli_command *const commands[] = {
     &cli_compress_command, &cli_run_command,   &cli_perplexity_command, &cli_inspect_command,
     &cli_verify_command,   &cli_bench_command, &cli_restore_command,    &cli_tokenize_command,
-    &cli_compare_command,  &cli_eval_command,
+    &cli_compare_command,  &cli_eval_command,  &cli_tune_command,
 };
 
 static const cli_command *find_command(const char *name)

@@ -2,7 +2,8 @@
  * cli_options.c - arguments to settings, by the command's table.
  *
  * Understood: --name value, --name=value, -n value, -nvalue, flags together (-qf), "--" before
- * arguments that start with a dash, and options in any place.  A later use of an option wins.
+ * arguments that start with a dash, and options in any place.  A later use of an option wins.  An option
+ * that can stand alone takes the next argument when that is digits and nothing else.
  */
 #include "cli_options.h"
 
@@ -223,6 +224,23 @@ static cli_option find_short(const cli_command *command, char letter)
     return (cli_option){0};
 }
 
+static bool is_number(const char *word)
+{
+    return *word && strspn(word, "0123456789") == strlen(word);
+}
+
+/* The next argument; NULL, and an error said, when there is none. */
+static const char *next_value(arguments *args, const cli_option *option, const char *shown)
+{
+    bool is_there = args->at < args->argc;
+    if (option->alone && (!is_there || !is_number(args->argv[args->at])))
+        return option->alone;
+    if (is_there)
+        return args->argv[args->at++];
+    cli_usage_error(args->command, "%s wants a value (%s)", shown, option->value);
+    return NULL;
+}
+
 static int parse_long(arguments *args, char *word)
 {
     const char *name = word + 2, *equals = strchr(name, '=');
@@ -244,10 +262,8 @@ static int parse_long(arguments *args, char *word)
             return cli_usage_error(args->command, "%s takes no value", shown);
         return store(args->command, &option, shown, NULL, args->settings);
     }
-    if (!equals && args->at >= args->argc)
-        return cli_usage_error(args->command, "%s wants a value (%s)", shown, option.value);
-    const char *value = equals ? equals + 1 : args->argv[args->at++];
-    return store(args->command, &option, shown, value, args->settings);
+    const char *value = equals ? equals + 1 : next_value(args, &option, shown);
+    return value ? store(args->command, &option, shown, value, args->settings) : CLI_EXIT_USAGE;
 }
 
 static int parse_short(arguments *args, char *word)
@@ -268,12 +284,9 @@ static int parse_short(arguments *args, char *word)
         const char *value = p + 1;
         if (*value == '=')
             value++;
-        else if (!*value) {
-            if (args->at >= args->argc)
-                return cli_usage_error(args->command, "%s wants a value (%s)", shown, option.value);
-            value = args->argv[args->at++];
-        }
-        return store(args->command, &option, shown, value, args->settings);
+        else if (!*value)
+            value = next_value(args, &option, shown);
+        return value ? store(args->command, &option, shown, value, args->settings) : CLI_EXIT_USAGE;
     }
     return CLI_EXIT_OK;
 }

@@ -37,6 +37,7 @@ typedef struct cli_option {
     double min, max;     /* range of CLI_INT and CLI_REAL */
     const char *choices; /* CLI_TEXT: the words allowed, "u8|u4"; NULL: any text */
     const char *suffix;  /* CLI_LIST: put behind each item ("=keep"); NULL: nothing */
+    const char *alone;   /* CLI_INT: what it means when no number follows; NULL: one must */
     /* What several commands have: all but 'offset', and 'help' if given, is there; else NULL. */
     const struct cli_option *shared;
 } cli_option;

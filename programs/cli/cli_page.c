@@ -42,11 +42,16 @@ static void put_whole(FILE *out, const cli_account *a)
             "<tr><td>bits a coded weight<td>%s<tr><td>entropy of its integers<td>%s"
             "<tr><td>error, rms of the weights'<td>%s %%<tr><td>loss, calibration's estimate, nats "
             "a token<td>%s<tr><td>KLD expected, up to<td>%s<tr><td>passes, "
-            "seconds<td>%u, %.1f</table>\n",
+            "seconds<td>%u, %.1f",
             cli_bytes((double)r->n_file_bytes).s, cli_figure(r->bits_per_param, 4).s,
             cli_figure(r->bits_per_coded_param, 4).s, cli_figure(r->entropy, 4).s,
             cli_figure(100 * r->rms_error / r->rms_weight, 3).s, cli_small(r->loss).s,
             cli_small(r->expected_kld).s, r->n_passes, r->seconds);
+    if (r->n_tune_tokens > 0)
+        fprintf(out, "<tr><td>KLD measured on %llu tokens, before tuning and after<td>%s, %s%s",
+                (unsigned long long)r->n_check_tokens, cli_small(r->kld_untuned).s,
+                cli_small(r->kld_tuned).s, r->is_tuned ? "" : ": left untuned");
+    fputs("</table>\n", out);
 }
 
 static void put_passes(FILE *out, const cli_account *a)

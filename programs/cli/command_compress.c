@@ -17,7 +17,7 @@ typedef struct settings {
     const char *source, *try, *page, *output, *method, *table, *coding, *size, *statistics;
     double bits, bpw, max_kld;
     cli_list overrides, calib;
-    int64_t threads, calib_tokens, seed;
+    int64_t threads, calib_tokens, seed, tune;
     bool force, json, quiet;
 } settings;
 
@@ -100,6 +100,18 @@ static const cli_option options[] = {
      .help = "of the text the model writes and of what calibration samples",
      .min = 0,
      .max = 9e15},
+    {.name = "tune",
+     .kind = CLI_INT,
+     .offset = offsetof(settings, tune),
+     .value = "TOKENS",
+     .alone = "20480",
+     .help =
+         "then fine-tune gains and biases against SOURCE, as 'entrollm tune' does, with so many "
+         "tokens of the same text; 20480 without a number.  The file takes no more room; it is "
+         "there before "
+         "tuning begins, and replaced when that made it better",
+     .min = 512,
+     .max = 1 << 24},
     {.name = "bits",
      .kind = CLI_REAL,
      .offset = offsetof(settings, bits),
@@ -190,6 +202,19 @@ static int check_coding(const settings *s)
     return CLI_EXIT_OK;
 }
 
+static int check_tune(const settings *s)
+{
+    if (s->tune != 0 && s->try)
+        return cli_usage_error(&cli_compress_command,
+                               "--try writes nothing that could be tuned: leave out --tune");
+    if (s->tune != 0 && strcmp(s->method, "lossless") == 0)
+        return cli_usage_error(
+            &cli_compress_command,
+            "--method lossless keeps every bit, so that there is nothing to tune: "
+            "leave out --tune");
+    return CLI_EXIT_OK;
+}
+
 /* What there is to know for a file of a certain size. */
 static int check_size(const settings *s, uint64_t *n_bytes)
 {
@@ -212,9 +237,9 @@ static int check_size(const settings *s, uint64_t *n_bytes)
     if (s->size != NULL && (!cli_parse_bytes(s->size, n_bytes) || *n_bytes == 0))
         return cli_usage_error(&cli_compress_command, "--size is '%s', expected a size like 600MB",
                                s->size);
-    if ((s->calib.n > 0 || s->statistics) && !uses(s, "watersic"))
+    if ((s->calib.n > 0 || s->statistics) && !uses(s, "watersic") && s->tune == 0)
         return cli_usage_error(&cli_compress_command, "only --method watersic is calibrated");
-    return CLI_EXIT_OK;
+    return check_tune(s);
 }
 
 /* The method of who names none. */
@@ -232,19 +257,6 @@ static char *name_output(const settings *s)
         return strdup(s->output);
     char *stem = cli_stem(s->source), *name = NULL;
     if (stem && asprintf(&name, "%s-%s.gguf", stem, s->method) < 0)
-        name = NULL;
-    free(stem);
-    return name;
-}
-
-/* SOURCE's name with .calib, beside the output: other sizes of the model find it there. */
-static char *name_statistics(const settings *s, const char *output)
-{
-    if (s->statistics)
-        return strdup(s->statistics);
-    char *stem = cli_stem(s->source), *name = NULL;
-    int n_folder = (int)(cli_base_name(output) - output);
-    if (stem && asprintf(&name, "%.*s%s.calib", n_folder, output, cli_base_name(stem)) < 0)
         name = NULL;
     free(stem);
     return name;
@@ -272,6 +284,7 @@ static void fill_options(entro_compress_options *opt, const settings *s, cli_pro
     opt->progress_user = progress;
     opt->account = cli_account_add;
     opt->account_user = account;
+    opt->n_tune_tokens = (uint64_t)s->tune;
 }
 
 static int run_job(const settings *s, const char *output, const char *statistics,
@@ -380,7 +393,9 @@ static int compress(void *p)
         code = check_size(s, &file_bytes);
     if (code)
         return code;
-    char *output = name_output(s), *statistics = output ? name_statistics(s, output) : NULL;
+    char *output = name_output(s), *statistics = NULL;
+    if (output)
+        statistics = cli_statistics_folder(s->statistics, s->source, output);
     if (statistics)
         code = cli_check_output(output, s->source);
     else
@@ -410,6 +425,7 @@ const cli_command cli_compress_command = {
         "when it is complete.",
     .examples = "  entrollm compress model.gguf model-4.gguf\n"
                 "  entrollm compress model.gguf model-3.5.gguf --bpw 3.5\n"
+                "  entrollm compress model.gguf model-3.gguf --bpw 3 --tune\n"
                 "  entrollm compress model.gguf model-u8.gguf --method u8\n"
                 "  entrollm compress ./Llama-3.2-1B -o llama-u4.gguf --method u4-row\n"
                 "  entrollm compress model.gguf small.gguf --size 60MB --calib text.txt\n"

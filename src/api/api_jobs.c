@@ -1,5 +1,5 @@
 /*
- * api_jobs.c - compress, restore, verify, perplexity, divergence.
+ * api_jobs.c - compress, tune, restore, verify, perplexity, divergence.
  */
 #include "api/api_options.h"
 #include "eval/divergence.h"
@@ -13,6 +13,21 @@ entro_status entro_compress(const char *source, const char *path, const entro_co
     entro_compress_options_init(&full);
     EN_TRY(en_options_merge(&full, sizeof full, opt, err));
     return en_compress(source, path, &full, report, err);
+}
+
+entro_status entro_tune(const char *source, const char *model, const char *path,
+                        const entro_tune_options *opt, entro_tune_report *report, entro_error *err)
+{
+    entro_tune_options full;
+    entro_tune_report all = {.struct_size = sizeof all};
+    entro_tune_options_init(&full);
+    EN_TRY(en_options_merge(&full, sizeof full, opt, err));
+    if (report != NULL)
+        EN_TRY(en_report_check(report, sizeof all, err));
+    EN_TRY(en_tune(source, model, path, &full, &all, err));
+    if (report != NULL)
+        en_report_give(report, &all);
+    return ENTRO_OK;
 }
 
 entro_status entro_restore(const char *model, const char *path, const char *type,

@@ -82,6 +82,11 @@ void entro_compress_options_init(entro_compress_options *opt)
         .struct_size = sizeof *opt, .method = "watersic", .table = "tensor", .coding = "auto"};
 }
 
+void entro_tune_options_init(entro_tune_options *opt)
+{
+    *opt = (entro_tune_options){.struct_size = sizeof *opt};
+}
+
 void entro_job_options_init(entro_job_options *opt)
 {
     *opt = (entro_job_options){.struct_size = sizeof *opt};

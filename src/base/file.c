@@ -242,6 +242,14 @@ entro_status en_output_create(en_output **result, const char *path, bool overwri
     return ENTRO_OK;
 }
 
+entro_status en_output_check(const char *path, bool overwrite, entro_error *err)
+{
+    en_output *out;
+    EN_TRY(en_output_create(&out, path, overwrite, err));
+    en_output_abort(out);
+    return ENTRO_OK;
+}
+
 static entro_status write_fully(en_output *out, const uint8_t *data, size_t n_bytes, int64_t at,
                                 entro_error *err)
 {

@@ -45,6 +45,8 @@ typedef struct en_output en_output;
  * its name is unlinked by en_output_abort().
  */
 entro_status en_output_create(en_output **out, const char *path, bool overwrite, entro_error *err);
+/* Whether it could be created: what takes long asks before it begins. */
+entro_status en_output_check(const char *path, bool overwrite, entro_error *err);
 entro_status en_output_write(en_output *out, const void *data, size_t n_bytes, entro_error *err);
 entro_status en_output_zeros(en_output *out, size_t n_bytes, entro_error *err);
 uint64_t en_output_pos(const en_output *out);

@@ -458,3 +458,47 @@ entro_status en_calib_text_write(en_calib_text *text, const char *folder, const 
         en_calib_text_free(text);
     return status;
 }
+
+/* 'text' says how long a sequence is and how many are wanted. */
+static entro_status load_longer(const en_statistics_file *f, const en_decoder *decoder,
+                                en_calib_text *text, entro_error *err)
+{
+    en_statistics_identity id = {0};
+    EN_TRY(en_statistics_identify(&id, decoder, err));
+    en_calib_text whole = {.n_positions = text->n_positions,
+                           .n_sequences = f->id.n_tokens / text->n_positions};
+    if (!en_statistics_same_model(&f->id, &id) || f->id.n_positions != text->n_positions ||
+        whole.n_sequences < text->n_sequences)
+        return en_fail(err, ENTRO_ERR_NOT_FOUND, "is a text of another model or length");
+    /* before memory is taken for as many as a file may say */
+    EN_TRY(en_statistics_file_check(f, "tokens", true, (size_t)f->id.n_tokens, err));
+    whole.tokens = en_alloc((size_t)whole.n_sequences, text->n_positions * sizeof *whole.tokens);
+    if (whole.tokens == NULL)
+        return en_fail_memory(err);
+    if (!load_ids(f, decoder->hp.n_vocab, &whole)) {
+        en_calib_text_free(&whole);
+        return en_fail(err, ENTRO_ERR_FORMAT, "is damaged");
+    }
+    text->tokens = whole.tokens;
+    return ENTRO_OK;
+}
+
+entro_status en_calib_text_find(en_calib_text *text, const char *folder, const en_decoder *decoder,
+                                uint32_t n_positions, uint64_t n_tokens, entro_error *err)
+{
+    *text = (en_calib_text){.n_positions = n_positions,
+                            .n_sequences = (n_tokens + n_positions - 1) / n_positions};
+    memcpy(text->name, text_name, sizeof text_name);
+    char *path = en_statistics_path(folder, EN_STATISTICS_TEXT_IDS, 0);
+    if (path == NULL)
+        return en_fail_memory(err);
+    en_statistics_file f;
+    entro_status status = en_statistics_file_open(&f, path, EN_STATISTICS_TEXT_IDS, 0, err);
+    if (status == ENTRO_OK) {
+        status = load_longer(&f, decoder, text, err);
+        en_statistics_file_close(&f);
+    }
+    en_free(path);
+    bool is_none = status == ENTRO_ERR_FORMAT || status == ENTRO_ERR_CHECKSUM;
+    return is_none ? ENTRO_ERR_NOT_FOUND : status;
+}

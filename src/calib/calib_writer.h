@@ -29,4 +29,11 @@ entro_status en_calib_text_write(en_calib_text *text, const char *folder, const 
                                  const en_tokenizer *tokenizer, uint32_t n_positions,
                                  uint64_t n_tokens, uint64_t seed, en_job *job, entro_error *err);
 
+/*
+ * A text of this model that is in the folder already, of at least n_tokens, whatever its seed: as many of its
+ * sequences as that takes.  ENTRO_ERR_NOT_FOUND when there is none; a damaged one is none.
+ */
+entro_status en_calib_text_find(en_calib_text *text, const char *folder, const en_decoder *decoder,
+                                uint32_t n_positions, uint64_t n_tokens, entro_error *err);
+
 #endif

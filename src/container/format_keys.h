@@ -11,6 +11,7 @@
 #define EN_KEY_RECIPE   "entrollm.recipe"   /* string: how */
 #define EN_KEY_SOURCE   "entrollm.source"   /* string: from what, without folders */
 #define EN_KEY_N_PARAMS "entrollm.n_params" /* u64: weights of all tensors */
+#define EN_KEY_TUNED    "entrollm.tuned"    /* u64: tokens that gains and biases have learnt from */
 #define EN_KEY_HASHES   "entrollm.hashes"   /* array of u64: XXH3-64, in tensor order */
 
 enum {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "model/model_vectors.h"
 
 enum { MAX_VOCAB = 1 << 24 };
 
@@ -109,10 +110,9 @@ static entro_status read_vector(loader *l, const en_tensor *t, const en_coded *c
     return en_source_read_rows(l->source, t, 0, 1, *out + offset, l->err);
 }
 
-static entro_status load_vector(loader *l, int layer, const char *name, uint64_t n, bool required,
-                                float **out)
+static entro_status load_vector(loader *l, const char *name, uint64_t n, bool required, float **out)
 {
-    set_name(l, layer, name);
+    set_name(l, -1, name);
     found f = find_tensor(l);
     if (f.tensor == NULL)
         return required ? missing(l) : ENTRO_OK;
@@ -121,43 +121,21 @@ static entro_status load_vector(loader *l, int layer, const char *name, uint64_t
 
 /* Biases of matrices whose results lie side by side become one vector; parts that are missing stay
  * zero. */
-static entro_status load_biases(loader *l, int layer, const char *const *names,
-                                const uint64_t *counts, int n, bool required, float **out)
+static entro_status load_layer_vectors(loader *l, int i, en_layer *layer)
 {
-    uint64_t offset = 0, n_all = 0;
-    for (int i = 0; i < n; i++)
-        n_all += counts[i];
-    for (int i = 0; i < n; i++) {
-        set_name(l, layer, names[i]);
+    en_vector_place places[EN_LAYER_VECTORS];
+    uint32_t n = en_layer_vectors(l->hp, places);
+    for (uint32_t k = 0; k < n; k++) {
+        const en_vector_place *p = &places[k];
+        set_name(l, i, p->name);
         found f = find_tensor(l);
         if (f.tensor != NULL)
-            EN_TRY(read_vector(l, f.tensor, f.coded, counts[i], offset, n_all, out));
-        else if (required)
+            EN_TRY(read_vector(l, f.tensor, f.coded, p->n, p->first, p->all,
+                               en_vector_field(layer, p)));
+        else if (p->is_required)
             return missing(l);
-        offset += counts[i];
     }
     return ENTRO_OK;
-}
-
-static entro_status load_qkv_bias(loader *l, int layer, uint64_t n_q, uint64_t n_kv, float **out)
-{
-    const en_arch *arch = l->hp->arch;
-    const char *const names[3] = {"attn_q.bias", "attn_k.bias", "attn_v.bias"};
-    const uint64_t counts[3] = {n_q, n_kv, n_kv};
-    if (arch->fused_qkv)
-        return load_vector(l, layer, "attn_qkv.bias", n_q + 2 * n_kv, arch->needs_qkv_bias, out);
-    return load_biases(l, layer, names, counts, 3, arch->needs_qkv_bias, out);
-}
-
-static entro_status load_feed_forward_bias(loader *l, int i, en_layer *layer)
-{
-    const char *const names[2] = {"ffn_gate.bias", "ffn_up.bias"};
-    const uint64_t counts[2] = {l->hp->n_ff, l->hp->n_ff};
-    if (l->hp->arch->fused_gate_up)
-        EN_TRY(load_vector(l, i, "ffn_up.bias", 2 * counts[0], false, &layer->gate_up_bias));
-    else
-        EN_TRY(load_biases(l, i, names, counts, 2, false, &layer->gate_up_bias));
-    return load_vector(l, i, "ffn_down.bias", l->hp->n_embd, false, &layer->ffn_down_bias);
 }
 
 static entro_status load_attention(loader *l, int i, en_layer *layer)
@@ -172,10 +150,7 @@ static entro_status load_attention(loader *l, int i, en_layer *layer)
         EN_TRY(load_matrix(l, i, "attn_k.weight", hp->n_embd, n_kv, &layer->qkv[1]));
         EN_TRY(load_matrix(l, i, "attn_v.weight", hp->n_embd, n_kv, &layer->qkv[2]));
     }
-    EN_TRY(load_qkv_bias(l, i, n_q, n_kv, &layer->qkv_bias));
-    EN_TRY(load_matrix(l, i, "attn_output.weight", n_q, hp->n_embd, &layer->attn_output));
-    EN_TRY(load_vector(l, i, "attn_output.bias", hp->n_embd, false, &layer->attn_output_bias));
-    return load_vector(l, i, "attn_norm.weight", hp->n_embd, true, &layer->attn_norm);
+    return load_matrix(l, i, "attn_output.weight", n_q, hp->n_embd, &layer->attn_output);
 }
 
 static entro_status load_feed_forward(loader *l, int i, en_layer *layer)
@@ -188,9 +163,7 @@ static entro_status load_feed_forward(loader *l, int i, en_layer *layer)
         EN_TRY(load_matrix(l, i, "ffn_gate.weight", hp->n_embd, hp->n_ff, &layer->gate_up[0]));
         EN_TRY(load_matrix(l, i, "ffn_up.weight", hp->n_embd, hp->n_ff, &layer->gate_up[1]));
     }
-    EN_TRY(load_matrix(l, i, "ffn_down.weight", hp->n_ff, hp->n_embd, &layer->ffn_down));
-    EN_TRY(load_feed_forward_bias(l, i, layer));
-    return load_vector(l, i, "ffn_norm.weight", hp->n_embd, true, &layer->ffn_norm);
+    return load_matrix(l, i, "ffn_down.weight", hp->n_ff, hp->n_embd, &layer->ffn_down);
 }
 
 static entro_status load_whole_model(loader *l, en_weights *w)
@@ -205,10 +178,10 @@ static entro_status load_whole_model(loader *l, en_weights *w)
         return status;
     }
     hp->n_vocab = (uint32_t)w->token_embd.n_rows;
-    EN_TRY(load_vector(l, -1, "output_norm.weight", hp->n_embd, true, &w->output_norm));
-    EN_TRY(load_vector(l, -1, "rope_freqs.weight", hp->n_rot / 2, false, &w->rope_freqs));
-    EN_TRY(load_vector(l, -1, "rope_factors_long.weight", hp->n_rot / 2, false, &w->rope_long));
-    EN_TRY(load_vector(l, -1, "rope_factors_short.weight", hp->n_rot / 2, false, &w->rope_short));
+    EN_TRY(load_vector(l, "output_norm.weight", hp->n_embd, true, &w->output_norm));
+    EN_TRY(load_vector(l, "rope_freqs.weight", hp->n_rot / 2, false, &w->rope_freqs));
+    EN_TRY(load_vector(l, "rope_factors_long.weight", hp->n_rot / 2, false, &w->rope_long));
+    EN_TRY(load_vector(l, "rope_factors_short.weight", hp->n_rot / 2, false, &w->rope_short));
     set_name(l, -1, "output.weight");
     w->output = w->token_embd;
     return find_tensor(l).tensor != NULL
@@ -295,6 +268,8 @@ entro_status en_weights_load(en_weights *w, en_hparams *hp, const en_source *sou
         status = load_attention(&l, (int)i, &w->layers[i]);
         if (status == ENTRO_OK)
             status = load_feed_forward(&l, (int)i, &w->layers[i]);
+        if (status == ENTRO_OK)
+            status = load_layer_vectors(&l, (int)i, &w->layers[i]);
     }
     if (status == ENTRO_OK)
         status = check_nothing_is_left(&l);

@@ -5,15 +5,13 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "calib/calib_text.h"
 #include "calib/calib_writer.h"
 #include "calib/collect.h"
 
-/* Owned: what was asked for, or the file's own name with ".calib". */
-static char *name_folder(const char *path, const entro_compress_options *opt)
+char *en_calibration_folder(const char *given, const char *path)
 {
-    if (opt->statistics != NULL)
-        return en_strndup(opt->statistics, strlen(opt->statistics));
+    if (given != NULL)
+        return en_strndup(given, strlen(given));
     size_t n = strlen(path) + sizeof ".calib";
     char *name = en_alloc(n, 1);
     if (name != NULL)
@@ -21,31 +19,28 @@ static char *name_folder(const char *path, const entro_compress_options *opt)
     return name;
 }
 
-static uint64_t n_tokens_wanted(const entro_compress_options *opt)
+entro_status en_calibration_text(en_calib_text *text, const entro_model *model, const char *folder,
+                                 const en_text_wanted *wanted, en_job *job, entro_error *err)
 {
-    uint64_t n = opt->n_calib_tokens != 0 ? opt->n_calib_tokens : EN_COLLECT_TOKENS;
-    return n + EN_COLLECT_FISHER_TOKENS;
-}
-
-static entro_status make_text(const en_calibration *c, en_calib_text *text, const char *folder,
-                              const entro_compress_options *opt, en_job *job, entro_error *err)
-{
-    if (c->model->tokenizer == NULL)
+    if (model->tokenizer == NULL)
         return en_fail(err, ENTRO_ERR_NOT_FOUND,
                        "the model has no tokenizer, so that it can neither read nor write the text "
-                       "that calibration wants; use a method without it, like rtn");
-    if (opt->n_calib == 0)
-        return en_calib_text_write(text, folder, c->model->decoder, c->model->tokenizer,
-                                   EN_CALIB_POSITIONS, n_tokens_wanted(opt), opt->seed, job, err);
-    return en_calib_text_read(text, opt->calib, opt->n_calib, c->model->tokenizer,
-                              EN_CALIB_POSITIONS, n_tokens_wanted(opt), err);
+                       "that calibration and tuning want; a method without them, like rtn, works");
+    if (wanted->n_files == 0)
+        return en_calib_text_write(text, folder, model->decoder, model->tokenizer,
+                                   EN_CALIB_POSITIONS, wanted->n_tokens, wanted->seed, job, err);
+    return en_calib_text_read(text, wanted->files, wanted->n_files, model->tokenizer,
+                              EN_CALIB_POSITIONS, wanted->n_tokens, err);
 }
 
 static entro_status collect(const en_calibration *c, const char *folder,
                             const entro_compress_options *opt, en_job *job, entro_error *err)
 {
     en_calib_text text = {0};
-    EN_TRY(make_text(c, &text, folder, opt, job, err));
+    uint64_t n = opt->n_calib_tokens != 0 ? opt->n_calib_tokens : EN_COLLECT_TOKENS;
+    const en_text_wanted wanted = {opt->calib, opt->n_calib, n + EN_COLLECT_FISHER_TOKENS,
+                                   opt->seed};
+    EN_TRY(en_calibration_text(&text, c->model, folder, &wanted, job, err));
     en_collect_options how = {.n_tokens = opt->n_calib_tokens, .seed = opt->seed};
     entro_status status = en_statistics_collect(folder, c->model->decoder, &text, &how, job, err);
     en_calib_text_free(&text);
@@ -73,7 +68,7 @@ entro_status en_calibration_open(en_calibration *c, const char *source, const ch
 {
     *c = (en_calibration){0};
     EN_TRY(en_model_open(&c->model, source, NULL, err));
-    char *folder = name_folder(path, opt);
+    char *folder = en_calibration_folder(opt->statistics, path);
     if (folder == NULL)
         return en_fail_memory(err);
     entro_status status = open_statistics(c, folder, opt, job, err);

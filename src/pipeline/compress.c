@@ -9,6 +9,9 @@
  *              as they are (planes_encoder.h); plain tensors are copied or converted; at last what
  *              else restoring the source's files takes
  *
+ *   tune:      where it was asked for, gains and biases of the finished file learn from the source
+ *              (compress_tune.h)
+ *
  * Measuring and encoding are repeated until the file has the size that was asked for.  The head is
  * written last.  At most one tensor's codes and payload are in memory at a time.
  */
@@ -23,6 +26,7 @@
 #include "container/weight_rows.h"
 #include "pipeline/calibration.h"
 #include "pipeline/compress_account.h"
+#include "pipeline/compress_tune.h"
 #include "pipeline/encoder.h"
 #include "pipeline/rate_search.h"
 #include "pipeline/table_choice.h"
@@ -371,6 +375,7 @@ static entro_status prepare_search(compression *c, entro_error *err)
     uint64_t target = recipe->file_bytes;
     if (recipe->bits_per_param > 0)
         target = (uint64_t)(recipe->bits_per_param / 8 * (double)c->plan.n_params);
+    target -= en_compress_tune_bytes(c->opt, target);
     en_rate_search_init(&c->search, target);
     c->search.target_loss = recipe->max_kld / EN_KLD_OF_LOSS;
     if (!en_recipe_has_target(recipe))
@@ -454,19 +459,11 @@ static entro_status search_next(compression *c, bool *again, entro_error *err)
     return en_rate_search_next(&c->search, en_gguf_output_bytes(&c->out), again, err);
 }
 
-/* Calibration takes long: that there is no place for the file is found out before it. */
-static entro_status check_place(const char *path, bool overwrite, entro_error *err)
-{
-    en_output *out;
-    EN_TRY(en_output_create(&out, path, overwrite, err));
-    en_output_abort(out);
-    return ENTRO_OK;
-}
-
 static entro_status run(compression *c, const char *source, const char *path, entro_error *err)
 {
     EN_TRY(en_compress_plan_open(&c->plan, source, c->opt, err));
-    EN_TRY(check_place(path, c->opt->overwrite, err));
+    EN_TRY(en_output_check(path, c->opt->overwrite, err));
+    EN_TRY(en_compress_tune_check(&c->plan, source, c->opt, err));
     EN_TRY(en_job_open(&c->job, c->opt->n_threads, c->opt->progress, c->opt->progress_user, err));
     if (c->plan.needs_statistics)
         EN_TRY(en_calibration_open(&c->calibration, source, path, c->opt, &c->job, err));
@@ -483,7 +480,7 @@ static entro_status run(compression *c, const char *source, const char *path, en
 
 static void make_report(const compression *c, double start, entro_compress_report *r)
 {
-    *r = (entro_compress_report){0};
+    *r = (entro_compress_report){.kld_untuned = NAN, .kld_tuned = NAN};
     en_compress_account_report(&c->account, &c->plan, c->n_file_bytes, r);
     r->n_passes = c->search.n_passes;
     r->rate_choice = en_recipe_has_target(&c->plan.recipe) ? c->search.x : NAN;
@@ -501,5 +498,7 @@ entro_status en_compress(const char *source, const char *path, const entro_compr
     if (status == ENTRO_OK && report != NULL)
         make_report(&c, start, report);
     close_all(&c);
+    if (status == ENTRO_OK)
+        status = en_compress_tune(source, path, c.opt, start, report, err);
     return status;
 }

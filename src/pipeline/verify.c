@@ -5,7 +5,7 @@
  * segment or chunk decodes to exactly its number of codes from exactly its bytes.  With a source also the
  * numbers: coded weights lie within half a step of the source's, plain and lossless ones are the same.  Passes
  * that feed errors back put them where they matter least, not where they are least: of their tensors only
- * the whole is judged.  The files that a lossless container was made from are made once more, into nothing,
+ * the whole is judged; so are the gains and biases of a tuned file (tune.c).  The files that a lossless container was made from are made once more, into nothing,
  * for their checksums.
  */
 #include "pipeline/pipeline.h"
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "container/format_keys.h"
 #include "container/weight_rows.h"
 #include "kernels/kernels.h"
 #include "pipeline/restore_original.h"
@@ -37,7 +38,8 @@ typedef struct verification {
     en_container *container;
     en_job job;
     en_weight_rows_scratch scratch;
-    part *parts; /* one a thread */
+    part *parts;   /* one a thread */
+    bool is_tuned; /* gains and biases are not the source's */
     /* the tensor at hand: */
     en_weight_rows ours, theirs;
     uint64_t done;
@@ -135,6 +137,62 @@ static entro_status compare_plain(const verification *v, uint64_t row, size_t n,
     return ENTRO_OK;
 }
 
+/*
+ * What tuning may do to a vector.  A gain gets a factor near 1, and keeps its sign; a bias is moved.  Both stay
+ * the vector they were: those of another model correlate by chance.
+ */
+static const double most_factor = 4, least_vector_correlation = 0.5;
+
+static bool is_gain(const char *name)
+{
+    static const char end[] = "norm.weight";
+    size_t n = strlen(name), n_end = sizeof end - 1;
+    return n >= n_end && strcmp(name + n - n_end, end) == 0;
+}
+
+static bool is_bias(const char *name)
+{
+    size_t n = strlen(name);
+    return n >= 5 && strcmp(name + n - 5, ".bias") == 0;
+}
+
+static bool may_be_tuned(const verification *v)
+{
+    const en_tensor *t = v->ours.tensor;
+    return v->is_tuned && v->ours.coded == NULL && t->n_dims == 1 &&
+           (is_gain(t->name) || is_bias(t->name));
+}
+
+/* Written so that a NaN fails. */
+static bool is_near_gain(double ours, double theirs)
+{
+    double low = fabs(theirs) / most_factor, high = fabs(theirs) * most_factor;
+    return fabs(ours) >= low && fabs(ours) <= high && ours * theirs >= 0;
+}
+
+static entro_status compare_tuned(const verification *v, size_t n, const float *ours,
+                                  const float *theirs, entro_error *err)
+{
+    bool gains = is_gain(v->ours.tensor->name);
+    double product = 0, mine = 0, weight = 0;
+    for (size_t i = 0; i < n; i++) {
+        double a = (double)ours[i], b = (double)theirs[i];
+        if (gains ? !is_near_gain(a, b) : !isfinite(a))
+            return fail_value(v, i, ours[i], theirs[i],
+                              gains ? "a factor of at most 4 between them" : "a finite number",
+                              err);
+        product += a * b;
+        mine += a * a;
+        weight += b * b;
+    }
+    if (product >= least_vector_correlation * sqrt(mine * weight))
+        return ENTRO_OK;
+    return en_fail(err, ENTRO_ERR_MISMATCH,
+                   "has a correlation of %.3f with the source's, expected at least %g of a tuned "
+                   "vector: it was not made from this source",
+                   product / sqrt(mine * weight), least_vector_correlation);
+}
+
 /* The source's rows that are stored as row .. row + n_rows - 1. */
 static entro_status read_theirs(const verification *v, uint64_t row, uint64_t n_rows, float *theirs,
                                 entro_error *err)
@@ -161,6 +219,8 @@ static entro_status check_block(void *context, uint32_t block, uint32_t thread, 
     EN_TRY(read_theirs(v, row, n_rows, theirs, err));
     if (v->ours.coded != NULL && v->ours.coded->planes == NULL)
         return compare_coded(v, row, n_rows, ours, theirs, &v->parts[thread], err);
+    if (may_be_tuned(v))
+        return compare_tuned(v, (size_t)v->ours.n_cols, ours, theirs, err);
     return compare_plain(v, row, (size_t)(n_rows * v->ours.n_cols), ours, theirs, err);
 }
 
@@ -319,6 +379,7 @@ static entro_status run(verification *v, const char *path, const char *source,
         return ENTRO_ERR_ARGUMENT;
     }
     EN_TRY(en_container_open(&v->container, v->file, err));
+    v->is_tuned = en_meta_get(en_source_meta(v->file), EN_KEY_TUNED) != NULL;
     if (source != NULL)
         EN_TRY(open_source(v, source, err));
     EN_TRY(en_job_open(&v->job, opt->n_threads, opt->progress, opt->progress_user, err));

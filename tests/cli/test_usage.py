@@ -2,7 +2,8 @@
 """Help, option parsing and usage errors: exit 0 with text on stdout, exit 2 with advice on stderr."""
 from cli_support import expect, main, run
 
-COMMANDS = ["compress", "run", "perplexity", "inspect", "verify", "bench", "restore", "tokenize"]
+COMMANDS = ["compress", "run", "perplexity", "inspect", "verify", "bench", "restore", "tokenize",
+            "tune"]
 
 
 def check_help_lists_every_command():

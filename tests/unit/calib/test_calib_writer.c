@@ -172,6 +172,46 @@ static void the_text_is_kept(void **state)
     en_meta_free(meta);
 }
 
+static entro_status find(en_calib_text *text, const entro_model *model, uint64_t n_tokens)
+{
+    return en_calib_text_find(text, test_path("calib"), model->decoder, POSITIONS, n_tokens, NULL);
+}
+
+static void a_longer_text_is_found(void **state)
+{
+    (void)state;
+    en_meta *meta;
+    en_tokenizer *t = make_tokenizer(&meta, true);
+    entro_model *model = test_open_fixture("llama"), *other = test_open_fixture("qwen2");
+    en_calib_text text;
+    assert_int_equal(find(&text, model, 1), ENTRO_ERR_NOT_FOUND); /* no folder */
+    assert_null(text.tokens);
+    en_calib_text written = write_well(model, t, 5 * POSITIONS, 7, 1, NULL);
+    for (uint64_t n = 1; n <= 5; n++) {
+        assert_int_equal(find(&text, model, n * POSITIONS - 3), ENTRO_OK);
+        assert_int_equal(text.n_sequences, n);
+        assert_int_equal(text.n_positions, POSITIONS);
+        assert_memory_equal(text.tokens, written.tokens, n * POSITIONS * sizeof *text.tokens);
+        en_calib_text_free(&text);
+    }
+    assert_int_equal(find(&text, model, 5 * POSITIONS + 1), ENTRO_ERR_NOT_FOUND);
+    assert_int_equal(find(&text, other, POSITIONS), ENTRO_ERR_NOT_FOUND);
+    size_t n_bytes;
+    uint8_t *bytes = test_file_read(test_path("calib/text.gguf"), &n_bytes);
+    bytes[n_bytes - 64] ^= 1; /* an id, of which there is a checksum */
+    test_file_write(test_path("calib/text.gguf"), bytes, n_bytes);
+    assert_int_equal(find(&text, model, POSITIONS), ENTRO_ERR_NOT_FOUND);
+    test_file_write(test_path("calib/text.gguf"), bytes, n_bytes / 2);
+    assert_int_equal(find(&text, model, POSITIONS), ENTRO_ERR_NOT_FOUND);
+    free(bytes);
+    en_calib_text_free(&written);
+    forget_text();
+    en_model_close(model);
+    en_model_close(other);
+    en_tokenizer_free(t);
+    en_meta_free(meta);
+}
+
 static void a_stopped_one_leaves_nothing(void **state)
 {
     (void)state;
@@ -223,6 +263,7 @@ int main(void)
         cmocka_unit_test(texts_are_drawn_from_the_model),
         cmocka_unit_test(a_seed_gives_one_text),
         cmocka_unit_test(the_text_is_kept),
+        cmocka_unit_test(a_longer_text_is_found),
         cmocka_unit_test(a_stopped_one_leaves_nothing),
         cmocka_unit_test(every_allocation_fails_once),
     };

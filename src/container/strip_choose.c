@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "container/strip_write.h"
+#include "kernels/kernels.h"
 
 enum {
     N_TRIED = 3,
@@ -163,9 +164,10 @@ static void find_candidates(const sample *s, candidate best[N_TRIED])
 static entro_status try_layout(const sample *s, en_strip_layout layout, en_pair_code *code,
                                double *bits, entro_error *err)
 {
+    const en_strip_count_fn count_strip = en_kernels_get()->strip_count;
     uint64_t counts[256] = {0}, n_outside = 0;
     for (size_t r = 0; r < s->n_rows; r += EN_STRIP_ROWS)
-        en_strip_count(s->z + r * s->stride, s->stride, s->n_cols, layout, counts, &n_outside);
+        count_strip(s->z + r * s->stride, s->stride, s->n_cols, layout, counts, &n_outside);
     EN_TRY(en_pair_code_build(code, counts, EN_STRIP_EXCEPTION_PRICE, err));
     *bits = en_strip_raw_bits(layout.mode) +
             (code->bits + EN_STRIP_EXCEPTION_PRICE * (double)n_outside) / s->n;

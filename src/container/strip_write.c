@@ -54,7 +54,7 @@ void en_strip_plan_shorten(en_strip_plan *plan)
 entro_status en_chunk_encoder_open(en_chunk_encoder *e, entro_error *err)
 {
     *e = (en_chunk_encoder){0};
-    EN_TRY(en_strip_encoder_new(&e->strips, err));
+    EN_TRY(en_strip_encoder_new(&e->strips, en_kernels_get()->strip_encode, err));
     return en_rans_encoder_new(&e->rans, err);
 }
 

@@ -107,6 +107,9 @@ typedef struct en_kernels {
     /* Units of fewer bits as units of 8, 'lift' added to each value; sums are below 256. */
     void (*unit_expand)(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
                         uint8_t *out);
+    /* And its encoding, for which entropy/strips.h has the reference. */
+    en_strip_encode_fn strip_encode;
+    en_strip_count_fn strip_count;
 
     /* ---- coding 4 (entropy/rans.h, en_rans_decode(); exact, whatever the stream) ---- */
     void (*rans_decode)(en_rans_lanes *lanes, const en_rans_table *table, size_t n_units,
@@ -153,6 +156,8 @@ void en_kernels_init_strips_ref(en_kernels *table);
 void en_kernels_init_blocks_ref(en_kernels *table);
 void en_kernels_init_avx2(en_kernels *table);
 void en_kernels_init_strips_avx2(en_kernels *table);
+void en_kernels_init_strip_encode_avx2(en_kernels *table);
+void en_kernels_init_strip_encode_avx512(en_kernels *table);
 void en_kernels_init_rans_avx2(en_kernels *table);
 void en_kernels_init_rans_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx2(en_kernels *table);

@@ -57,51 +57,82 @@ void en_strip_encoder_start(en_strip_encoder *e)
 
 /* ---- exceptions -------------------------------------------------------------------------- */
 
-/* What a decoder makes of an integer: its raw bits are right, the rest is what was coded. */
-static int64_t decoded(int32_t z, unsigned coded, en_strip_layout layout)
+/* How high parts are taken out of integers, and integers put together again. */
+typedef struct rule {
+    int64_t base, most;
+    unsigned raw, shift; /* bits that lie plainly; bits below what is coded */
+} rule;
+
+static rule rule_of(en_strip_layout layout)
 {
     unsigned raw = en_strip_raw_bits(layout.mode);
-    unsigned low = ((uint32_t)z - (uint32_t)layout.base) & ((1u << raw) - 1);
-    return (int64_t)((en_strip_is_wide(layout.mode) ? coded << raw : coded) | low) + layout.base;
+    return (rule){layout.base, (1 << en_strip_value_bits(layout.mode)) - 1, raw,
+                  en_strip_is_wide(layout.mode) ? raw : 0};
 }
 
-/* The high part of an integer, held in range. */
-static unsigned high_part(int32_t z, en_strip_layout layout)
+/* Of an integer held in range. */
+static unsigned high_part(int32_t z, const rule *r)
 {
-    unsigned raw = en_strip_raw_bits(layout.mode);
-    int64_t v = (int64_t)z - layout.base, most = (1 << en_strip_value_bits(layout.mode)) - 1;
-    unsigned held = (unsigned)(v < 0 ? 0 : v > most ? most : v);
-    return en_strip_is_wide(layout.mode) ? held >> raw : held >> raw << raw;
+    int64_t v = z - r->base;
+    v = v < 0 ? 0 : v > r->most ? r->most : v;
+    return (unsigned)v >> r->raw << (r->raw - r->shift);
 }
 
-/* The suspects of a step, in its first four columns or in their partners; (row, col): the step's place in
- * the chunk, z its first integer. */
-static bool list_columns(en_strip_encoder *e, const en_strip_run *r, uint64_t suspects,
-                         bool partners, const int32_t *z, uint32_t row, size_t col)
+/* What a decoder misses of an integer: its raw bits are right, the rest is what was coded. */
+static int64_t missing(int32_t z, unsigned coded, const rule *r)
 {
-    const uint64_t first_lanes = UINT64_C(0x1111111111111111);
-    for (unsigned c = 0; c < COLS_APART; c++)
-        for (uint64_t left = suspects >> c & first_lanes; left != 0; left &= left - 1) {
-            unsigned i = (unsigned)__builtin_ctzll(left) / COLS_APART;
-            const int32_t *pair = z + i * r->stride + c;
-            unsigned kept = r->code->kept[high_part(pair[0], r->layout) |
-                                          high_part(pair[COLS_APART], r->layout) << 4];
-            int32_t found = pair[partners ? COLS_APART : 0];
-            int64_t got = decoded(found, partners ? kept >> 4 : kept & 15, r->layout);
-            if (!en_exception_list_add(&e->list, row + i, col + c + (partners ? COLS_APART : 0),
-                                       found - got))
-                return false;
-        }
+    unsigned low = (unsigned)(z - r->base) & ((1u << r->raw) - 1);
+    return z - r->base - (int64_t)(coded << r->shift | low);
+}
+
+/* Lanes by column, in a column by row: bit 4 r + c becomes bit 16 c + r. */
+static uint64_t lanes_by_column(uint64_t lanes)
+{
+    uint64_t by_column = 0;
+    for (unsigned c = 0; c < COLS_APART; c++) {
+        uint64_t x = lanes >> c & UINT64_C(0x1111111111111111);
+        x = (x | x >> 3) & UINT64_C(0x0303030303030303);
+        x = (x | x >> 6) & UINT64_C(0x000f000f000f000f);
+        x = (x | x >> 12) & UINT64_C(0x000000ff000000ff);
+        by_column |= ((x | x >> 24) & 0xffff) << EN_STRIP_ROWS * c;
+    }
+    return by_column;
+}
+
+/* The suspects of a step, first those of its first four columns, then their partners.  (row, col) is the
+ * step's place in the chunk, z its first integer.  No branch: many suspects are exceptions in one of two
+ * places. */
+static bool list_step(en_exception_list *list, const en_strip_run *run, const rule *r,
+                      uint64_t suspects, const int32_t *z, uint32_t row, uint32_t col)
+{
+    en_strip_exception partners[EN_STRIP_LANES], *out;
+    size_t n = 0, n_partners = 0;
+    if (!en_exception_list_reserve(list, 2 * EN_STRIP_LANES))
+        return false;
+    out = list->items + list->n;
+    for (uint64_t left = lanes_by_column(suspects); left != 0; left &= left - 1) {
+        unsigned bit = (unsigned)__builtin_ctzll(left);
+        uint32_t i = bit % EN_STRIP_ROWS, c = bit / EN_STRIP_ROWS;
+        int32_t a = z[i * run->stride + c], b = z[i * run->stride + c + COLS_APART];
+        unsigned kept = run->code->kept[high_part(a, r) | high_part(b, r) << 4];
+        int64_t of_a = missing(a, kept & 15, r), of_b = missing(b, kept >> 4, r);
+        out[n] = (en_strip_exception){row + i, col + c, (int32_t)of_a};
+        n += of_a != 0;
+        partners[n_partners] = (en_strip_exception){row + i, col + c + COLS_APART, (int32_t)of_b};
+        n_partners += of_b != 0;
+    }
+    memcpy(out + n, partners, n_partners * sizeof *out);
+    list->n += n + n_partners;
     return true;
 }
 
-static bool list_exceptions(en_strip_encoder *e, const en_strip_run *r, const uint64_t *suspects,
-                            size_t n_units, uint32_t row, size_t col)
+static bool list_exceptions(en_exception_list *list, const en_strip_run *run,
+                            const uint64_t *suspects, size_t n_units, uint32_t row, uint32_t col)
 {
-    const int32_t *z = r->z;
+    const rule r = rule_of(run->layout);
+    const int32_t *z = run->z;
     for (size_t j = 0; j < n_units * EN_UNIT_STEPS; j++, z += EN_STEP_COLS, col += EN_STEP_COLS)
-        if (suspects[j] != 0 && (!list_columns(e, r, suspects[j], false, z, row, col) ||
-                                 !list_columns(e, r, suspects[j], true, z, row, col)))
+        if (suspects[j] != 0 && !list_step(list, run, &r, suspects[j], z, row, col))
             return false;
     return true;
 }
@@ -132,7 +163,7 @@ entro_status en_strip_encoder_add(en_strip_encoder *e, const int32_t *z, size_t 
         const en_strip_run r = {z + i * EN_UNIT_COLS, stride, layout, code};
         e->encode(&e->strings, &r, n, e->raw + e->n_raw, suspects);
         e->n_raw += n * unit_bytes;
-        if (!list_exceptions(e, &r, suspects, n, row, col + i * EN_UNIT_COLS))
+        if (!list_exceptions(&e->list, &r, suspects, n, row, col + (uint32_t)i * EN_UNIT_COLS))
             return en_fail_memory(err);
     }
     return ENTRO_OK;

@@ -25,6 +25,7 @@ enum {
     HALF = EN_STRIP_LANES / 2,
     LENGTH_SHIFT = 8, /* in an entry: code, then length as in en_pair_code */
     CODE_MASK = (1 << LENGTH_SHIFT) - 1,
+    LENGTH_MASK = EN_PAIR_REPLACED - 1,
     REPLACED = EN_PAIR_REPLACED << LENGTH_SHIFT,
 };
 
@@ -52,6 +53,14 @@ static inline unsigned high_part(unsigned v, en_strip_mode mode)
     return en_strip_is_wide(mode) ? v >> raw : v >> raw << raw;
 }
 
+/* The same of four values at a time. */
+static inline uint32_t high_parts(uint32_t v, en_strip_mode mode)
+{
+    const uint32_t each = 0x01010101;
+    unsigned raw = en_strip_raw_bits(mode);
+    return en_strip_is_wide(mode) ? v >> raw & 15 * each : v & (15u >> raw << raw) * each;
+}
+
 static void count_pairs(const int32_t *z, size_t stride, size_t n_cols, en_strip_layout layout,
                         uint64_t counts[256], uint64_t *n_outside)
 {
@@ -61,11 +70,12 @@ static void count_pairs(const int32_t *z, size_t stride, size_t n_cols, en_strip
         for (size_t k = 0; k < n_cols; k += EN_UNIT_COLS) {
             uint8_t v[EN_UNIT_COLS];
             outside += clamp(z + r * stride + k, layout, v);
-            for (size_t i = 0; i < EN_UNIT_COLS; i++)
-                v[i] = (uint8_t)high_part(v[i], layout.mode);
-            for (size_t s = 0; s < EN_UNIT_COLS; s += EN_STEP_COLS)
+            for (size_t s = 0; s < EN_UNIT_COLS; s += EN_STEP_COLS) {
+                uint32_t pairs = high_parts(en_load32(v + s), layout.mode) |
+                                 high_parts(en_load32(v + s + COLS_APART), layout.mode) << 4;
                 for (size_t c = 0; c < COLS_APART; c++)
-                    tables[c][v[s + c] | v[s + c + COLS_APART] << 4]++;
+                    tables[c][pairs >> 8 * c & 255]++;
+            }
         }
     for (size_t c = 0; c < COLS_APART; c++)
         for (size_t s = 0; s < 256; s++)
@@ -97,24 +107,32 @@ static uint64_t take_values(const en_strip_run *r, size_t col, unit *u)
     return outside;
 }
 
+/* Eight flags at a time: the product moves each of them to its bit of the highest byte. */
+static uint64_t find_replaced(const uint16_t entries[EN_STRIP_LANES])
+{
+    const uint64_t gather = UINT64_C(0x0102040810204080);
+    uint8_t flags[EN_STRIP_LANES];
+    uint64_t lanes = 0;
+    for (unsigned l = 0; l < EN_STRIP_LANES; l++)
+        flags[l] = (entries[l] & REPLACED) != 0;
+    for (unsigned l = 0; l < EN_STRIP_LANES; l += 8)
+        lanes |= en_load64(flags + l) * gather >> 56 << l;
+    return lanes;
+}
+
 /* Returns the lanes whose pair is coded as another. */
 static uint64_t look_up(const uint16_t entries[256], en_strip_mode mode, const uint8_t *a,
                         const uint8_t *b, uint16_t *out)
 {
     uint8_t pairs[EN_STRIP_LANES];
     uint16_t all = 0;
-    uint64_t replaced = 0;
     for (unsigned l = 0; l < EN_STRIP_LANES; l++)
         pairs[l] = (uint8_t)(high_part(a[l], mode) | high_part(b[l], mode) << 4);
     for (unsigned l = 0; l < EN_STRIP_LANES; l++) {
         out[l] = entries[pairs[l]];
         all |= out[l];
     }
-    for (unsigned l = 0; l < EN_STRIP_LANES && (all & REPLACED) != 0; l++) {
-        replaced |= (uint64_t)((out[l] & REPLACED) != 0) << l;
-        out[l] = (uint16_t)(out[l] & ~REPLACED);
-    }
-    return replaced;
+    return (all & REPLACED) != 0 ? find_replaced(out) : 0;
 }
 
 /* ---- raw bits ---------------------------------------------------------------------------- */
@@ -196,9 +214,9 @@ static void append(en_strip_strings *s, const uint16_t *first, const uint16_t *s
             uint32_t n = s->n_bits[half][i], bits = s->bits[half][i] >> (n & 16);
             n &= 15;
             bits |= (a & CODE_MASK) << n;
-            n += a >> LENGTH_SHIFT;
+            n += a >> LENGTH_SHIFT & LENGTH_MASK;
             s->bits[half][i] = bits | (b & CODE_MASK) << n;
-            s->n_bits[half][i] = n + (b >> LENGTH_SHIFT); /* below 16 + 2 * 7 */
+            s->n_bits[half][i] = n + (b >> LENGTH_SHIFT & LENGTH_MASK); /* below 16 + 2 * 7 */
         }
     }
 }

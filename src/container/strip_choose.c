@@ -30,6 +30,17 @@ typedef struct sample {
     uint32_t counts[2 * WINDOW]; /* of integers from middle - WINDOW on; the ends have all beyond */
 } sample;
 
+/* Rows are shorter than 2^31 / MIDDLE_RANGE. */
+static int32_t held_sum(const int32_t *z, size_t n)
+{
+    int32_t sum = 0;
+    for (size_t k = 0; k < n; k++) {
+        int32_t held = z[k] > MIDDLE_RANGE ? MIDDLE_RANGE : z[k];
+        sum += held < -MIDDLE_RANGE ? -MIDDLE_RANGE : held;
+    }
+    return sum;
+}
+
 /* The middle is the mean, rounded. */
 static void measure(sample *s)
 {
@@ -38,14 +49,17 @@ static void measure(sample *s)
     s->most = INT32_MIN;
     for (size_t r = 0; r < s->n_rows; r++) {
         const int32_t *z = s->z + r * s->stride;
-        int32_t row_sum = 0; /* rows are shorter than 2^31 / MIDDLE_RANGE */
+        int32_t least = z[0], most = z[0];
+        uint32_t row_sum = 0;
         for (size_t k = 0; k < s->n_cols; k++) {
-            int32_t held = z[k] > MIDDLE_RANGE ? MIDDLE_RANGE : z[k];
-            row_sum += held < -MIDDLE_RANGE ? -MIDDLE_RANGE : held;
-            s->least = z[k] < s->least ? z[k] : s->least;
-            s->most = z[k] > s->most ? z[k] : s->most;
+            row_sum += (uint32_t)z[k];
+            least = z[k] < least ? z[k] : least;
+            most = z[k] > most ? z[k] : most;
         }
-        sum += row_sum;
+        s->least = least < s->least ? least : s->least;
+        s->most = most > s->most ? most : s->most;
+        bool held = least >= -MIDDLE_RANGE && most <= MIDDLE_RANGE;
+        sum += held ? (int32_t)row_sum : held_sum(z, s->n_cols);
     }
     s->n = (double)s->n_rows * (double)s->n_cols;
     s->middle = (int32_t)lrint((double)sum / s->n);
@@ -78,7 +92,10 @@ static double count_high_parts(const sample *s, en_strip_layout l, double high[1
     double n_outside = 0;
     for (int i = 0; i < 16; i++)
         high[i] = 0;
-    for (int32_t i = 0; i < 2 * WINDOW; i++) {
+    int64_t first = (int64_t)s->least - from, last = (int64_t)s->most - from;
+    first = first < 0 ? 0 : first < 2 * WINDOW ? first : 2 * WINDOW - 1;
+    last = last < 0 ? 0 : last < 2 * WINDOW ? last : 2 * WINDOW - 1;
+    for (int32_t i = (int32_t)first; i <= (int32_t)last; i++) {
         int32_t v = from + i - l.base;
         n_outside += v < 0 || v >= range ? s->counts[i] : 0;
         v = v < 0 ? 0 : v >= range ? range - 1 : v;

@@ -87,7 +87,8 @@ static void choose(matrix *m)
         uint64_t counts[256] = {0}, outside = 0;
         en_pair_code code;
         for (size_t r = 0; r < n_rows; r += 128)
-            en_strip_count(m->z + r * n_cols, n_cols, n_cols, layout_of(mode), counts, &outside);
+            en_kernels_get()->strip_count(m->z + r * n_cols, n_cols, n_cols, layout_of(mode),
+                                          counts, &outside);
         if (en_pair_code_build(&code, counts, EN_STRIP_EXCEPTION_BITS, &err) != ENTRO_OK)
             stop("no code");
         double n = (double)(n_rows / 128 * 16 * n_cols);
@@ -110,7 +111,7 @@ static void encode(matrix *m)
     m->words = calloc(m->n_chunks, sizeof *m->words);
     m->raw = calloc(m->n_chunks, sizeof *m->raw);
     m->n_words = calloc(m->n_chunks, sizeof *m->n_words);
-    if (en_strip_encoder_new(&e, &err) != ENTRO_OK)
+    if (en_strip_encoder_new(&e, en_kernels_get()->strip_encode, &err) != ENTRO_OK)
         stop("out of memory");
     for (size_t c = 0; c < m->n_chunks; c++) {
         en_strip_encoder_start(e);

@@ -149,13 +149,14 @@ const char *en_path_base(const char *path)
 
 /* ---- output ---------------------------------------------------------------------------- */
 
-enum { OUTPUT_BUFFER_BYTES = 1 << 20 };
+enum { OUTPUT_BUFFER_BYTES = 1 << 20, WRITE_BACK_BYTES = 16 << 20 };
 
 struct en_output {
     int fd;
     bool overwrite;
     bool has_name; /* the temporary file has a name that must be unlinked */
     uint64_t pos;  /* bytes written, those in the buffer included */
+    uint64_t sent; /* bytes that are on their way to the disk */
     size_t n_buffered;
     char *path, *folder, *temporary;
     uint8_t *buffer;
@@ -265,6 +266,21 @@ static entro_status write_fully(en_output *out, const uint8_t *data, size_t n_by
     return ENTRO_OK;
 }
 
+/* So that the disk works while we do; else all of it waits for the end. */
+static void start_write_back(en_output *out)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    uint64_t written = out->pos - out->n_buffered;
+    if (written - out->sent < WRITE_BACK_BYTES)
+        return;
+    (void)!sync_file_range(out->fd, (off_t)out->sent, (off_t)(written - out->sent),
+                           SYNC_FILE_RANGE_WRITE);
+    out->sent = written;
+#else
+    (void)out;
+#endif
+}
+
 static entro_status flush(en_output *out, entro_error *err)
 {
     size_t n = out->n_buffered;
@@ -277,11 +293,13 @@ entro_status en_output_write(en_output *out, const void *data, size_t n_bytes, e
     out->pos += n_bytes;
     if (out->n_buffered + n_bytes > OUTPUT_BUFFER_BYTES)
         EN_TRY(flush(out, err));
-    if (n_bytes > OUTPUT_BUFFER_BYTES)
-        return write_fully(out, data, n_bytes, -1, err);
-    if (n_bytes > 0)
+    if (n_bytes > OUTPUT_BUFFER_BYTES) {
+        EN_TRY(write_fully(out, data, n_bytes, -1, err));
+    } else if (n_bytes > 0) {
         memcpy(out->buffer + out->n_buffered, data, n_bytes);
-    out->n_buffered += n_bytes;
+        out->n_buffered += n_bytes;
+    }
+    start_write_back(out);
     return ENTRO_OK;
 }
 

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "container/strip_write.h"
+#include "kernels/kernels.h"
 
 enum {
     N_TRIED = 3,
@@ -29,6 +30,17 @@ typedef struct sample {
     uint32_t counts[2 * WINDOW]; /* of integers from middle - WINDOW on; the ends have all beyond */
 } sample;
 
+/* Rows are shorter than 2^31 / MIDDLE_RANGE. */
+static int32_t held_sum(const int32_t *z, size_t n)
+{
+    int32_t sum = 0;
+    for (size_t k = 0; k < n; k++) {
+        int32_t held = z[k] > MIDDLE_RANGE ? MIDDLE_RANGE : z[k];
+        sum += held < -MIDDLE_RANGE ? -MIDDLE_RANGE : held;
+    }
+    return sum;
+}
+
 /* The middle is the mean, rounded. */
 static void measure(sample *s)
 {
@@ -37,14 +49,17 @@ static void measure(sample *s)
     s->most = INT32_MIN;
     for (size_t r = 0; r < s->n_rows; r++) {
         const int32_t *z = s->z + r * s->stride;
-        int32_t row_sum = 0; /* rows are shorter than 2^31 / MIDDLE_RANGE */
+        int32_t least = z[0], most = z[0];
+        uint32_t row_sum = 0;
         for (size_t k = 0; k < s->n_cols; k++) {
-            int32_t held = z[k] > MIDDLE_RANGE ? MIDDLE_RANGE : z[k];
-            row_sum += held < -MIDDLE_RANGE ? -MIDDLE_RANGE : held;
-            s->least = z[k] < s->least ? z[k] : s->least;
-            s->most = z[k] > s->most ? z[k] : s->most;
+            row_sum += (uint32_t)z[k];
+            least = z[k] < least ? z[k] : least;
+            most = z[k] > most ? z[k] : most;
         }
-        sum += row_sum;
+        s->least = least < s->least ? least : s->least;
+        s->most = most > s->most ? most : s->most;
+        bool held = least >= -MIDDLE_RANGE && most <= MIDDLE_RANGE;
+        sum += held ? (int32_t)row_sum : held_sum(z, s->n_cols);
     }
     s->n = (double)s->n_rows * (double)s->n_cols;
     s->middle = (int32_t)lrint((double)sum / s->n);
@@ -52,13 +67,19 @@ static void measure(sample *s)
 
 static void count(sample *s)
 {
+    enum { TABLES = 4 }; /* several, so that equal neighbours do not wait; n_cols is a multiple */
+    uint32_t tables[TABLES][2 * WINDOW] = {{0}};
     int32_t lo = s->middle - WINDOW, hi = s->middle + WINDOW - 1;
-    for (size_t r = 0; r < s->n_rows; r++)
-        for (size_t k = 0; k < s->n_cols; k++) {
-            int32_t z = s->z[r * s->stride + k];
-            z = z < lo ? lo : z > hi ? hi : z;
-            s->counts[z - lo]++;
-        }
+    for (size_t r = 0; r < s->n_rows; r++) {
+        const int32_t *z = s->z + r * s->stride;
+        for (size_t k = 0; k < s->n_cols; k += TABLES)
+            for (size_t t = 0; t < TABLES; t++) {
+                int32_t held = z[k + t] < lo ? lo : z[k + t];
+                tables[t][(held > hi ? hi : held) - lo]++;
+            }
+    }
+    for (size_t i = 0; i < 2 * WINDOW; i++)
+        s->counts[i] = tables[0][i] + tables[1][i] + tables[2][i] + tables[3][i];
 }
 
 /* ---- the estimate ------------------------------------------------------------------------ */
@@ -71,7 +92,10 @@ static double count_high_parts(const sample *s, en_strip_layout l, double high[1
     double n_outside = 0;
     for (int i = 0; i < 16; i++)
         high[i] = 0;
-    for (int32_t i = 0; i < 2 * WINDOW; i++) {
+    int64_t first = (int64_t)s->least - from, last = (int64_t)s->most - from;
+    first = first < 0 ? 0 : first < 2 * WINDOW ? first : 2 * WINDOW - 1;
+    last = last < 0 ? 0 : last < 2 * WINDOW ? last : 2 * WINDOW - 1;
+    for (int32_t i = (int32_t)first; i <= (int32_t)last; i++) {
         int32_t v = from + i - l.base;
         n_outside += v < 0 || v >= range ? s->counts[i] : 0;
         v = v < 0 ? 0 : v >= range ? range - 1 : v;
@@ -163,9 +187,10 @@ static void find_candidates(const sample *s, candidate best[N_TRIED])
 static entro_status try_layout(const sample *s, en_strip_layout layout, en_pair_code *code,
                                double *bits, entro_error *err)
 {
+    const en_strip_count_fn count_strip = en_kernels_get()->strip_count;
     uint64_t counts[256] = {0}, n_outside = 0;
     for (size_t r = 0; r < s->n_rows; r += EN_STRIP_ROWS)
-        en_strip_count(s->z + r * s->stride, s->stride, s->n_cols, layout, counts, &n_outside);
+        count_strip(s->z + r * s->stride, s->stride, s->n_cols, layout, counts, &n_outside);
     EN_TRY(en_pair_code_build(code, counts, EN_STRIP_EXCEPTION_PRICE, err));
     *bits = en_strip_raw_bits(layout.mode) +
             (code->bits + EN_STRIP_EXCEPTION_PRICE * (double)n_outside) / s->n;

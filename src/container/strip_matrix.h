@@ -34,6 +34,8 @@ enum {
     EN_STRIP_MAX_BASE = 1 << 30,
     EN_STRIP_LIST_SHIFT_AT = 28, /* a list's head: number of entries, and above it the shift */
     EN_STRIP_MAX_SHIFT = 4,
+    EN_RANS_LARGE = 1 << 22,               /* weights of a matrix of many chunks; in coding 4 ... */
+    EN_RANS_LARGE_CHUNK_WEIGHTS = 1 << 18, /* ... they are longer then: each takes 152 bytes */
     EN_RANS_MIN_CHUNKS = 2, /* of coding 4, likewise: its chunks begin with 128 bytes, not 256 */
     EN_CODING_STRIPS = 2,
     EN_CODING_RANS = 4,

@@ -24,7 +24,9 @@ void en_strip_plan_init(en_strip_plan *plan, const en_quant_method *method, uint
     m->n_cols = n_cols;
     m->n_units = (uint32_t)((n_cols + EN_UNIT_COLS - 1) / EN_UNIT_COLS);
     m->n_strips = (uint32_t)((n_rows + EN_STRIP_ROWS - 1) / EN_STRIP_ROWS);
-    uint64_t strips = EN_STRIP_CHUNK_WEIGHTS / (EN_STRIP_ROWS * en_strip_padded_cols(m));
+    bool is_long = is_rans && n_rows * n_cols >= EN_RANS_LARGE;
+    uint64_t weights = is_long ? EN_RANS_LARGE_CHUNK_WEIGHTS : EN_STRIP_CHUNK_WEIGHTS;
+    uint64_t strips = weights / (EN_STRIP_ROWS * en_strip_padded_cols(m));
     /* Several chunks are decoded side by side, by several threads: small matrices have short ones. */
     uint64_t most = (m->n_strips + min_chunks - 1) / min_chunks;
     strips = strips > most ? most : strips;
@@ -54,7 +56,7 @@ void en_strip_plan_shorten(en_strip_plan *plan)
 entro_status en_chunk_encoder_open(en_chunk_encoder *e, entro_error *err)
 {
     *e = (en_chunk_encoder){0};
-    EN_TRY(en_strip_encoder_new(&e->strips, err));
+    EN_TRY(en_strip_encoder_new(&e->strips, en_kernels_get()->strip_encode, err));
     return en_rans_encoder_new(&e->rans, err);
 }
 

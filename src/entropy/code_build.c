@@ -47,6 +47,12 @@ typedef struct leaf {
     uint16_t slot; /* index in child[] */
 } leaf;
 
+typedef struct tree {
+    leaf leaves[MAX_WORDS + EN_CODE_MAX_SYMBOLS];
+    uint16_t child[MAX_SLOTS];
+    unsigned n_leaves, n_inner, n_common;
+} tree;
+
 typedef struct builder {
     en_code *code;
     const en_sample *sample;
@@ -61,6 +67,8 @@ typedef struct builder {
     uint64_t weights[EN_HUFFMAN_MAX_ITEMS];
     uint8_t bits[EN_HUFFMAN_MAX_ITEMS];
     en_huffman_work work;
+    double best_bits; /* of all the data and the table ... */
+    tree best;        /* ... with this tree */
 } builder;
 
 /* ---- counting words ---------------------------------------------------------------------- */
@@ -222,11 +230,6 @@ static double price_words(builder *b)
 
 /* ---- choosing ---------------------------------------------------------------------------- */
 
-typedef struct choice {
-    double bits; /* of all the data and the table */
-    unsigned n_common, n_doublings;
-} choice;
-
 /* The n_common most frequent symbols become common, the rest rare. */
 static void classify(builder *b, const uint8_t *by_count, unsigned n_seen, unsigned n_common)
 {
@@ -252,7 +255,27 @@ static bool may_grow(const builder *b, unsigned n_words, double bits)
            (table < 0.005 * bits || table < 0.25 * (bits - b->entropy_bits));
 }
 
-static void try_trees(builder *b, unsigned n_common, unsigned level, choice *best)
+static void keep_tree(builder *b, unsigned n_common)
+{
+    tree *t = &b->best;
+    t->n_common = n_common;
+    t->n_leaves = b->n_leaves;
+    t->n_inner = b->code->n_inner;
+    memcpy(t->leaves, b->leaves, b->n_leaves * sizeof *b->leaves);
+    memcpy(t->child, b->code->child, t->n_inner * b->code->n_letters * sizeof *t->child);
+}
+
+/* Its letters are set already. */
+static void take_best_tree(builder *b)
+{
+    const tree *t = &b->best;
+    b->n_leaves = t->n_leaves;
+    b->code->n_inner = t->n_inner;
+    memcpy(b->leaves, t->leaves, t->n_leaves * sizeof *b->leaves);
+    memcpy(b->code->child, t->child, t->n_inner * b->code->n_letters * sizeof *t->child);
+}
+
+static void try_trees(builder *b, unsigned n_common, unsigned level)
 {
     double rare = price_rare(b), least = DBL_MAX;
     unsigned n_worse = 0; /* prices go up and down a little on their way */
@@ -264,8 +287,10 @@ static void try_trees(builder *b, unsigned n_common, unsigned level, choice *bes
             count_words(b, level);
         double bits = (double)b->total * (price_words(b) + rare) +
                       BITS_OF_A_WORD * ((double)b->n_leaves + b->code->n_rare);
-        if (bits < best->bits)
-            *best = (choice){bits, n_common, n};
+        if (bits < b->best_bits) {
+            b->best_bits = bits;
+            keep_tree(b, n_common);
+        }
         n_worse = bits < least ? 0 : n_worse + 1;
         least = bits < least ? bits : least;
         if (!may_grow(b, words_after(b, n + 1), bits))
@@ -306,7 +331,7 @@ static unsigned chosen_blocks(const en_sample *sample, unsigned level)
 
 static void choose(builder *b, const uint8_t *by_count, unsigned n_seen)
 {
-    choice best = {DBL_MAX, n_seen, 0};
+    b->best_bits = DBL_MAX;
     unsigned full = b->sample ? b->sample->level : 0, level = full;
     while (b->sample && level < full + 8 && chosen_blocks(b->sample, level + 1) >= ENOUGH_BLOCKS)
         level++;
@@ -317,14 +342,11 @@ static void choose(builder *b, const uint8_t *by_count, unsigned n_seen)
         if (!worth_trying(b, tail, tail + last, share, last))
             continue;
         classify(b, by_count, n_seen, n);
-        try_trees(b, n, level, &best);
+        try_trees(b, n, level);
     }
-    classify(b, by_count, n_seen, best.n_common);
+    classify(b, by_count, n_seen, b->best.n_common);
     price_rare(b);
-    plant(b);
-    count_words(b, level);
-    for (unsigned n = 1; n <= best.n_doublings; n++)
-        grow_to(b, words_after(b, n), level);
+    take_best_tree(b);
     count_words(b, full);
     price_words(b);
 }

@@ -5,12 +5,17 @@
 
 #include "base/memory.h"
 
+bool en_exception_list_reserve(en_exception_list *list, size_t n)
+{
+    return list->n + n <= list->cap ||
+           en_grow((void **)&list->items, &list->cap, list->n + n, SIZE_MAX, sizeof *list->items);
+}
+
 bool en_exception_list_add(en_exception_list *list, size_t row, size_t col, int64_t delta)
 {
     if (delta == 0)
         return true;
-    if (list->n == list->cap &&
-        !en_grow((void **)&list->items, &list->cap, list->n + 1, SIZE_MAX, sizeof *list->items))
+    if (!en_exception_list_reserve(list, 1))
         return false;
     list->items[list->n++] = (en_strip_exception){(uint32_t)row, (uint32_t)col, (int32_t)delta};
     return true;

@@ -134,6 +134,13 @@ static void set_codes(en_pair_code *code)
         code->length[s] = code->table.length[w];
         code->code[s] = (uint8_t)w;
     }
+    for (unsigned s = 0; s < N_SYMBOLS; s++) {
+        unsigned kept = code->kept[s];
+        if (kept == s)
+            continue;
+        code->length[s] = code->length[kept] | EN_PAIR_REPLACED;
+        code->code[s] = code->code[kept];
+    }
 }
 
 entro_status en_pair_code_build(en_pair_code *code, const uint64_t counts[256],

@@ -16,6 +16,7 @@ enum {
     EN_PAIR_MAX_BITS = 7,
     EN_PAIR_ENTRIES = 1 << EN_PAIR_MAX_BITS,
     EN_PAIR_STORED_BYTES = 8 + EN_PAIR_ENTRIES,
+    EN_PAIR_REPLACED = 128,
 };
 
 /* What a decoder needs: by the next 7 bits of a stream, its first bit lowest.  The code is complete, so
@@ -29,10 +30,12 @@ typedef struct en_pair_table {
 typedef struct en_pair_code {
     en_pair_table table;
     uint8_t stored[EN_PAIR_STORED_BYTES];
-    uint8_t kept[256];   /* the symbol that is coded for this one: itself, or its substitute */
-    uint8_t code[256];   /* of kept symbols, first bit lowest */
-    uint8_t length[256]; /* of kept symbols */
-    double bits;         /* of all pairs counted: codes and exceptions */
+    uint8_t kept[256]; /* the symbol that is coded for this one: itself, or its substitute */
+    /* Of the symbol that is kept for this one.  Code: first bit lowest; EN_PAIR_REPLACED is added to the
+     * length of a substitute's. */
+    _Alignas(64) uint8_t code[256];
+    _Alignas(64) uint8_t length[256];
+    double bits; /* of all pairs counted: codes and exceptions */
 } en_pair_code;
 
 /*

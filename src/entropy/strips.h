@@ -130,10 +130,41 @@ typedef struct en_strip_exception {
 #define EN_STRIP_EXCEPTION_BITS  24.0
 #define EN_STRIP_EXCEPTION_PRICE 32.0
 
-/* Adds the pairs of the high parts of a strip's run to 'counts', and counts values out of range.  z:
- * 16 rows, 'stride' apart; n_cols a multiple of EN_UNIT_COLS. */
-void en_strip_count(const int32_t *z, size_t stride, size_t n_cols, en_strip_layout layout,
-                    uint64_t counts[256], uint64_t *n_outside);
+/* Columns of a strip from z on: 16 rows, 'stride' apart. */
+typedef struct en_strip_run {
+    const int32_t *z;
+    size_t stride;
+    en_strip_layout layout;
+    const en_pair_code *code;
+} en_strip_run;
+
+/* The strings of a chunk's lanes while they grow; item i of half h is lane 2 i + h, so that items lie in
+ * the order in which a decoder asks for their words. */
+typedef struct en_strip_strings {
+    uint32_t bits[2][EN_STRIP_LANES / 2], n_bits[2][EN_STRIP_LANES / 2]; /* less than two words */
+    uint32_t place[2][EN_STRIP_LANES / 2], next_place[2][EN_STRIP_LANES / 2]; /* of these two */
+    uint8_t *words;   /* with room for all that is to come */
+    uint32_t n_words; /* places taken, also those without their bits yet */
+} en_strip_strings;
+
+/*
+ * The hot loops, of which kernels/ has variants.
+ *
+ * en_strip_encode_fn: appends n_units of a run to the strings, and their raw bits to 'raw'.
+ * suspects[4 u + j]: the lanes of unit u's step j that may decode to other integers; a superset.
+ *
+ * en_strip_count_fn: adds the pairs of the high parts of a strip's run to 'counts', and counts values
+ * out of range.  n_cols: a multiple of EN_UNIT_COLS.
+ */
+typedef void (*en_strip_encode_fn)(en_strip_strings *s, const en_strip_run *run, size_t n_units,
+                                   uint8_t *raw, uint64_t *suspects);
+typedef void (*en_strip_count_fn)(const int32_t *z, size_t stride, size_t n_cols,
+                                  en_strip_layout layout, uint64_t counts[256],
+                                  uint64_t *n_outside);
+void en_strip_encode_ref(en_strip_strings *s, const en_strip_run *run, size_t n_units, uint8_t *raw,
+                         uint64_t *suspects);
+void en_strip_count_ref(const int32_t *z, size_t stride, size_t n_cols, en_strip_layout layout,
+                        uint64_t counts[256], uint64_t *n_outside);
 
 /* Bytes behind 'buf' that grow by themselves. */
 typedef struct en_strip_bytes {
@@ -143,10 +174,12 @@ typedef struct en_strip_bytes {
 
 /* The encoder of one chunk: runs are added in the order of decoding, then it is finished. */
 typedef struct en_strip_encoder en_strip_encoder;
-entro_status en_strip_encoder_new(en_strip_encoder **out, entro_error *err);
+entro_status en_strip_encoder_new(en_strip_encoder **out, en_strip_encode_fn encode,
+                                  entro_error *err);
 void en_strip_encoder_free(en_strip_encoder *e);
 void en_strip_encoder_start(en_strip_encoder *e);
-/* 'row' and 'col': place of the run's first weight in the chunk, for exceptions. */
+/* n_cols: a multiple of EN_UNIT_COLS; 'row' and 'col': place of the run's first weight in the chunk, for
+ * exceptions. */
 entro_status en_strip_encoder_add(en_strip_encoder *e, const int32_t *z, size_t stride,
                                   size_t n_cols, en_strip_layout layout, const en_pair_code *code,
                                   uint32_t row, uint32_t col, entro_error *err);

@@ -23,6 +23,15 @@ typedef struct en_block_vector {
 
 typedef struct en_scaled_units en_scaled_units;
 
+enum { EN_ERROR_LANES = 16 };
+
+/* Partial sums over weights w and what their codes stand for. */
+typedef struct en_error_lanes {
+    float error[EN_ERROR_LANES];   /* of (w - back)^2 */
+    float weight[EN_ERROR_LANES];  /* of w^2 */
+    float largest[EN_ERROR_LANES]; /* of |w - back| */
+} en_error_lanes;
+
 typedef struct en_kernels {
     /* ---- conversions (exact) ---- */
     /* n_elems (whole blocks) of a stored type to f32; NULL for types that are no floats. */
@@ -45,6 +54,9 @@ typedef struct en_kernels {
                      uint8_t *codes, size_t n);
     /* out[i] = codes[i] * step + offset: multiply, round, add, round (no fused multiply-add). */
     void (*expand_codes)(const uint8_t *codes, float step, float offset, float *out, size_t n);
+    /* How far w lies from 'back': the sums of w and 'back' numbered i, i + EN_ERROR_LANES, ... go to
+     * lane i % EN_ERROR_LANES, in this order, each operation rounded to f32. */
+    void (*error_sums)(const float *w, const float *back, size_t n, en_error_lanes *sums);
     /* q = rint(x[i] * inverse) = 128 high[i] + low[i] for n_units * EN_UNIT_COLS values with |q| <=
      * EN_PLANES_MAX; high is the multiple nearest to q, of two the even one.  sums[u] = the sum of
      * unit u's q. */
@@ -107,6 +119,9 @@ typedef struct en_kernels {
     /* Units of fewer bits as units of 8, 'lift' added to each value; sums are below 256. */
     void (*unit_expand)(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
                         uint8_t *out);
+    /* And its encoding, for which entropy/strips.h has the reference. */
+    en_strip_encode_fn strip_encode;
+    en_strip_count_fn strip_count;
 
     /* ---- coding 4 (entropy/rans.h, en_rans_decode(); exact, whatever the stream) ---- */
     void (*rans_decode)(en_rans_lanes *lanes, const en_rans_table *table, size_t n_units,
@@ -153,6 +168,8 @@ void en_kernels_init_strips_ref(en_kernels *table);
 void en_kernels_init_blocks_ref(en_kernels *table);
 void en_kernels_init_avx2(en_kernels *table);
 void en_kernels_init_strips_avx2(en_kernels *table);
+void en_kernels_init_strip_encode_avx2(en_kernels *table);
+void en_kernels_init_strip_encode_avx512(en_kernels *table);
 void en_kernels_init_rans_avx2(en_kernels *table);
 void en_kernels_init_rans_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx2(en_kernels *table);

@@ -126,6 +126,29 @@ static void expand_codes(const uint8_t *codes, float step, float offset, float *
     EACH_VECTOR(i, m, n, store(out + i, v_add(v_mul(load_codes(codes + i, m), s), o), m););
 }
 
+/* Beyond the end are zeros, which add nothing. */
+static void error_sums(const float *w, const float *back, size_t n, en_error_lanes *sums)
+{
+    enum { VECTORS = EN_ERROR_LANES / LANES };
+    const vec zero = v_set(0.0f);
+    vec error[VECTORS], weight[VECTORS], largest[VECTORS];
+    for (size_t v = 0; v < VECTORS; v++)
+        error[v] = weight[v] = largest[v] = zero;
+    for (size_t i = 0; i < n; i += EN_ERROR_LANES)
+        for (size_t v = 0; v < VECTORS; v++) {
+            size_t at = i + v * LANES, left = at < n ? n - at : 0, m = left < LANES ? left : LANES;
+            vec x = load(w + at, m), d = v_sub(x, load(back + at, m));
+            error[v] = v_add(error[v], v_mul(d, d));
+            weight[v] = v_add(weight[v], v_mul(x, x));
+            largest[v] = v_max(v_max(d, v_sub(zero, d)), largest[v]);
+        }
+    for (size_t v = 0; v < VECTORS; v++) {
+        v_store(sums->error + v * LANES, error[v]);
+        v_store(sums->weight + v * LANES, weight[v]);
+        v_store(sums->largest + v * LANES, largest[v]);
+    }
+}
+
 /* A unit's sum stays below 2^24, so every float in it is exact. */
 static void quantize_planes(const float *x, float inverse, size_t n_units, int8_t *high,
                             int8_t *low, int32_t *sums)
@@ -286,6 +309,7 @@ static void init_vector_kernels(en_kernels *table)
     table->min_max = min_max;
     table->quantize = quantize;
     table->expand_codes = expand_codes;
+    table->error_sums = error_sums;
     table->quantize_planes = quantize_planes;
     table->dot_codes = dot_codes;
     table->dot_f32 = dot_f32;

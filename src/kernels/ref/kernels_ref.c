@@ -94,6 +94,18 @@ static void expand_codes(const uint8_t *codes, float step, float offset, float *
         out[i] = (float)codes[i] * step + offset;
 }
 
+static void error_sums(const float *w, const float *back, size_t n, en_error_lanes *sums)
+{
+    memset(sums, 0, sizeof *sums);
+    for (size_t i = 0; i < n; i++) {
+        size_t lane = i % EN_ERROR_LANES;
+        float d = w[i] - back[i], a = fabsf(d);
+        sums->error[lane] += d * d;
+        sums->weight[lane] += w[i] * w[i];
+        sums->largest[lane] = a > sums->largest[lane] ? a : sums->largest[lane];
+    }
+}
+
 static void quantize_planes(const float *x, float inverse, size_t n_units, int8_t *high,
                             int8_t *low, int32_t *sums)
 {
@@ -243,6 +255,7 @@ void en_kernels_init_ref(en_kernels *table)
     table->min_max = min_max;
     table->quantize = quantize;
     table->expand_codes = expand_codes;
+    table->error_sums = error_sums;
     table->quantize_planes = quantize_planes;
     table->dot_codes = dot_codes;
     table->dot_f32 = dot_f32;

@@ -279,12 +279,32 @@ static void test_truncation(void **context)
     check_truncation(true);
 }
 
+/* Large matrices have longer chunks in coding 4, small ones some chunks in either. */
+static void test_chunk_lengths(void **context)
+{
+    (void)context;
+    static const struct {
+        uint64_t n_rows, n_cols;
+        bool is_rans;
+        uint32_t strips, chunks;
+    } cases[] = {
+        {2048, 2048, true, 8, 16},  {2047, 2048, true, 4, 32}, {2048, 2048, false, 4, 32},
+        {2048, 1024, false, 8, 16}, {64, 64, true, 2, 2},      {64, 64, false, 1, 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        en_strip_plan plan;
+        en_strip_plan_init(&plan, en_quant_method_find("u8"), cases[i].n_rows, cases[i].n_cols,
+                           cases[i].is_rans);
+        assert_int_equal(plan.shape.strips_per_chunk, cases[i].strips);
+        assert_int_equal(plan.shape.n_chunks, cases[i].chunks);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_damaged_streams),
+        cmocka_unit_test(test_chunk_lengths), cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_damage),        cmocka_unit_test(test_damaged_streams),
         cmocka_unit_test(test_truncation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

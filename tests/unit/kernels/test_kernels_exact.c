@@ -196,6 +196,14 @@ static void quantize_length(const en_kernels *k, size_t n)
         k->expand_codes(expected, grids[g].inverse_step, grids[g].offset, back, n);
         check_same(back, expected_back, n * sizeof(float), n);
         check_canary(back);
+
+        en_error_lanes *expected_sums = place(5, sizeof *expected_sums);
+        en_error_lanes *sums = place(6, sizeof *sums);
+        float *w = place_floats(0, n);
+        ref->error_sums(w, back, n, expected_sums);
+        k->error_sums(w, back, n, sums);
+        check_same(sums, expected_sums, sizeof *sums, n);
+        check_canary(sums);
     }
 }
 

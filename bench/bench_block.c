@@ -126,7 +126,8 @@ static void forward_tape(setting *s)
 
 static void backward(setting *s)
 {
-    en_block_sums f = {s->sums, s->sums, s->sums, s->sums, {NULL}};
+    en_block_sums f = {
+        .qkv = s->sums, .attn_output = s->sums, .gate_up = s->sums, .ffn_down = s->sums};
     check(
         en_block_backward(&s->block, &s->rope, &s->tape, s->n_sequences, s->x, &f, s->pool, NULL));
 }

@@ -27,7 +27,7 @@ typedef struct en_distill_options {
 } en_distill_options;
 
 enum { EN_DISTILL_TOKENS = 20480, EN_DISTILL_CHECK_TOKENS = 4096 };
-#define EN_DISTILL_RATE 2e-3
+#define EN_DISTILL_RATE 3e-3
 
 typedef struct en_distill_report {
     double kld_before, kld_after; /* on the sequences kept apart, nats a token */

@@ -98,9 +98,10 @@ typedef struct en_kernels {
     void (*strip_dot)(en_strip_lanes *const *lanes, size_t n_chunks, const en_pair_table *table,
                       en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
                       int32_t *sums);
-    /* Decodes the next n_units of a strip: en_strip_unit_bytes(mode) each. */
-    void (*strip_decode)(en_strip_lanes *lanes, const en_pair_table *table, en_strip_mode mode,
-                         size_t n_units, uint8_t *out);
+    /* Decodes the next n_units of a strip of each chunk, en_strip_unit_bytes(mode) each, to
+     * out + chunk * stride.  n_chunks as above. */
+    void (*strip_decode)(en_strip_lanes *const *lanes, size_t n_chunks, const en_pair_table *table,
+                         en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride);
     /* sums[vector * 16 + row] += v . x of units of so many bits a value (any n_vectors). */
     void (*unit_dot)(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums);

@@ -19,7 +19,13 @@
 
 #define INLINED static inline __attribute__((always_inline))
 
-enum { BLOCK_UNITS = 8, BLOCK_VECTORS = 16, REGISTER_BYTES = 32, N_ROWS = EN_PAIR_ENTRIES / 16 };
+enum {
+    BLOCK_UNITS = 8,
+    BLOCK_BYTES = BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES,
+    BLOCK_VECTORS = 16,
+    REGISTER_BYTES = 32,
+    N_ROWS = EN_PAIR_ENTRIES / 16
+};
 
 INLINED __m256i load(const uint8_t *p)
 {
@@ -459,7 +465,6 @@ static void dot_chunks(en_strip_lanes *const *states, size_t n_chunks, const tab
                        en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
                        int32_t *sums)
 {
-    enum { BLOCK_BYTES = BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES };
     _Alignas(64) uint8_t symbols[2 * BLOCK_BYTES];
     __m256i more[2][2 * EN_STRIP_MAX_VECTORS] = {0};
     lanes l[2];
@@ -655,24 +660,42 @@ static void values_of(const uint8_t *symbols, const uint8_t *raw, en_strip_mode 
     }
 }
 
-static void strip_decode(en_strip_lanes *state, const en_pair_table *table, en_strip_mode mode,
-                         size_t n_units, uint8_t *out)
+/* One or two chunks, as in products. */
+static void decode_units(en_strip_lanes *const *states, size_t n_chunks, const tables *t,
+                         en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride)
 {
-    _Alignas(64) uint8_t symbols[BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES];
-    tables t;
-    lanes l;
-    load_tables(&t, table);
-    load_lanes(&l, state);
+    _Alignas(64) uint8_t symbols[2 * BLOCK_BYTES];
+    lanes l[2];
+    bool in_place = mode == EN_STRIP_N0;
+    for (size_t c = 0; c < n_chunks; c++)
+        load_lanes(&l[c], states[c]);
     for (size_t done = 0, n; done < n_units; done += n) {
         n = smaller(n_units - done, BLOCK_UNITS);
-        bool in_place = mode == EN_STRIP_N0;
-        decode_symbols(&l, &t, n, in_place ? out : symbols);
-        if (!in_place)
-            values_of(symbols, state->raw, mode, n, out);
-        state->raw += n * en_strip_raw_unit_bytes(mode);
+        uint8_t *to = in_place ? out : symbols;
+        if (n_chunks == 2)
+            decode_symbols_2(l, t, n, to, in_place ? stride : BLOCK_BYTES);
+        else
+            decode_symbols(l, t, n, to);
+        for (size_t c = 0; c < n_chunks; c++) {
+            if (!in_place)
+                values_of(symbols + c * BLOCK_BYTES, states[c]->raw, mode, n, out + c * stride);
+            states[c]->raw += n * en_strip_raw_unit_bytes(mode);
+        }
         out += n * en_strip_unit_bytes(mode);
     }
-    store_lanes(state, &l);
+    for (size_t c = 0; c < n_chunks; c++)
+        store_lanes(states[c], &l[c]);
+}
+
+static void strip_decode(en_strip_lanes *const *states, size_t n_chunks, const en_pair_table *table,
+                         en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride)
+{
+    tables t;
+    load_tables(&t, table);
+    for (size_t c = 0, n; c < n_chunks; c += n) {
+        n = smaller(n_chunks - c, 2);
+        decode_units(states + c, n, &t, mode, n_units, out + c * stride, stride);
+    }
 }
 
 void en_kernels_init_strips_avx2(en_kernels *table)

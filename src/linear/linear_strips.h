@@ -87,7 +87,13 @@ typedef struct en_strips_decoder {
 /* 'memory': a reader's, en_strip_reader_bytes(). */
 void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk,
                              void *memory);
-/* The next strip; appends to rest[*n_rest]. */
+/* The next strip of each of n chunks (1 to EN_STRIP_MAX_CHUNKS) of one row class, to units + chunk *
+ * stride, without its list: that is to be taken next, from each. */
+void en_strips_decode_units(en_strips_decoder *decoders, size_t n, uint8_t *units, size_t stride);
+/* Takes the list of the strip at hand; appends what is left to rest[*n_rest]. */
+void en_strips_put_right(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
+                         size_t *n_rest);
+/* Both, for one chunk. */
 void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
                       size_t *n_rest);
 /* The list of the strip at hand; empty when it is damaged. */

@@ -12,6 +12,15 @@ static uint32_t chunks_of_class(const en_strip_matrix *m, uint32_t row_class)
     return (m->row_class_end[row_class] - first + m->strips_per_chunk - 1) / m->strips_per_chunk;
 }
 
+uint32_t en_strips_side_by_side(uint32_t most, uint64_t n_chunks, uint32_t n_threads)
+{
+    enum { ITEMS_A_THREAD = 3 };
+    uint32_t n = most;
+    while (n > 1 && n_threads > 1 && n_chunks / n < (uint64_t)ITEMS_A_THREAD * n_threads)
+        n--;
+    return n;
+}
+
 uint32_t en_strips_count_items(const en_strip_matrix *m, uint32_t side_by_side)
 {
     uint32_t n = 0;

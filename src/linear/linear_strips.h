@@ -42,6 +42,9 @@ typedef struct en_strips_product {
     uint32_t side_by_side; /* chunks an item */
 } en_strips_product;
 
+/* Chunks decoded side by side hide each other's latency, but make fewer items: at most 'most', as long as there
+ * are some items a thread. */
+uint32_t en_strips_side_by_side(uint32_t most, uint64_t n_chunks, uint32_t n_threads);
 uint32_t en_strips_count_items(const en_strip_matrix *m, uint32_t side_by_side);
 /* ENTRO_ERR_CHECKSUM when a stream is damaged. */
 entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,

@@ -101,6 +101,13 @@ INLINED void next_symbols(lanes *l, const tables *t, __m512i symbols[2])
     symbols[1] = look_up(l, t, window, &unused);
 }
 
+INLINED void end_unit(lanes *l, en_strip_mode mode)
+{
+    l->raw += en_strip_raw_unit_bytes(mode);
+    fetch(l->raw, en_strip_raw_unit_bytes(mode), AHEAD);
+    fetch(l->next, 192, AHEAD); /* about what a unit takes */
+}
+
 /* ---- raw bits ---------------------------------------------------------------------------- */
 
 /* N modes: the decoded byte, both values of it. */
@@ -192,11 +199,8 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
             }
         }
 #pragma GCC unroll 4
-        for (int i = 0; i < n_chunks; i++) {
-            l[i].raw += en_strip_raw_unit_bytes(mode);
-            fetch(l[i].raw, en_strip_raw_unit_bytes(mode), AHEAD);
-            fetch(l[i].next, 192, AHEAD); /* about what a unit takes */
-        }
+        for (int i = 0; i < n_chunks; i++)
+            end_unit(&l[i], mode);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < n_chunks; i++) {
@@ -329,7 +333,7 @@ INLINED void decode(en_strip_lanes *const *states, int n_chunks, const en_pair_t
         }
 #pragma GCC unroll 4
         for (int i = 0; i < n_chunks; i++)
-            l[i].raw += en_strip_raw_unit_bytes(mode);
+            end_unit(&l[i], mode);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < n_chunks; i++)

@@ -128,7 +128,8 @@ typedef struct en_kernels {
      *
      *   out[v * 16 + row] += sum over units and parts of scale (bytes . q) + offset sum of q
      *
-     * A vector's result does not depend on the others.  NULL where it would be slower than numbers in f32.
+     * A vector's result does not depend on the others.  NULL in plain C (en_scaled_dot_ref() is for tests) and in
+     * NEON without the dot product, where it would be slower than numbers in f32.
      * The tolerance is that of dot_blocks.
      */
     void (*dot_scaled)(const en_scaled_units *units, size_t n_units, const en_block_vector *x,
@@ -162,11 +163,13 @@ void en_kernels_init_strips_avx512(en_kernels *table);
 void en_kernels_init_units_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx512(en_kernels *table);
 void en_kernels_init_scaled_units_avx512(en_kernels *table);
+void en_kernels_init_scaled_units_avx2(en_kernels *table);
 void en_kernels_init_units_amx(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);
 void en_kernels_init_blocks_neon(en_kernels *table);
 void en_kernels_init_strips_dotprod(en_kernels *table);
 void en_kernels_init_blocks_dotprod(en_kernels *table);
+void en_kernels_init_scaled_units_dotprod(en_kernels *table);
 
 #endif

@@ -155,6 +155,7 @@ void en_kernels_init_strips_ref(en_kernels *table);
 void en_kernels_init_blocks_ref(en_kernels *table);
 void en_kernels_init_avx2(en_kernels *table);
 void en_kernels_init_strips_avx2(en_kernels *table);
+void en_kernels_init_units_avx2(en_kernels *table);
 void en_kernels_init_rans_avx2(en_kernels *table);
 void en_kernels_init_rans_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx2(en_kernels *table);

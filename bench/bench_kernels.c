@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/bytes.h"
 #include "base/cpu.h"
@@ -21,6 +20,7 @@
 #include "container/strip_write.h"
 #include "kernels/kernels.h"
 #include "linear/linear.h"
+#include "thread_clock.h"
 
 enum { RUNS = 3 };
 
@@ -58,13 +58,6 @@ static float *random_floats(size_t n)
     for (size_t i = 0; i < n; i++)
         x[i] = random_float();
     return x;
-}
-
-static double thread_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Calls per second of work(context) by that clock, the best of RUNS. */

@@ -16,10 +16,10 @@
 
 #include <entrollm/entrollm.h>
 
-#include "base/cpu.h"
 #include "base/memory.h"
 #include "kernels/kernels.h"
 #include "linear/activations.h"
+#include "thread_clock.h"
 
 enum { STRIPS_A_CHUNK = 4, MAX_SIGMAS = 32, MANY_VECTORS = 256 };
 
@@ -148,19 +148,26 @@ static void start_chunk(const matrix *m, size_t c, en_strip_lanes *l)
     l->raw = m->raw[c];
 }
 
+/* Chunk 'first' and the next ones; returns how many there are. */
+static size_t start_chunks(const matrix *m, size_t first, size_t side_by_side,
+                           en_strip_lanes *lanes, en_strip_lanes **states)
+{
+    size_t n = m->n_chunks - first < side_by_side ? m->n_chunks - first : side_by_side;
+    for (size_t i = 0; i < n; i++) {
+        states[i] = &lanes[i];
+        start_chunk(m, first + i, states[i]);
+    }
+    return n;
+}
+
 /* All rows; sums[vector][row]. */
 static void product(const matrix *m, size_t side_by_side, size_t n_vectors, int32_t *sums)
 {
     const en_kernels *k = en_kernels_get();
-    static en_strip_lanes lanes[EN_STRIP_MAX_CHUNKS];
-    en_strip_lanes *states[EN_STRIP_MAX_CHUNKS];
+    en_strip_lanes lanes[EN_STRIP_MAX_CHUNKS], *states[EN_STRIP_MAX_CHUNKS];
     int32_t part[EN_STRIP_MAX_CHUNKS * EN_STRIP_MAX_VECTORS * EN_STRIP_ROWS];
     for (size_t c = 0; c < m->n_chunks; c += side_by_side) {
-        size_t n = m->n_chunks - c < side_by_side ? m->n_chunks - c : side_by_side;
-        for (size_t i = 0; i < n; i++) {
-            states[i] = &lanes[i];
-            start_chunk(m, c + i, states[i]);
-        }
+        size_t n = start_chunks(m, c, side_by_side, lanes, states);
         for (size_t s = 0; s < STRIPS_A_CHUNK; s++) {
             memset(part, 0, sizeof part);
             k->strip_dot(states, n, &m->code.table, m->layout.mode, n_cols / EN_UNIT_COLS,
@@ -174,14 +181,16 @@ static void product(const matrix *m, size_t side_by_side, size_t n_vectors, int3
     }
 }
 
-static void decode_all(const matrix *m, uint8_t *out)
+/* To where it stays in the cache: one strip of each chunk. */
+static void decode_all(const matrix *m, size_t side_by_side, uint8_t *out)
 {
-    const en_kernels *k = en_kernels_get();
-    en_strip_lanes lanes;
-    for (size_t c = 0; c < m->n_chunks; c++) {
-        start_chunk(m, c, &lanes);
+    en_strip_lanes lanes[EN_STRIP_MAX_CHUNKS], *states[EN_STRIP_MAX_CHUNKS];
+    size_t n_units = n_cols / EN_UNIT_COLS;
+    for (size_t c = 0; c < m->n_chunks; c += side_by_side) {
+        size_t n = start_chunks(m, c, side_by_side, lanes, states);
         for (size_t s = 0; s < STRIPS_A_CHUNK; s++)
-            k->strip_decode(&lanes, &m->code.table, m->layout.mode, n_cols / EN_UNIT_COLS, out);
+            en_kernels_get()->strip_decode(states, n, &m->code.table, m->layout.mode, n_units, out,
+                                           n_units * en_strip_unit_bytes(m->layout.mode));
     }
 }
 
@@ -202,11 +211,44 @@ static double rate(double seconds)
     return (double)n_rows * (double)n_cols / seconds * 1e-9;
 }
 
-static void bench_sigma(double sigma)
+static void bench_products(const matrix *m)
 {
     static const struct {
         size_t side_by_side, n_vectors;
     } cases[] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}, {1, 2}, {2, 2}, {3, 2}, {1, 4}, {1, 8}, {1, 16}};
+    int32_t *sums = calloc(n_rows * EN_STRIP_MAX_VECTORS, sizeof *sums);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double best = 1e9;
+        for (int round = 0; round < n_rounds; round++) {
+            double start = thread_seconds();
+            product(m, cases[i].side_by_side, cases[i].n_vectors, sums);
+            double t = thread_seconds() - start;
+            best = t < best ? t : best;
+        }
+        check(m, cases[i].n_vectors, sums);
+        printf(" %.1f |", rate(best));
+    }
+    free(sums);
+}
+
+static void bench_decoding(const matrix *m)
+{
+    uint8_t *out = malloc(EN_STRIP_MAX_CHUNKS * EN_STRIP_ROWS * n_cols);
+    for (size_t side_by_side = 1; side_by_side <= EN_STRIP_MAX_CHUNKS; side_by_side++) {
+        double best = 1e9;
+        for (int round = 0; round < n_rounds; round++) {
+            double start = thread_seconds();
+            decode_all(m, side_by_side, out);
+            double t = thread_seconds() - start;
+            best = t < best ? t : best;
+        }
+        printf(" %.1f |", rate(best));
+    }
+    free(out);
+}
+
+static void bench_sigma(double sigma)
+{
     matrix m = {.z = malloc(n_rows * n_cols * sizeof *m.z)};
     for (size_t i = 0; i < n_rows * n_cols; i++)
         m.z[i] = (int32_t)floor(gaussian() * sigma + 0.5);
@@ -222,38 +264,22 @@ static void bench_sigma(double sigma)
     double stored = 8.0 * (double)m.n_bytes / (double)(n_rows * n_cols);
     printf("| %.2f | %s | %.3f | %.3f (+%.3f) | %.1e |", sigma, modes[m.layout.mode], m.entropy,
            stored, stored - m.entropy, (double)m.n_exceptions / (double)(n_rows * n_cols));
-    int32_t *sums = calloc(n_rows * EN_STRIP_MAX_VECTORS, sizeof *sums);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        double best = 1e9;
-        for (int round = 0; round < n_rounds; round++) {
-            double start = en_clock_seconds();
-            product(&m, cases[i].side_by_side, cases[i].n_vectors, sums);
-            double t = en_clock_seconds() - start;
-            best = t < best ? t : best;
-        }
-        check(&m, cases[i].n_vectors, sums);
-        printf(" %.1f |", rate(best));
-    }
-    uint8_t *out = malloc(n_cols * EN_STRIP_ROWS + 64);
-    double best = 1e9;
-    for (int round = 0; round < n_rounds; round++) {
-        double start = en_clock_seconds();
-        decode_all(&m, out);
-        double t = en_clock_seconds() - start;
-        best = t < best ? t : best;
-    }
-    printf(" %.1f |\n", rate(best));
+    bench_products(&m);
+    bench_decoding(&m);
+    printf("\n");
     fflush(stdout);
 }
 
 static double time_units(const uint8_t *units, unsigned bits, const int8_t *const *x,
                          size_t n_vectors, int32_t *sums)
 {
+    enum { CALLS = 10 }; /* asking for the time takes as long as a call with one vector */
     double best = 1e9;
-    for (int round = 0; round < 10 * n_rounds; round++) {
-        double start = en_clock_seconds();
-        en_kernels_get()->unit_dot(units, bits, n_cols / EN_UNIT_COLS, x, n_vectors, sums);
-        double t = en_clock_seconds() - start;
+    for (int round = 0; round < n_rounds; round++) {
+        double start = thread_seconds();
+        for (int i = 0; i < CALLS; i++)
+            en_kernels_get()->unit_dot(units, bits, n_cols / EN_UNIT_COLS, x, n_vectors, sums);
+        double t = (thread_seconds() - start) / CALLS;
         best = t < best ? t : best;
     }
     return best;
@@ -306,12 +332,13 @@ int main(int argc, char **argv)
         else
             stop("usage: bench_strips [--rows N] [--cols N] [--rounds N] [SIGMA ...]");
     }
-    printf(
-        "%zu x %zu, kernels: %s; G weights/s, one core; columns: chunks side by side x vectors\n\n",
-        n_rows, n_cols, entro_cpu_name());
+    printf("%zu x %zu, kernels: %s; G weights/s, one core; columns: chunks side by side x vectors, "
+           "then "
+           "chunks side by side decoded to the cache\n\n",
+           n_rows, n_cols, entro_cpu_name());
     printf(
         "| sigma | mode | entropy | stored | exceptions | 1x1 | 2x1 | 3x1 | 4x1 | 1x2 | 2x2 | 3x2 "
-        "| 1x4 | 1x8 | 1x16 | decode |\n");
+        "| 1x4 | 1x8 | 1x16 | decode 1 | 2 | 3 | 4 |\n");
     for (size_t i = 0; i < (n_given ? n_given : n_sigmas); i++)
         bench_sigma(sigmas[i]);
     bench_units();

@@ -93,15 +93,20 @@ void en_strip_reader_start(en_strip_reader *r, const en_strip_matrix *m, uint32_
     en_rans_start(&r->rans, words, r->end);
 }
 
-void en_strip_reader_run(en_strip_reader *r, uint32_t col_class, size_t n_units, uint8_t *units)
+void en_strip_readers_run(en_strip_reader *const *readers, size_t n, uint32_t col_class,
+                          size_t n_units, uint8_t *units, size_t stride)
 {
-    const en_strip_matrix *m = r->matrix;
-    uint32_t both = r->place.row_class * m->n_col_classes + col_class;
-    if (m->rans != NULL)
-        en_kernels_get()->rans_decode(&r->rans, &r->tables[col_class], n_units, units);
-    else
-        en_kernels_get()->strip_decode(&r->lanes, &m->tables[both], m->layouts[both].mode, n_units,
-                                       units);
+    const en_strip_matrix *m = readers[0]->matrix;
+    uint32_t both = readers[0]->place.row_class * m->n_col_classes + col_class;
+    en_strip_lanes *lanes[EN_STRIP_MAX_CHUNKS];
+    for (size_t i = 0; i < n; i++)
+        lanes[i] = &readers[i]->lanes;
+    if (m->rans == NULL)
+        en_kernels_get()->strip_decode(lanes, n, &m->tables[both], m->layouts[both].mode, n_units,
+                                       units, stride);
+    for (size_t i = 0; m->rans != NULL && i < n; i++)
+        en_kernels_get()->rans_decode(&readers[i]->rans, &readers[i]->tables[col_class], n_units,
+                                      units + i * stride);
 }
 
 bool en_strip_reader_ended(const en_strip_reader *r)

@@ -114,8 +114,15 @@ typedef struct en_strip_reader {
 size_t en_strip_reader_bytes(const en_strip_matrix *m);
 void en_strip_reader_start(en_strip_reader *r, const en_strip_matrix *m, uint32_t chunk,
                            void *memory);
-/* The next n_units of the strip at hand, which belong to this column class. */
-void en_strip_reader_run(en_strip_reader *r, uint32_t col_class, size_t n_units, uint8_t *units);
+/* The next n_units of the strip at hand, which belong to this column class, of n chunks (1 to
+ * EN_STRIP_MAX_CHUNKS) of one row class, to units + chunk * stride.  Several hide each other's latency. */
+void en_strip_readers_run(en_strip_reader *const *readers, size_t n, uint32_t col_class,
+                          size_t n_units, uint8_t *units, size_t stride);
+static inline void en_strip_reader_run(en_strip_reader *r, uint32_t col_class, size_t n_units,
+                                       uint8_t *units)
+{
+    en_strip_readers_run(&r, 1, col_class, n_units, units, 0);
+}
 /* After the last strip: whether the stream ended where it should. */
 bool en_strip_reader_ended(const en_strip_reader *r);
 

@@ -22,7 +22,9 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
     if (cpu_features & EN_CPU_AVX2) {
         en_kernels_init_avx2(table);
         en_kernels_init_strips_avx2(table);
+        en_kernels_init_units_avx2(table);
         en_kernels_init_blocks_avx2(table);
+        en_kernels_init_scaled_units_avx2(table);
         en_kernels_init_rans_avx2(table);
         en_kernels_init_strip_encode_avx2(table);
     }
@@ -46,6 +48,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
     if (cpu_features & EN_CPU_DOTPROD) {
         en_kernels_init_strips_dotprod(table);
         en_kernels_init_blocks_dotprod(table);
+        en_kernels_init_scaled_units_dotprod(table);
     }
 #endif
     (void)cpu_features; /* other processors have the reference only */

@@ -110,9 +110,10 @@ typedef struct en_kernels {
     void (*strip_dot)(en_strip_lanes *const *lanes, size_t n_chunks, const en_pair_table *table,
                       en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
                       int32_t *sums);
-    /* Decodes the next n_units of a strip: en_strip_unit_bytes(mode) each. */
-    void (*strip_decode)(en_strip_lanes *lanes, const en_pair_table *table, en_strip_mode mode,
-                         size_t n_units, uint8_t *out);
+    /* Decodes the next n_units of a strip of each chunk, en_strip_unit_bytes(mode) each, to
+     * out + chunk * stride.  n_chunks as above. */
+    void (*strip_decode)(en_strip_lanes *const *lanes, size_t n_chunks, const en_pair_table *table,
+                         en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride);
     /* sums[vector * 16 + row] += v . x of units of so many bits a value (any n_vectors). */
     void (*unit_dot)(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums);
@@ -142,7 +143,8 @@ typedef struct en_kernels {
      *
      *   out[v * 16 + row] += sum over units and parts of scale (bytes . q) + offset sum of q
      *
-     * A vector's result does not depend on the others.  NULL where it would be slower than numbers in f32.
+     * A vector's result does not depend on the others.  NULL in plain C (en_scaled_dot_ref() is for tests) and in
+     * NEON without the dot product, where it would be slower than numbers in f32.
      * The tolerance is that of dot_blocks.
      */
     void (*dot_scaled)(const en_scaled_units *units, size_t n_units, const en_block_vector *x,
@@ -170,6 +172,7 @@ void en_kernels_init_avx2(en_kernels *table);
 void en_kernels_init_strips_avx2(en_kernels *table);
 void en_kernels_init_strip_encode_avx2(en_kernels *table);
 void en_kernels_init_strip_encode_avx512(en_kernels *table);
+void en_kernels_init_units_avx2(en_kernels *table);
 void en_kernels_init_rans_avx2(en_kernels *table);
 void en_kernels_init_rans_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx2(en_kernels *table);
@@ -178,11 +181,13 @@ void en_kernels_init_strips_avx512(en_kernels *table);
 void en_kernels_init_units_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx512(en_kernels *table);
 void en_kernels_init_scaled_units_avx512(en_kernels *table);
+void en_kernels_init_scaled_units_avx2(en_kernels *table);
 void en_kernels_init_units_amx(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);
 void en_kernels_init_blocks_neon(en_kernels *table);
 void en_kernels_init_strips_dotprod(en_kernels *table);
 void en_kernels_init_blocks_dotprod(en_kernels *table);
+void en_kernels_init_scaled_units_dotprod(en_kernels *table);
 
 #endif

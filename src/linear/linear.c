@@ -204,24 +204,18 @@ static void run_planes(job *j, const en_linear_product *p, uint64_t item, uint32
 
 /* ---- matrices in coding 2 ------------------------------------------------------------------ */
 
-/*
- * Chunks decoded side by side hide each other's latency, but make fewer items.  With several tokens
- * the products fill the time (measured with bench_strips: for one token 16, 25 and 27 G weights/s
- * for 1, 2 and 3 chunks).
- */
+/* One token waits for the decoder (measured with bench_strips: 16, 25 and 27 G weights/s for 1, 2 and 3
+ * chunks).  With a few the products fill the time; more have strips decoded before they pass by. */
 static uint32_t choose_side_by_side(const job *j, uint32_t n_threads)
 {
-    enum { ITEMS_A_THREAD = 3 };
-    if (j->n_tokens > 1)
+    if (j->n_tokens > 1 && j->n_tokens <= EN_STRIPS_FEW_TOKENS)
         return 1;
+    uint32_t most = j->n_tokens == 1 ? EN_STRIPS_SIDE_BY_SIDE : EN_STRIPS_SIDE_MANY;
     uint64_t n_chunks = 0;
     for (size_t i = 0; i < j->n_products; i++)
         if (in_strips(j->products[i].matrix))
             n_chunks += j->products[i].matrix->coded->strips->n_chunks;
-    uint32_t n = EN_STRIPS_SIDE_BY_SIDE;
-    while (n > 1 && n_threads > 1 && n_chunks / n < (uint64_t)ITEMS_A_THREAD * n_threads)
-        n--;
-    return n;
+    return en_strips_side_by_side(most, n_chunks, n_threads);
 }
 
 /* Finds the different activations that the products want, and memory for them. */

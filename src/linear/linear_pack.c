@@ -1,9 +1,9 @@
 /*
  * linear_pack.c - see linear_pack.h.
  *
- * Chunks are decoded strip by strip, each thread in memory of its own, and cut to their bits.  A class
- * whose sample was not like the rest would give long lists: then the matrix is packed as it is decoded,
- * in 4 or 8 bits.
+ * Chunks are decoded strip by strip, a few chunks side by side, each thread in memory of its own, and cut
+ * to their bits (pack_strip.h).  A class whose sample was not like the rest would give long lists: then the
+ * matrix is packed as it is decoded, in 4 or 8 bits.
  */
 #include "linear/linear_pack.h"
 
@@ -11,11 +11,10 @@
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
+#include "linear/pack_strip.h"
 
 enum {
-    MAX_BITS = 8,
     UNIT_VALUES = EN_UNIT_COLS * EN_STRIP_ROWS,
-    UNIT_GROUPS = EN_UNIT_COLS / 4,
     MAX_LISTED_OVER = 16, /* at most one over this of a strip's values are cut */
 };
 
@@ -42,168 +41,26 @@ uint64_t en_linear_pack_bytes(const en_linear *matrix)
     return en_pack_place_classes(m, layouts, starts);
 }
 
-/* ---- one strip --------------------------------------------------------------------------- */
+/* ---- chunks ------------------------------------------------------------------------------ */
 
 /* What a thread works in. */
 typedef struct pack_room {
-    uint8_t *units; /* a decoded strip */
+    uint8_t *units; /* decoded strips, one of each chunk side by side */
+    size_t strip_bytes;
     void *reader;
-    en_strip_exception *rest;   /* of its chunk */
-    en_strip_exception *listed; /* of the strip */
-    size_t n_listed, max_listed;
+    en_strip_exception *rest; /* of a strip */
+    en_pack_cut_off off;      /* 'entries' has room for 'rest' behind 'max' */
 } pack_room;
-
-/* Splits bytes below 1 << bits into pieces, see entropy/strips.h. */
-static void put_pieces(const uint8_t *bytes, unsigned bits, uint8_t *out)
-{
-    memset(out, 0, en_unit_bytes(bits));
-    for (unsigned piece = MAX_BITS, n_done = 0; piece > 0; piece /= 2) {
-        if ((bits & piece) == 0)
-            continue;
-        for (unsigned j = 0; j < UNIT_GROUPS; j++) {
-            unsigned up = j * piece % 8, mask = (1u << piece) - 1;
-            uint8_t *to = out + j * piece / 8 * EN_STRIP_LANES;
-            const uint8_t *from = bytes + j * EN_STRIP_LANES;
-            for (unsigned lane = 0; lane < EN_STRIP_LANES; lane++)
-                to[lane] = (uint8_t)(to[lane] | (from[lane] >> n_done & mask) << up);
-        }
-        n_done += piece;
-        out += en_unit_bytes(piece);
-    }
-}
-
-/* Bytes less 'lift' as far as so many bits hold them. */
-static void cut(const uint8_t *bytes, unsigned bits, unsigned lift, uint8_t *held)
-{
-    uint8_t least = (uint8_t)lift, most = (uint8_t)((1u << bits) - 1);
-    for (unsigned i = 0; i < UNIT_VALUES; i++) {
-        uint8_t v = bytes[i] > least ? (uint8_t)(bytes[i] - least) : 0;
-        held[i] = v < most ? v : most;
-    }
-}
-
-/* Lists what was cut off.  False when there is no room. */
-static bool list_cut(pack_room *room, const uint8_t *bytes, const uint8_t *held, unsigned lift,
-                     uint32_t unit)
-{
-    for (unsigned i = 0; i < UNIT_VALUES; i++) {
-        if (i % 8 == 0 &&
-            en_load64(held + i) + lift * UINT64_C(0x0101010101010101) == en_load64(bytes + i)) {
-            i += 7; /* all eight are whole */
-            continue;
-        }
-        int32_t left = (int32_t)bytes[i] - (int32_t)lift - held[i];
-        if (left == 0)
-            continue;
-        if (room->n_listed == room->max_listed)
-            return false;
-        uint32_t lane = i % EN_STRIP_LANES, group = i / EN_STRIP_LANES;
-        room->listed[room->n_listed++] =
-            (en_strip_exception){lane / 4, unit * EN_UNIT_COLS + group * 4 + lane % 4, left};
-    }
-    return true;
-}
-
-/* Units of one class.  False when there are too many values that do not fit. */
-static bool pack_units(pack_room *room, const uint8_t *from, unsigned decoded_bits,
-                       en_pack_layout layout, uint32_t first_unit, uint32_t n_units, uint8_t *out)
-{
-    uint8_t bytes[UNIT_VALUES], held[UNIT_VALUES];
-    if (layout.bits == decoded_bits) {
-        memcpy(out, from, n_units * en_unit_bytes(decoded_bits));
-        return true;
-    }
-    for (uint32_t i = 0; i < n_units; i++) {
-        en_kernels_get()->unit_expand(from, decoded_bits, 1, 0, bytes);
-        cut(bytes, layout.bits, layout.lift, held);
-        put_pieces(held, layout.bits, out);
-        if (!list_cut(room, bytes, held, layout.lift, first_unit + i))
-            return false;
-        from += en_unit_bytes(decoded_bits);
-        out += en_unit_bytes(layout.bits);
-    }
-    return true;
-}
-
-/* The strip in the room.  False as above. */
-static bool pack_strip(const en_strip_matrix *m, const en_pack_layout *layouts, uint32_t row_class,
-                       pack_room *room, uint8_t *out)
-{
-    const uint8_t *from = room->units;
-    for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
-        uint32_t both = row_class * m->n_col_classes + i, n = m->col_class_end[i] - first;
-        unsigned bits = en_strip_decoded_bits(m->layouts[both].mode);
-        if (!pack_units(room, from, bits, layouts[both], first, n, out))
-            return false;
-        from += n * en_unit_bytes(bits);
-        out += n * en_unit_bytes(layouts[both].bits);
-    }
-    return true;
-}
-
-/* ---- lists ------------------------------------------------------------------------------- */
-
-/* The lists of a chunk's strips, while they grow. */
-typedef struct chunk_lists {
-    uint8_t *data;
-    size_t n, cap;
-} chunk_lists;
-
-enum { SMALL_DELTA = 7, ENTRY_BYTES = 3, LARGE_BYTES = 4 };
-
-static bool is_small(int32_t delta)
-{
-    return delta >= -SMALL_DELTA && delta <= SMALL_DELTA;
-}
-
-/* Large ones first, where they are found sooner.  Returns the bytes of the list; 0: no memory. */
-static size_t add_list(chunk_lists *lists, const en_strip_exception *e, size_t n)
-{
-    size_t n_large = 0;
-    for (size_t i = 0; i < n; i++)
-        n_large += !is_small(e[i].delta);
-    size_t n_bytes = sizeof(uint32_t) + n * ENTRY_BYTES + n_large * LARGE_BYTES;
-    void *data = lists->data;
-    if (!en_grow(&data, &lists->cap, lists->n + n_bytes, SIZE_MAX / 2, 1))
-        return 0;
-    lists->data = data;
-    uint8_t *cols = lists->data + lists->n, *tags, *large;
-    en_store32(cols, (uint32_t)n);
-    cols += sizeof(uint32_t);
-    tags = cols + 2 * n;
-    large = tags + n;
-    for (size_t i = 0, at_large = 0, at_small = n_large; i < n; i++) {
-        bool small = is_small(e[i].delta);
-        size_t at = small ? at_small++ : at_large++;
-        en_store16(cols + 2 * at, (uint16_t)e[i].col);
-        tags[at] = (uint8_t)(e[i].row | (small ? (uint32_t)(e[i].delta + 8) << 4 : 0));
-        if (!small)
-            en_store32(large + LARGE_BYTES * at, (uint32_t)e[i].delta);
-    }
-    lists->n += n_bytes;
-    return n_bytes;
-}
-
-en_strip_list en_pack_list(const en_linear_packed *p, uint32_t strip)
-{
-    const uint8_t *at = p->lists + p->list_start[strip];
-    en_strip_list list = {.n = en_load32(at), .cols = at + sizeof(uint32_t)};
-    list.tags = list.cols + 2 * (size_t)list.n;
-    list.large = list.tags + list.n;
-    list.n_large = (uint32_t)(p->lists + p->list_start[strip + 1] - list.large) / LARGE_BYTES;
-    return list;
-}
-
-/* ---- chunks ------------------------------------------------------------------------------ */
 
 typedef struct pack_job {
     const en_strip_matrix *matrix;
     en_linear_packed *packed;
     pack_room *rooms;               /* of each thread */
-    chunk_lists *chunks;            /* of each chunk */
+    en_pack_lists *chunks;          /* of each chunk */
     _Atomic uint32_t damaged_chunk; /* the first; n_chunks: none */
     atomic_bool crowded, no_memory;
-    uint32_t first_chunk;    /* of those at hand */
+    uint32_t first_chunk, end_chunk; /* those at hand */
+    uint32_t side_by_side;           /* chunks of an item */
     const en_source *source; /* 'stored' is its tensor; NULL: its pages are none of our business */
     const en_tensor *stored;
 } pack_job;
@@ -215,48 +72,67 @@ static void note_damage(pack_job *j, uint32_t chunk)
         ;
 }
 
-/* Behind what was cut off stands what the decoded form could not hold either. */
-static bool finish_list(pack_job *j, uint32_t chunk, uint32_t strip, pack_room *room,
-                        const en_strip_exception *rest, size_t n_rest)
+/* One decoded strip of a chunk.  False when that is the end of it all. */
+static bool pack_strip(pack_job *j, en_strips_decoder *d, uint8_t *units, pack_room *room)
 {
-    for (size_t i = 0; i < n_rest; i++) {
-        en_strip_exception e = rest[i];
-        e.row %= EN_STRIP_ROWS;
-        room->listed[room->n_listed++] = e;
+    const en_strip_matrix *m = j->matrix;
+    uint32_t row_class = d->place.row_class, strip = d->place.first_strip + d->next_strip;
+    uint32_t first = row_class == 0 ? 0 : m->row_class_end[row_class - 1];
+    uint8_t *out = j->packed->units + j->packed->class_start[row_class] +
+                   (strip - first) * en_pack_strip_bytes(m, j->packed->layouts, row_class);
+    en_pack_cut_off *off = &room->off;
+    size_t n_rest = 0;
+    off->n = 0;
+    en_strips_put_right(d, units, room->rest, &n_rest);
+    if (!en_pack_cut_strip(m, j->packed->layouts, row_class, units, out, off)) {
+        atomic_store(&j->crowded, true);
+        return false;
     }
-    size_t n_bytes = add_list(&j->chunks[chunk], room->listed, room->n_listed);
+    /* Behind what was cut off stands what the decoded form could not hold either. */
+    for (size_t i = 0; i < n_rest; i++) {
+        off->entries[off->n] = room->rest[i];
+        off->entries[off->n++].row %= EN_STRIP_ROWS;
+    }
+    size_t n_bytes = en_pack_lists_add(&j->chunks[d->chunk], off->entries, off->n);
     j->packed->list_start[strip] = n_bytes; /* their number, for now */
+    if (n_bytes == 0)
+        atomic_store(&j->no_memory, true);
     return n_bytes > 0;
 }
 
-static void pack_chunk(void *context, uint32_t item, uint32_t thread)
+/* Chunks side by side, of one row class. */
+static void pack_together(pack_job *j, uint32_t first, uint32_t n_chunks, pack_room *room)
+{
+    en_strips_decoder decoders[EN_STRIP_MAX_CHUNKS];
+    for (uint32_t i = 0; i < n_chunks; i++)
+        en_strips_decoder_start(&decoders[i], j->matrix, first + i, room->reader);
+    uint32_t n = n_chunks, n_strips = en_strip_chunk_at(j->matrix, first).n_strips;
+    for (uint32_t s = 0; s < n_strips; s++) { /* only the last chunk may have fewer */
+        n -= decoders[n - 1].place.n_strips == s;
+        en_strips_decode_units(decoders, n, room->units, room->strip_bytes);
+        for (uint32_t i = 0; i < n; i++)
+            if (!pack_strip(j, &decoders[i], room->units + i * room->strip_bytes, room))
+                return;
+    }
+    for (uint32_t i = 0; i < n_chunks; i++)
+        if (!en_strips_decoder_ended(&decoders[i]))
+            note_damage(j, first + i);
+}
+
+static void pack_item(void *context, uint32_t item, uint32_t thread)
 {
     pack_job *j = context;
-    uint32_t chunk = j->first_chunk + item;
-    const en_strip_matrix *m = j->matrix;
-    pack_room *room = &j->rooms[thread];
-    en_strips_decoder d;
-    en_strips_decoder_start(&d, m, chunk, room->reader);
-    uint32_t row_class = d.place.row_class;
-    uint32_t first = row_class == 0 ? 0 : m->row_class_end[row_class - 1];
-    uint64_t n_bytes = en_pack_strip_bytes(m, j->packed->layouts, row_class);
-    uint8_t *out = j->packed->units + j->packed->class_start[row_class] +
-                   (d.place.first_strip - first) * n_bytes;
-    for (uint32_t s = 0; s < d.place.n_strips; s++, out += n_bytes) {
-        size_t n_rest = 0;
-        room->n_listed = 0;
-        en_strips_decode(&d, room->units, room->rest, &n_rest);
-        if (!pack_strip(m, j->packed->layouts, row_class, room, out)) {
-            atomic_store(&j->crowded, true);
-            return;
-        }
-        if (!finish_list(j, chunk, d.place.first_strip + s, room, room->rest, n_rest)) {
-            atomic_store(&j->no_memory, true);
-            return;
-        }
+    uint32_t first = j->first_chunk + item * j->side_by_side, left = j->end_chunk - first;
+    uint32_t end = first + (left < j->side_by_side ? left : j->side_by_side);
+    for (uint32_t n; first < end; first += n) {
+        uint32_t row_class = en_strip_chunk_at(j->matrix, first).row_class;
+        for (n = 1; first + n < end;)
+            if (en_strip_chunk_at(j->matrix, first + n).row_class == row_class)
+                n++;
+            else
+                break;
+        pack_together(j, first, n, &j->rooms[thread]);
     }
-    if (!en_strips_decoder_ended(&d))
-        note_damage(j, chunk);
 }
 
 static void forget_coded(const pack_job *j, uint32_t first, uint32_t end)
@@ -279,7 +155,8 @@ static void pack_chunks(pack_job *j, en_pool *pool)
     for (uint32_t first = 0, end; first < n_chunks; first = end) {
         end = n_chunks - first < at_once ? n_chunks : first + at_once;
         j->first_chunk = first;
-        en_pool_run(pool, pack_chunk, j, end - first);
+        j->end_chunk = end;
+        en_pool_run(pool, pack_item, j, (end - first + j->side_by_side - 1) / j->side_by_side);
         forget_coded(j, first, end);
     }
 }
@@ -292,23 +169,24 @@ static void free_rooms(pack_room *rooms, uint32_t n_threads)
         en_free(rooms[i].units);
         en_free(rooms[i].reader);
         en_free(rooms[i].rest);
-        en_free(rooms[i].listed);
+        en_free(rooms[i].off.entries);
     }
     en_free(rooms);
 }
 
-static pack_room *make_rooms(const en_strip_matrix *m, uint32_t n_threads)
+static pack_room *make_rooms(const en_strip_matrix *m, uint32_t side_by_side, uint32_t n_threads)
 {
     pack_room *rooms = en_alloc_zero(n_threads, sizeof *rooms);
     size_t max_rest = en_strips_max_rest(m), n_values = (size_t)m->n_units * UNIT_VALUES;
     for (uint32_t i = 0; rooms != NULL && i < n_threads; i++) {
         pack_room *r = &rooms[i];
-        r->max_listed = n_values / MAX_LISTED_OVER;
-        r->units = en_alloc(n_values, 1);
+        r->strip_bytes = n_values;
+        r->units = en_alloc(side_by_side, n_values);
         r->reader = en_alloc(en_strip_reader_bytes(m), 1);
         r->rest = en_alloc(max_rest, sizeof *r->rest);
-        r->listed = en_alloc(r->max_listed + max_rest, sizeof *r->listed);
-        if (r->units == NULL || r->reader == NULL || r->rest == NULL || r->listed == NULL) {
+        r->off.max = n_values / MAX_LISTED_OVER;
+        r->off.entries = en_alloc(r->off.max + max_rest, sizeof *r->off.entries);
+        if (r->units == NULL || r->reader == NULL || r->rest == NULL || r->off.entries == NULL) {
             free_rooms(rooms, n_threads);
             return NULL;
         }
@@ -316,7 +194,7 @@ static pack_room *make_rooms(const en_strip_matrix *m, uint32_t n_threads)
     return rooms;
 }
 
-static void free_lists(chunk_lists *chunks, uint32_t n_chunks)
+static void free_lists(en_pack_lists *chunks, uint32_t n_chunks)
 {
     for (uint32_t i = 0; chunks != NULL && i < n_chunks; i++)
         en_free(chunks[i].data);
@@ -384,7 +262,8 @@ static bool lists_are_dear(const en_strip_matrix *m, const en_linear_packed *p)
     en_pack_layout decoded[EN_STRIP_MAX_ROW_CLASSES * EN_STRIP_MAX_COL_CLASSES];
     uint64_t starts[EN_STRIP_MAX_ROW_CLASSES];
     en_pack_plan_as_decoded(m, decoded);
-    double lists = (double)p->list_start[m->n_strips] * EN_PACK_LISTED_BITS / (8 * ENTRY_BYTES);
+    double lists =
+        (double)p->list_start[m->n_strips] * EN_PACK_LISTED_BITS / (8 * EN_PACK_ENTRY_BYTES);
     uint64_t here = en_pack_place_classes(m, p->layouts, starts),
              there = en_pack_place_classes(m, decoded, starts);
     return here < there && (double)here + lists > (double)there;
@@ -395,9 +274,12 @@ static entro_status pack(const en_linear *matrix, en_linear_packed *p, const en_
 {
     const en_strip_matrix *m = strips_of(matrix);
     uint32_t n_threads = en_pool_n_threads(pool);
+    uint32_t side_by_side =
+        m->rans != NULL ? 1 : en_strips_side_by_side(EN_STRIP_MAX_CHUNKS, m->n_chunks, n_threads);
     pack_job j = {.matrix = m,
                   .packed = p,
-                  .rooms = make_rooms(m, n_threads),
+                  .rooms = make_rooms(m, side_by_side, n_threads),
+                  .side_by_side = side_by_side,
                   .source = source,
                   .stored = stored};
     p->list_start = en_alloc((size_t)m->n_strips + 1, sizeof *p->list_start);
@@ -454,4 +336,15 @@ const uint8_t *en_pack_strip(const en_linear *matrix, uint32_t row_class, uint32
     uint32_t first = row_class == 0 ? 0 : m->row_class_end[row_class - 1];
     return p->units + p->class_start[row_class] +
            (strip - first) * en_pack_strip_bytes(m, p->layouts, row_class);
+}
+
+en_strip_list en_pack_list(const en_linear_packed *p, uint32_t strip)
+{
+    const uint8_t *at = p->lists + p->list_start[strip];
+    en_strip_list list = {.n = en_load32(at), .cols = at + sizeof(uint32_t)};
+    list.tags = list.cols + 2 * (size_t)list.n;
+    list.large = list.tags + list.n;
+    list.n_large =
+        (uint32_t)(p->lists + p->list_start[strip + 1] - list.large) / EN_PACK_LARGE_BYTES;
+    return list;
 }

@@ -12,6 +12,15 @@ static uint32_t chunks_of_class(const en_strip_matrix *m, uint32_t row_class)
     return (m->row_class_end[row_class] - first + m->strips_per_chunk - 1) / m->strips_per_chunk;
 }
 
+uint32_t en_strips_side_by_side(uint32_t most, uint64_t n_chunks, uint32_t n_threads)
+{
+    enum { ITEMS_A_THREAD = 3 };
+    uint32_t n = most;
+    while (n > 1 && n_threads > 1 && n_chunks / n < (uint64_t)ITEMS_A_THREAD * n_threads)
+        n--;
+    return n;
+}
+
 uint32_t en_strips_count_items(const en_strip_matrix *m, uint32_t side_by_side)
 {
     uint32_t n = 0;
@@ -265,29 +274,24 @@ size_t en_strips_units_bytes(const en_strip_matrix *m)
     return m->n_units * en_unit_bytes(8) * strips_at_once(m);
 }
 
-/* The strips of a chunk, a run at a time: decoded by 'd', or, when it is NULL, packed ones as bytes. */
-static void run_many(const en_strips_product *p, en_strip_chunk place, en_strips_decoder *d,
-                     const en_strips_room *room)
+/* The strips of a packed chunk as bytes, a run at a time. */
+static void run_packed_many(const en_strips_product *p, en_strip_chunk place,
+                            const en_strips_room *room)
 {
     const en_strip_matrix *m = p->matrix->coded->strips;
     uint32_t at_once = strips_at_once(m);
     strip_run run = {.units = room->units, .rest = room->rest};
-    run.strip_bytes = d != NULL ? en_strips_decoded_forms(m, place.row_class, run.forms)
-                                : en_strips_byte_forms(m, place.row_class, run.forms);
+    run.strip_bytes = en_strips_byte_forms(m, place.row_class, run.forms);
     for (uint32_t s = 0; s < place.n_strips; s += run.n_strips) {
         uint32_t left = place.n_strips - s;
         run.first_strip = place.first_strip + s;
         run.n_strips = left < at_once ? left : at_once;
         run.first_row = s * EN_STRIP_ROWS;
         run.n_rest = 0;
-        for (uint32_t i = 0; i < run.n_strips; i++) {
-            uint8_t *units = room->units + i * run.strip_bytes;
-            if (d != NULL)
-                en_strips_decode(d, units, room->rest, &run.n_rest);
-            else
-                en_strips_expand(p->matrix, place.row_class, run.first_strip + i,
-                                 run.first_row + i * EN_STRIP_ROWS, units, room->rest, &run.n_rest);
-        }
+        for (uint32_t i = 0; i < run.n_strips; i++)
+            en_strips_expand(p->matrix, place.row_class, run.first_strip + i,
+                             run.first_row + i * EN_STRIP_ROWS, room->units + i * run.strip_bytes,
+                             room->rest, &run.n_rest);
         multiply_run(p, &run);
     }
 }
@@ -327,13 +331,58 @@ static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
     }
 }
 
-static entro_status run_decoded(const en_strips_product *p, uint32_t chunk,
+/* Chunks side by side, of one row class: the next 'n_strips' strips of each, at most, are decoded and
+ * multiplied.  'first': which of a chunk. */
+static void run_decoded_strips(const en_strips_product *p, en_strips_decoder *decoders,
+                               uint32_t n_chunks, uint32_t first, uint32_t n_strips,
+                               const en_strips_room *room)
+{
+    strip_run run = {.rest = room->rest, .first_row = first * EN_STRIP_ROWS};
+    run.strip_bytes =
+        en_strips_decoded_forms(p->matrix->coded->strips, decoders[0].place.row_class, run.forms);
+    size_t stride = n_strips * run.strip_bytes;
+    for (uint32_t s = 0, n = n_chunks; s < n_strips; s++) {
+        while (n > 0 && first + s >= decoders[n - 1].place.n_strips)
+            n--;
+        if (n > 0)
+            en_strips_decode_units(decoders, n, room->units + s * run.strip_bytes, stride);
+    }
+    for (uint32_t i = 0; i < n_chunks; i++) {
+        en_strip_chunk place = decoders[i].place;
+        uint32_t left = place.n_strips > first ? place.n_strips - first : 0;
+        uint8_t *units = room->units + i * stride;
+        run.units = units;
+        run.first_strip = place.first_strip + first;
+        run.n_strips = left < n_strips ? left : n_strips;
+        run.n_rest = 0;
+        for (uint32_t s = 0; s < run.n_strips; s++)
+            en_strips_put_right(&decoders[i], units + s * run.strip_bytes, room->rest, &run.n_rest);
+        multiply_run(p, &run);
+    }
+}
+
+static entro_status run_decoded(const en_strips_product *p, uint32_t first, uint32_t n_chunks,
                                 const en_strips_room *room, entro_error *err)
 {
-    en_strips_decoder d;
-    en_strips_decoder_start(&d, p->matrix->coded->strips, chunk, room->reader);
-    run_many(p, d.place, &d, room);
-    return en_strips_decoder_ended(&d) ? ENTRO_OK : en_strips_fail(p->matrix, chunk, err);
+    const en_strip_matrix *m = p->matrix->coded->strips;
+    en_strips_decoder decoders[EN_STRIP_MAX_CHUNKS];
+    for (uint32_t i = 0; i < n_chunks; i++)
+        en_strips_decoder_start(&decoders[i], m, first + i, room->reader);
+    uint32_t n_strips = en_strip_chunk_at(m, first).n_strips,
+             at_once = strips_at_once(m) / n_chunks;
+    for (uint32_t s = 0; s < n_strips; s += at_once)
+        run_decoded_strips(p, decoders, n_chunks, s, at_once, room);
+    for (uint32_t i = 0; i < n_chunks; i++)
+        if (!en_strips_decoder_ended(&decoders[i]))
+            return en_strips_fail(p->matrix, first + i, err);
+    return ENTRO_OK;
+}
+
+/* As many chunks at a time as the room has strips of; coding 4 gains nothing from several. */
+static uint32_t decoded_together(const en_strip_matrix *m)
+{
+    uint32_t n = strips_at_once(m);
+    return m->rans != NULL ? 1 : n < EN_STRIP_MAX_CHUNKS ? n : EN_STRIP_MAX_CHUNKS;
 }
 
 entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
@@ -345,14 +394,15 @@ entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
     uint32_t first, n = chunks_of_item(p->matrix->coded->strips, p->side_by_side, item, &first);
     if (in_registers)
         return run_few(p, first, n, err);
-    for (uint32_t i = first; i < first + n; i++) {
-        en_strip_chunk place = en_strip_chunk_at(p->matrix->coded->strips, i);
+    uint32_t end = first + n, each = packed ? 1 : decoded_together(p->matrix->coded->strips);
+    for (; first < end; first += each) {
+        en_strip_chunk place = en_strip_chunk_at(p->matrix->coded->strips, first);
         if (few && packed)
             run_packed_few(p, place);
         else if (packed)
-            run_many(p, place, NULL, room);
+            run_packed_many(p, place, room);
         else
-            EN_TRY(run_decoded(p, i, room, err));
+            EN_TRY(run_decoded(p, first, end - first < each ? end - first : each, room, err));
     }
     return ENTRO_OK;
 }

@@ -20,6 +20,7 @@ enum {
     EN_STRIPS_FEW_TOKENS = 4,   /* measured: for 8 it makes no difference */
     EN_STRIPS_FEW_PACKED = 5,   /* measured: for more it pays to turn them into bytes once */
     EN_STRIPS_SIDE_BY_SIDE = 3, /* chunks, for one token */
+    EN_STRIPS_SIDE_MANY = 4,    /* for more than few */
 };
 
 /* One thread's memory. */
@@ -42,6 +43,9 @@ typedef struct en_strips_product {
     uint32_t side_by_side; /* chunks an item */
 } en_strips_product;
 
+/* Chunks decoded side by side hide each other's latency, but make fewer items: at most 'most', as long as there
+ * are some items a thread. */
+uint32_t en_strips_side_by_side(uint32_t most, uint64_t n_chunks, uint32_t n_threads);
 uint32_t en_strips_count_items(const en_strip_matrix *m, uint32_t side_by_side);
 /* ENTRO_ERR_CHECKSUM when a stream is damaged. */
 entro_status en_strips_run_item(const en_strips_product *p, uint32_t item,
@@ -87,7 +91,13 @@ typedef struct en_strips_decoder {
 /* 'memory': a reader's, en_strip_reader_bytes(). */
 void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk,
                              void *memory);
-/* The next strip; appends to rest[*n_rest]. */
+/* The next strip of each of n chunks (1 to EN_STRIP_MAX_CHUNKS) of one row class, to units + chunk *
+ * stride, without its list: that is to be taken next, from each. */
+void en_strips_decode_units(en_strips_decoder *decoders, size_t n, uint8_t *units, size_t stride);
+/* Takes the list of the strip at hand; appends what is left to rest[*n_rest]. */
+void en_strips_put_right(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
+                         size_t *n_rest);
+/* Both, for one chunk. */
 void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
                       size_t *n_rest);
 /* The list of the strip at hand; empty when it is damaged. */

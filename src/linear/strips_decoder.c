@@ -103,17 +103,24 @@ int32_t en_strips_add_to_value(uint8_t *units, const en_strip_matrix *m,
     return (int32_t)(wanted - reached);
 }
 
-void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
-                      size_t *n_rest)
+void en_strips_decode_units(en_strips_decoder *decoders, size_t n, uint8_t *units, size_t stride)
 {
-    const en_strip_matrix *m = d->matrix;
-    uint8_t *at = units;
-    uint32_t strip = d->next_strip++;
+    const en_strip_matrix *m = decoders[0].matrix;
+    en_strip_reader *readers[EN_STRIP_MAX_CHUNKS];
+    for (size_t i = 0; i < n; i++)
+        readers[i] = &decoders[i].reader;
     for (uint32_t i = 0, first = 0; i < m->n_col_classes; first = m->col_class_end[i++]) {
         size_t n_units = m->col_class_end[i] - first;
-        en_strip_reader_run(&d->reader, i, n_units, at);
-        at += n_units * en_unit_bytes(d->forms[i].bits);
+        en_strip_readers_run(readers, n, i, n_units, units, stride);
+        units += n_units * en_unit_bytes(decoders[0].forms[i].bits);
     }
+}
+
+void en_strips_put_right(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
+                         size_t *n_rest)
+{
+    const en_strip_matrix *m = d->matrix;
+    uint32_t strip = d->next_strip++;
     en_strip_list list;
     en_strips_next_list(d, &list);
     const uint8_t *large = list.large;
@@ -123,6 +130,13 @@ void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *
         if (left != 0)
             rest[(*n_rest)++] = (en_strip_exception){strip * EN_STRIP_ROWS + e.row, e.col, left};
     }
+}
+
+void en_strips_decode(en_strips_decoder *d, uint8_t *units, en_strip_exception *rest,
+                      size_t *n_rest)
+{
+    en_strips_decode_units(d, 1, units, 0);
+    en_strips_put_right(d, units, rest, n_rest);
 }
 
 void en_strips_expand(const en_linear *matrix, uint32_t row_class, uint32_t strip,

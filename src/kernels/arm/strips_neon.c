@@ -246,10 +246,11 @@ FOR_MODES(DEFINE_DECODE)
 #define MODE_ENTRY(MODE) [EN_STRIP_##MODE] = decode_##MODE,
 static decode_fn *const decode_by_mode[EN_STRIP_MODE_COUNT] = {FOR_MODES(MODE_ENTRY)};
 
-void en_strips_neon_decode(en_strip_lanes *lanes, const en_pair_table *table, en_strip_mode mode,
-                           size_t n_units, uint8_t *out)
+void en_strips_neon_decode(en_strip_lanes *const *lanes, size_t n_chunks,
+                           const en_pair_table *table, en_strip_mode mode, size_t n_units,
+                           uint8_t *out, size_t stride)
 {
-    decode_by_mode[mode](&lanes, 1, table, n_units, out, 0);
+    decode_by_mode[mode](lanes, n_chunks, table, n_units, out, stride);
 }
 
 /* ---- products, block by block ------------------------------------------------------------ */
@@ -265,7 +266,7 @@ void en_strips_neon_dot(en_strips_units_dot *dot, en_strip_lanes *const *lanes, 
     bool wide = en_strip_is_wide(mode);
     for (size_t done = 0; done < n_units; done += BLOCK_UNITS) {
         size_t n = n_units - done < BLOCK_UNITS ? n_units - done : BLOCK_UNITS;
-        decode_by_mode[mode](lanes, n_chunks, table, n, units[0], BLOCK_BYTES);
+        en_strips_neon_decode(lanes, n_chunks, table, mode, n, units[0], BLOCK_BYTES);
         for (size_t i = 0; i < n_chunks; i++)
             dot(units[i], wide, en_strip_value_bits(mode), n, x, done * EN_UNIT_COLS, n_vectors,
                 sums + i * n_vectors * EN_STRIP_ROWS);

@@ -22,8 +22,9 @@ typedef void en_strips_units_dot(const uint8_t *units, bool wide, unsigned value
                                  size_t n_vectors, int32_t *sums);
 
 /* strip_decode of kernels.h. */
-void en_strips_neon_decode(en_strip_lanes *lanes, const en_pair_table *table, en_strip_mode mode,
-                           size_t n_units, uint8_t *out);
+void en_strips_neon_decode(en_strip_lanes *const *lanes, size_t n_chunks,
+                           const en_pair_table *table, en_strip_mode mode, size_t n_units,
+                           uint8_t *out, size_t stride);
 
 /* strip_dot of kernels.h by decoding a few units at a time and handing them to 'dot'. */
 void en_strips_neon_dot(en_strips_units_dot *dot, en_strip_lanes *const *lanes, size_t n_chunks,

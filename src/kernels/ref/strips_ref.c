@@ -105,7 +105,7 @@ static void strip_dot(en_strip_lanes *const *lanes, size_t n_chunks, const en_pa
                   sums + i * n_vectors * EN_STRIP_ROWS);
 }
 
-static void strip_decode(en_strip_lanes *l, const en_pair_table *table, en_strip_mode mode,
+static void decode_chunk(en_strip_lanes *l, const en_pair_table *table, en_strip_mode mode,
                          size_t n_units, uint8_t *out)
 {
     uint8_t first[EN_STRIP_LANES], second[EN_STRIP_LANES];
@@ -122,6 +122,13 @@ static void strip_decode(en_strip_lanes *l, const en_pair_table *table, en_strip
         }
         l->raw += en_strip_raw_unit_bytes(mode);
     }
+}
+
+static void strip_decode(en_strip_lanes *const *lanes, size_t n_chunks, const en_pair_table *table,
+                         en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride)
+{
+    for (size_t i = 0; i < n_chunks; i++)
+        decode_chunk(lanes[i], table, mode, n_units, out + i * stride);
 }
 
 enum { UNIT_GROUPS = EN_UNIT_COLS / 4 };

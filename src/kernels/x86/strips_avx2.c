@@ -12,24 +12,13 @@
  *            two thresholds of the last three bits, first bit highest (codes are canonical).
  *   shift    a multiplication by a power of two.
  */
-#include <immintrin.h>
-#include <string.h>
+#include "kernels/x86/units_avx2.h"
 
-#include "kernels/kernels.h"
-
-#define INLINED static inline __attribute__((always_inline))
-
-enum { BLOCK_UNITS = 8, BLOCK_VECTORS = 16, REGISTER_BYTES = 32, N_ROWS = EN_PAIR_ENTRIES / 16 };
-
-INLINED __m256i load(const uint8_t *p)
-{
-    return _mm256_loadu_si256((const __m256i *)p);
-}
-
-INLINED void store(uint8_t *out, __m256i v)
-{
-    _mm256_storeu_si256((__m256i *)out, v);
-}
+enum {
+    BLOCK_UNITS = 8,
+    BLOCK_BYTES = BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES,
+    N_ROWS = EN_PAIR_ENTRIES / 16
+};
 
 /* ---- tables ------------------------------------------------------------------------------ */
 
@@ -340,61 +329,6 @@ INLINED __m256i narrow_values(const uint8_t *symbols, const uint8_t *raw, en_str
 
 /* ---- products ---------------------------------------------------------------------------- */
 
-INLINED __m256i low_nibbles(__m256i v)
-{
-    return _mm256_and_si256(v, _mm256_set1_epi8(15));
-}
-
-INLINED __m256i high_nibbles(__m256i v)
-{
-    return low_nibbles(_mm256_srli_epi16(v, 4));
-}
-
-INLINED __m256i four(const int8_t *x)
-{
-    int32_t columns;
-    memcpy(&columns, x, sizeof columns);
-    return _mm256_set1_epi32(columns);
-}
-
-/* Two steps' factors, of both registers: 4 columns of 8 rows each. */
-typedef struct nibbles {
-    __m256i of[2][4]; /* [k] */
-} nibbles;
-
-/* sums[2 vector + k] += scale * nibbles . x.  Four times two products of at most 15 * 128 fit 16 bits. */
-INLINED void add_products(const nibbles *n, int scale, const int8_t *const *x, size_t col,
-                          size_t n_vectors, __m256i *sums)
-{
-    for (size_t v = 0; v < n_vectors; v++) {
-        const int8_t *at = x[v] + col;
-        __m256i columns[4] = {four(at), four(at + 4), four(at + 8), four(at + 12)};
-#pragma GCC unroll 2
-        for (int k = 0; k < 2; k++) {
-            __m256i a = _mm256_maddubs_epi16(n->of[k][0], columns[0]);
-            __m256i b = _mm256_maddubs_epi16(n->of[k][1], columns[1]);
-            a = _mm256_add_epi16(a, _mm256_maddubs_epi16(n->of[k][2], columns[2]));
-            b = _mm256_add_epi16(b, _mm256_maddubs_epi16(n->of[k][3], columns[3]));
-            a = _mm256_madd_epi16(_mm256_add_epi16(a, b), _mm256_set1_epi16((short)scale));
-            sums[2 * v + (size_t)k] = _mm256_add_epi32(sums[2 * v + (size_t)k], a);
-        }
-    }
-}
-
-INLINED void set_nibbles(nibbles *n, int k, int step, __m256i packed)
-{
-    n->of[k][2 * step] = low_nibbles(packed);
-    n->of[k][2 * step + 1] = high_nibbles(packed);
-}
-
-static void add_to(int32_t *sums, const __m256i *more, size_t n_vectors)
-{
-    for (size_t i = 0; i < 2 * n_vectors; i++, sums += 8) {
-        __m256i before = _mm256_loadu_si256((const __m256i *)sums);
-        _mm256_storeu_si256((__m256i *)sums, _mm256_add_epi32(before, more[i]));
-    }
-}
-
 /* Two steps of symbols and raw bits. */
 INLINED void dot_symbols(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode, int step,
                          const int8_t *const *x, size_t col, size_t n_vectors, __m256i *sums)
@@ -449,17 +383,11 @@ typedef void dot_fn(const uint8_t *symbols, const uint8_t *raw, size_t n_units,
 static dot_fn *const dots[EN_STRIP_MODE_COUNT] = {dot_N0, dot_N1, dot_N2, dot_W1,
                                                   dot_W2, dot_W3, dot_W4};
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* One or two chunks: two hide each other's latencies. */
 static void dot_chunks(en_strip_lanes *const *states, size_t n_chunks, const tables *t,
                        en_strip_mode mode, size_t n_units, const int8_t *const *x, size_t n_vectors,
                        int32_t *sums)
 {
-    enum { BLOCK_BYTES = BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES };
     _Alignas(64) uint8_t symbols[2 * BLOCK_BYTES];
     __m256i more[2][2 * EN_STRIP_MAX_VECTORS] = {0};
     lanes l[2];
@@ -493,121 +421,6 @@ static void strip_dot(en_strip_lanes *const *states, size_t n_chunks, const en_p
         n = smaller(n_chunks - c, 2);
         dot_chunks(states + c, n, &t, mode, n_units, x, n_vectors,
                    sums + c * n_vectors * EN_STRIP_ROWS);
-    }
-}
-
-/* Two steps of wide units: high nibbles, then low ones. */
-INLINED void dot_wide(const uint8_t *units, const int8_t *const *x, size_t col, size_t n_vectors,
-                      __m256i *sums)
-{
-    nibbles n;
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        n.of[i / 4][i % 4] =
-            high_nibbles(load(units + i / 4 * REGISTER_BYTES + i % 4 * EN_STRIP_LANES));
-    add_products(&n, 16, x, col, n_vectors, sums);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        n.of[i / 4][i % 4] =
-            low_nibbles(load(units + i / 4 * REGISTER_BYTES + i % 4 * EN_STRIP_LANES));
-    add_products(&n, 1, x, col, n_vectors, sums);
-}
-
-/* sums of up to BLOCK_VECTORS vectors. */
-INLINED void dot_units(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
-                       size_t col, size_t n_vectors, int32_t *sums)
-{
-    __m256i more[2 * BLOCK_VECTORS] = {0};
-    for (size_t i = 0; i < 2 * n_units; i++, col += 2 * EN_STEP_COLS) { /* two steps */
-        const uint8_t *at = units + i * (wide ? 4 : 2) * EN_STRIP_LANES;
-        if (wide)
-            dot_wide(at, x, col, n_vectors, more);
-        else
-            dot_symbols(at, at, EN_STRIP_N0, 0, x, col, n_vectors, more); /* no raw bits */
-    }
-    add_to(sums, more, n_vectors);
-}
-
-/* Units of 4 or 8 bits. */
-static void dot_decoded(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
-                        size_t col, size_t n_vectors, int32_t *sums)
-{
-    for (size_t done = 0, n; done < n_vectors; done += n) {
-        n = smaller(n_vectors - done, BLOCK_VECTORS);
-        int32_t *to = sums + done * EN_STRIP_ROWS;
-        if (bits == 8)
-            dot_units(units, true, n_units, x + done, col, n, to);
-        else
-            dot_units(units, false, n_units, x + done, col, n, to);
-    }
-}
-
-/* ---- units of other numbers of bits -------------------------------------------------------- */
-
-INLINED __m256i shift(__m256i v, int n)
-{
-    return n > 0 ? _mm256_slli_epi16(v, n) : n < 0 ? _mm256_srli_epi16(v, -n) : v;
-}
-
-/* Group j of a unit, of one register. */
-INLINED __m256i unit_value(const uint8_t *unit, unsigned bits, int j)
-{
-    __m256i v = _mm256_setzero_si256();
-    int at = 0, n_known = 0;
-    if (bits == 8)
-        return load(unit + j * EN_STRIP_LANES);
-#pragma GCC unroll 3
-    for (int piece = 4; piece > 0; piece /= 2) {
-        if ((bits & (unsigned)piece) == 0)
-            continue;
-        int per_byte = 8 / piece, mask = ((1 << piece) - 1) << n_known;
-        __m256i here = load(unit + (at + j / per_byte) * EN_STRIP_LANES);
-        here = shift(here, n_known - j % per_byte * piece);
-        v = _mm256_or_si256(v, _mm256_and_si256(here, _mm256_set1_epi8((char)mask)));
-        at += piece;
-        n_known += piece;
-    }
-    return v;
-}
-
-INLINED void expand(const uint8_t *units, unsigned bits, size_t n_units, __m256i lift, uint8_t *out)
-{
-    for (size_t unit = 0; unit < n_units; unit++, units += en_unit_bytes(bits))
-#pragma GCC unroll 8
-        for (int j = 0; j < 2 * EN_UNIT_STEPS; j++, out += EN_STRIP_LANES)
-#pragma GCC unroll 2
-            for (int k = 0; k < EN_STRIP_LANES; k += REGISTER_BYTES)
-                store(out + k, _mm256_add_epi8(unit_value(units + k, bits, j), lift));
-}
-
-static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
-                        uint8_t *out)
-{
-    __m256i all = _mm256_set1_epi8((char)lift);
-    switch (bits) {
-    case 1: expand(units, 1, n_units, all, out); break;
-    case 2: expand(units, 2, n_units, all, out); break;
-    case 3: expand(units, 3, n_units, all, out); break;
-    case 4: expand(units, 4, n_units, all, out); break;
-    case 5: expand(units, 5, n_units, all, out); break;
-    case 6: expand(units, 6, n_units, all, out); break;
-    case 7: expand(units, 7, n_units, all, out); break;
-    default: expand(units, 8, n_units, all, out); break;
-    }
-}
-
-static void unit_dot(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
-                     size_t n_vectors, int32_t *sums)
-{
-    _Alignas(64) uint8_t bytes[BLOCK_UNITS * 2 * EN_UNIT_STEPS * EN_STRIP_LANES];
-    if (bits == 4 || bits == 8) {
-        dot_decoded(units, bits, n_units, x, 0, n_vectors, sums);
-        return;
-    }
-    for (size_t done = 0, n; done < n_units; done += n, units += n * en_unit_bytes(bits)) {
-        n = smaller(n_units - done, BLOCK_UNITS);
-        unit_expand(units, bits, n, 0, bytes);
-        dot_decoded(bytes, 8, n, x, done * EN_UNIT_COLS, n_vectors, sums);
     }
 }
 
@@ -655,30 +468,46 @@ static void values_of(const uint8_t *symbols, const uint8_t *raw, en_strip_mode 
     }
 }
 
-static void strip_decode(en_strip_lanes *state, const en_pair_table *table, en_strip_mode mode,
-                         size_t n_units, uint8_t *out)
+/* One or two chunks, as in products. */
+static void decode_units(en_strip_lanes *const *states, size_t n_chunks, const tables *t,
+                         en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride)
 {
-    _Alignas(64) uint8_t symbols[BLOCK_UNITS * EN_UNIT_STEPS * EN_STRIP_LANES];
-    tables t;
-    lanes l;
-    load_tables(&t, table);
-    load_lanes(&l, state);
+    _Alignas(64) uint8_t symbols[2 * BLOCK_BYTES];
+    lanes l[2];
+    bool in_place = mode == EN_STRIP_N0;
+    for (size_t c = 0; c < n_chunks; c++)
+        load_lanes(&l[c], states[c]);
     for (size_t done = 0, n; done < n_units; done += n) {
         n = smaller(n_units - done, BLOCK_UNITS);
-        bool in_place = mode == EN_STRIP_N0;
-        decode_symbols(&l, &t, n, in_place ? out : symbols);
-        if (!in_place)
-            values_of(symbols, state->raw, mode, n, out);
-        state->raw += n * en_strip_raw_unit_bytes(mode);
+        uint8_t *to = in_place ? out : symbols;
+        if (n_chunks == 2)
+            decode_symbols_2(l, t, n, to, in_place ? stride : BLOCK_BYTES);
+        else
+            decode_symbols(l, t, n, to);
+        for (size_t c = 0; c < n_chunks; c++) {
+            if (!in_place)
+                values_of(symbols + c * BLOCK_BYTES, states[c]->raw, mode, n, out + c * stride);
+            states[c]->raw += n * en_strip_raw_unit_bytes(mode);
+        }
         out += n * en_strip_unit_bytes(mode);
     }
-    store_lanes(state, &l);
+    for (size_t c = 0; c < n_chunks; c++)
+        store_lanes(states[c], &l[c]);
+}
+
+static void strip_decode(en_strip_lanes *const *states, size_t n_chunks, const en_pair_table *table,
+                         en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride)
+{
+    tables t;
+    load_tables(&t, table);
+    for (size_t c = 0, n; c < n_chunks; c += n) {
+        n = smaller(n_chunks - c, 2);
+        decode_units(states + c, n, &t, mode, n_units, out + c * stride, stride);
+    }
 }
 
 void en_kernels_init_strips_avx2(en_kernels *table)
 {
     table->strip_dot = strip_dot;
     table->strip_decode = strip_decode;
-    table->unit_dot = unit_dot;
-    table->unit_expand = unit_expand;
 }

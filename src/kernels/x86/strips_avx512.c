@@ -101,6 +101,13 @@ INLINED void next_symbols(lanes *l, const tables *t, __m512i symbols[2])
     symbols[1] = look_up(l, t, window, &unused);
 }
 
+INLINED void end_unit(lanes *l, en_strip_mode mode)
+{
+    l->raw += en_strip_raw_unit_bytes(mode);
+    fetch(l->raw, en_strip_raw_unit_bytes(mode), AHEAD);
+    fetch(l->next, 192, AHEAD); /* about what a unit takes */
+}
+
 /* ---- raw bits ---------------------------------------------------------------------------- */
 
 /* N modes: the decoded byte, both values of it. */
@@ -192,11 +199,8 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
             }
         }
 #pragma GCC unroll 4
-        for (int i = 0; i < n_chunks; i++) {
-            l[i].raw += en_strip_raw_unit_bytes(mode);
-            fetch(l[i].raw, en_strip_raw_unit_bytes(mode), AHEAD);
-            fetch(l[i].next, 192, AHEAD); /* about what a unit takes */
-        }
+        for (int i = 0; i < n_chunks; i++)
+            end_unit(&l[i], mode);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < n_chunks; i++) {
@@ -289,46 +293,78 @@ static void dot_few(en_strip_lanes *const *states, size_t n_chunks, const en_pai
 
 /* ---- decoding ---------------------------------------------------------------------------- */
 
-INLINED void decode(en_strip_lanes *state, const en_pair_table *table, en_strip_mode mode,
-                    size_t n_units, uint8_t *out)
+/* The values of a step; returns where those of the next one go. */
+INLINED uint8_t *store_values(__m512i symbols, const uint8_t *raw, en_strip_mode mode, int step,
+                              uint8_t *out)
 {
-    tables t = load_tables(table);
-    lanes l = load_lanes(state);
-    for (size_t unit = 0; unit < n_units; unit++) {
-#pragma GCC unroll 2
-        for (int step = 0; step < EN_UNIT_STEPS; step += 2) {
-            __m512i symbols[2], values[2];
-            next_symbols(&l, &t, symbols);
-#pragma GCC unroll 2
-            for (int u = 0; u < 2; u++) {
-                if (en_strip_is_wide(mode)) {
-                    /* the other byte's bits that a shift of words brings in are masked away */
-                    int down = 8 - (int)en_strip_value_bits(mode), mask = 0xFF >> down;
-                    values_of(symbols[u], l.raw, mode, step + u, values);
-                    _mm512_storeu_si512(out, bits_at(values[0], -down, mask));
-                    _mm512_storeu_si512(out + 64, bits_at(values[1], -down, mask));
-                    out += 128;
-                } else {
-                    _mm512_storeu_si512(out, narrow_values(symbols[u], l.raw, mode, step + u));
-                    out += 64;
-                }
-            }
-        }
-        l.raw += en_strip_raw_unit_bytes(mode);
+    if (!en_strip_is_wide(mode)) {
+        _mm512_storeu_si512(out, narrow_values(symbols, raw, mode, step));
+        return out + EN_STRIP_LANES;
     }
-    store_lanes(state, &l);
+    /* the other byte's bits that a shift of words brings in are masked away */
+    int down = 8 - (int)en_strip_value_bits(mode), mask = 0xFF >> down;
+    __m512i values[2];
+    values_of(symbols, raw, mode, step, values);
+    _mm512_storeu_si512(out, bits_at(values[0], -down, mask));
+    _mm512_storeu_si512(out + EN_STRIP_LANES, bits_at(values[1], -down, mask));
+    return out + 2 * EN_STRIP_LANES;
 }
 
-#define DECODE_CASE(MODE)                                                                          \
-    case EN_STRIP_##MODE: decode(state, table, EN_STRIP_##MODE, n_units, out); break;
-
-static void strip_decode(en_strip_lanes *state, const en_pair_table *table, en_strip_mode mode,
-                         size_t n_units, uint8_t *out)
+INLINED void decode(en_strip_lanes *const *states, int n_chunks, const en_pair_table *table,
+                    en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride)
 {
-    switch (mode) {
-        FOR_MODES(DECODE_CASE)
-    case EN_STRIP_MODE_COUNT: break;
+    tables t = load_tables(table);
+    lanes l[EN_STRIP_MAX_CHUNKS];
+#pragma GCC unroll 4
+    for (int i = 0; i < n_chunks; i++)
+        l[i] = load_lanes(states[i]);
+    for (size_t unit = 0; unit < n_units; unit++, out += en_strip_unit_bytes(mode)) {
+#pragma GCC unroll 2
+        for (int step = 0; step < EN_UNIT_STEPS; step += 2) {
+#pragma GCC unroll 4
+            for (int i = 0; i < n_chunks; i++) {
+                __m512i symbols[2];
+                uint8_t *to = out + (size_t)i * stride;
+                to += (size_t)step * (en_strip_unit_bytes(mode) / EN_UNIT_STEPS);
+                next_symbols(&l[i], &t, symbols);
+                to = store_values(symbols[0], l[i].raw, mode, step, to);
+                store_values(symbols[1], l[i].raw, mode, step + 1, to);
+            }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < n_chunks; i++)
+            end_unit(&l[i], mode);
     }
+#pragma GCC unroll 4
+    for (int i = 0; i < n_chunks; i++)
+        store_lanes(states[i], &l[i]);
+}
+
+typedef void decode_fn(en_strip_lanes *const *states, const en_pair_table *table, size_t n_units,
+                       uint8_t *out, size_t stride);
+
+#define DEFINE_DECODE(MODE, CHUNKS)                                                                \
+    static void decode_##MODE##_##CHUNKS(en_strip_lanes *const *states,                            \
+                                         const en_pair_table *table, size_t n_units, uint8_t *out, \
+                                         size_t stride)                                            \
+    {                                                                                              \
+        decode(states, CHUNKS, table, EN_STRIP_##MODE, n_units, out, stride);                      \
+    }
+#define DEFINE_DECODES(MODE)                                                                       \
+    DEFINE_DECODE(MODE, 1)                                                                         \
+    DEFINE_DECODE(MODE, 2)                                                                         \
+    DEFINE_DECODE(MODE, 3)                                                                         \
+    DEFINE_DECODE(MODE, 4)
+FOR_MODES(DEFINE_DECODES)
+
+#define DECODE_ROW(MODE)                                                                           \
+    {decode_##MODE##_1, decode_##MODE##_2, decode_##MODE##_3, decode_##MODE##_4},
+static decode_fn *const decodes[EN_STRIP_MODE_COUNT][EN_STRIP_MAX_CHUNKS] = {FOR_MODES(DECODE_ROW)};
+
+static void strip_decode(en_strip_lanes *const *states, size_t n_chunks, const en_pair_table *table,
+                         en_strip_mode mode, size_t n_units, uint8_t *out, size_t stride)
+{
+    decodes[mode][n_chunks - 1](states, table, n_units, out, stride);
 }
 
 /* ---- all of it ---------------------------------------------------------------------------- */
@@ -344,7 +380,7 @@ static void dot_many(en_strip_lanes *state, const en_pair_table *table, en_strip
         size_t n = n_units - done < UNITS ? n_units - done : UNITS;
         for (size_t v = 0; v < n_vectors; v++)
             at[v] = x[v] + done * EN_UNIT_COLS;
-        strip_decode(state, table, mode, n, units);
+        strip_decode(&state, 1, table, mode, n, units, 0);
         en_units_avx512_dot(units, en_strip_decoded_bits(mode), n, at, n_vectors, sums);
     }
 }

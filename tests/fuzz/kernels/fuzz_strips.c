@@ -126,26 +126,29 @@ static void check_units(const en_kernels *k, const input *in)
 static uint8_t *answers(const en_kernels *k, const input *in, size_t *n_bytes)
 {
     static en_strip_lanes lanes[2][EN_STRIP_MAX_CHUNKS];
-    en_strip_lanes *at[EN_STRIP_MAX_CHUNKS];
-    size_t n_units = in->n_units * en_strip_unit_bytes(in->mode);
+    en_strip_lanes *at[2][EN_STRIP_MAX_CHUNKS];
+    size_t stride = in->n_units * en_strip_unit_bytes(in->mode), n_units = in->n_chunks * stride;
     size_t n_sums = in->n_vectors * EN_STRIP_ROWS * sizeof(int32_t);
     uint8_t *units = exact(n_units);
-    int32_t *sums = exact(n_sums * in->n_chunks), *unit_sums = exact(n_sums);
+    int32_t *sums = exact(n_sums * in->n_chunks), *unit_sums = exact(n_sums * in->n_chunks);
     memset(sums, 1, n_sums * in->n_chunks);
-    memset(unit_sums, 1, n_sums);
+    memset(unit_sums, 1, n_sums * in->n_chunks);
     start(in, lanes[0]);
     start(in, lanes[1]);
     for (size_t c = 0; c < in->n_chunks; c++)
-        at[c] = &lanes[0][c];
-    k->strip_dot(at, in->n_chunks, &in->table, in->mode, in->n_units, (const int8_t *const *)in->x,
-                 in->n_vectors, sums);
-    k->strip_decode(&lanes[1][0], &in->table, in->mode, in->n_units, units);
-    k->unit_dot(units, en_strip_decoded_bits(in->mode), in->n_units, (const int8_t *const *)in->x,
-                in->n_vectors, unit_sums);
-    require(memcmp(sums, unit_sums, n_sums) == 0);
+        for (int i = 0; i < 2; i++)
+            at[i][c] = &lanes[i][c];
+    k->strip_dot(at[0], in->n_chunks, &in->table, in->mode, in->n_units,
+                 (const int8_t *const *)in->x, in->n_vectors, sums);
+    k->strip_decode(at[1], in->n_chunks, &in->table, in->mode, in->n_units, units, stride);
+    for (size_t c = 0; c < in->n_chunks; c++)
+        k->unit_dot(units + c * stride, en_strip_decoded_bits(in->mode), in->n_units,
+                    (const int8_t *const *)in->x, in->n_vectors,
+                    unit_sums + c * in->n_vectors * EN_STRIP_ROWS);
+    require(memcmp(sums, unit_sums, n_sums * in->n_chunks) == 0);
     check_units(k, in);
     for (size_t c = 0; c < in->n_chunks; c++)
-        require(lanes[0][c].next <= lanes[0][c].end);
+        require(lanes[0][c].next <= lanes[0][c].end && lanes[1][c].next == lanes[0][c].next);
     *n_bytes = sizeof lanes + n_units + n_sums * in->n_chunks;
     uint8_t *all = exact(*n_bytes);
     memcpy(all, lanes, sizeof lanes);

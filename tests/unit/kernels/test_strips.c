@@ -258,26 +258,43 @@ static void check_dot(size_t n_vectors)
     }
 }
 
-static void check_decode(size_t c)
+enum { MAX_DECODED = MAX_UNITS * 2 * EN_UNIT_STEPS * EN_STRIP_LANES }; /* bytes of a chunk */
+
+/* All chunks, in two calls of the kernel, to out + chunk * stride. */
+static void decode(const en_kernels *k, uint8_t *out, size_t stride, en_strip_lanes *states)
 {
-    static en_strip_lanes expected_state, state;
-    static uint8_t expected[MAX_UNITS * 2 * EN_UNIT_STEPS * EN_STRIP_LANES];
     const example *e = &g_example;
     en_strip_mode mode = e->layout.mode;
-    size_t unit_bytes = en_strip_unit_bytes(mode), first = e->n_units / 2;
-    expected_state = e->start[c];
-    ref->strip_decode(&expected_state, &e->table, mode, e->n_units, expected);
+    size_t first = e->n_units / 2;
+    en_strip_lanes *at[EN_STRIP_MAX_CHUNKS];
+    for (size_t c = 0; c < e->n_chunks; c++) {
+        states[c] = e->start[c];
+        at[c] = &states[c];
+    }
+    k->strip_decode(at, e->n_chunks, &e->table, mode, first, out, stride);
+    k->strip_decode(at, e->n_chunks, &e->table, mode, e->n_units - first,
+                    out + first * en_strip_unit_bytes(mode), stride);
+}
+
+/* Chunks lie a stride apart; what is between them must stay as it was. */
+static void check_decode(void)
+{
+    static en_strip_lanes expected_states[EN_STRIP_MAX_CHUNKS], states[EN_STRIP_MAX_CHUNKS];
+    static uint8_t expected[EN_STRIP_MAX_CHUNKS * (MAX_DECODED + TEST_CANARY)];
+    const example *e = &g_example;
+    size_t n_decoded = e->n_units * en_strip_unit_bytes(e->layout.mode);
+    size_t stride = n_decoded + draw() % 2 * TEST_CANARY;
+    size_t n_bytes = (e->n_chunks - 1) * stride + n_decoded;
+    memset(expected, 0xA5, n_bytes); /* as place() fills */
+    decode(ref, expected, stride, expected_states);
     for (int i = 0; i < n_variants; i++) {
-        uint8_t *out = place(UNITS, e->n_units * unit_bytes);
-        state = e->start[c];
-        variants[i].strip_decode(&state, &e->table, mode, first, out);
-        variants[i].strip_decode(&state, &e->table, mode, e->n_units - first,
-                                 out + first * unit_bytes);
-        if (memcmp(out, expected, e->n_units * unit_bytes) != 0)
-            fail_msg("%s: mode %d, %zu units: not the reference's values", variant_names[i], mode,
-                     e->n_units);
+        uint8_t *out = place(UNITS, n_bytes);
+        decode(&variants[i], out, stride, states);
+        if (memcmp(out, expected, n_bytes) != 0)
+            fail_msg("%s: mode %d, %zu chunks, %zu units: not the reference's values",
+                     variant_names[i], e->layout.mode, e->n_chunks, e->n_units);
         check_canary(out);
-        check_states(&state, &expected_state, 1);
+        check_states(states, expected_states, e->n_chunks);
     }
 }
 
@@ -298,7 +315,7 @@ static void encoded_streams_equal_reference(void **state)
             for (size_t n_vectors = 1; n_vectors <= EN_STRIP_MAX_VECTORS; n_vectors++) {
                 encoded_example(mode, n_chunks, draw_units(), sigmas[draw() % 7]);
                 check_dot(n_vectors);
-                check_decode(n_chunks - 1);
+                check_decode();
             }
 }
 
@@ -310,7 +327,7 @@ static void hostile_streams_equal_reference(void **state)
             for (size_t n_vectors = 1; n_vectors <= EN_STRIP_MAX_VECTORS; n_vectors++) {
                 hostile_example(mode, n_chunks, draw_units());
                 check_dot(n_vectors);
-                check_decode(n_chunks - 1);
+                check_decode();
             }
 }
 
@@ -325,15 +342,15 @@ static void integers_come_back(void **state)
 {
     (void)state;
     static const double sigmas[] = {0, 0.7, 2, 9, 40};
-    static uint8_t units[MAX_UNITS * 2 * EN_UNIT_STEPS * EN_STRIP_LANES];
+    static uint8_t units[MAX_DECODED];
     example *e = &g_example;
     for (en_strip_mode mode = 0; mode < EN_STRIP_MODE_COUNT; mode++)
         for (int s = 0; s < 5; s++) {
             encoded_example(mode, 2, 20, sigmas[s]);
             size_t n_cols = e->n_units * EN_UNIT_COLS;
             for (size_t c = 0; c < 2; c++) {
-                en_strip_lanes lanes = e->start[c];
-                ref->strip_decode(&lanes, &e->table, mode, e->n_units, units);
+                en_strip_lanes lanes = e->start[c], *at = &lanes;
+                ref->strip_decode(&at, 1, &e->table, mode, e->n_units, units, 0);
                 assert_true(lanes.next == lanes.end);
                 for (size_t i = 0; i < EN_STRIP_ROWS * n_cols; i++) {
                     unsigned v = value_at(units, en_strip_is_wide(mode), i / n_cols, i % n_cols);
@@ -351,7 +368,7 @@ static void equal_integers_take_no_words(void **state)
         assert_int_equal(g_example.table.length[0], 0);
         assert_true(g_example.start[0].next == g_example.start[0].end);
         check_dot(1);
-        check_decode(0);
+        check_decode();
     }
 }
 

@@ -305,6 +305,9 @@ static int run_job(const settings *s, const char *output, const char *statistics
     entro_status status = entro_compress(s->source, output, &opt, &account.report, &err);
     cli_progress_clear(&progress);
     int code = CLI_EXIT_OK;
+    /* Of an interruption nothing else is said. */
+    if (status == ENTRO_ERR_CANCELLED && strstr(err.message, "not tuned"))
+        cli_note("%s", err.message);
     if (status != ENTRO_OK)
         code = cli_fail(&err);
     else if (account.out_of_memory)

@@ -380,6 +380,39 @@ static void short_texts_are_refused(void **state)
     unlink(path);
 }
 
+static bool stop_behind_encoding(void *user, const entro_progress *p)
+{
+    (void)user;
+    return strcmp(p->stage, "encode") == 0;
+}
+
+static void a_file_that_was_not_tuned_is_kept(void **state)
+{
+    (void)state;
+    static uint8_t page[8000];
+    char path[256];
+    const char *const files[] = {path};
+    snprintf(path, sizeof path, "%s", test_path("words"));
+    for (size_t i = 0; i < sizeof page; i++)
+        page[i] = (uint8_t)("the cat sat. "[i % 13]);
+    test_file_write(path, page, sizeof page);
+    entro_compress_options opt = {.method = "u8",
+                                  .coding = "strips",
+                                  .n_tune_tokens = 512,
+                                  .calib = files,
+                                  .n_calib = 1,
+                                  .progress = stop_behind_encoding};
+    entro_error err = {0};
+    assert_int_equal(en_compress(stories, test_path("c"), &opt, NULL, &err), ENTRO_ERR_CANCELLED);
+    assert_non_null(strstr(err.message, "is complete, but not tuned"));
+    assert_int_equal(en_verify(test_path("c"), stories, NULL, NULL, NULL), ENTRO_OK);
+    en_source *s = open_source(test_path("c"));
+    assert_null(en_meta_get(en_source_meta(s), EN_KEY_TUNED));
+    en_source_close(s);
+    unlink(test_path("c"));
+    unlink(path);
+}
+
 static void an_output_that_exists_is_kept(void **state)
 {
     (void)state;
@@ -402,6 +435,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_tuned_is_refused),
         cmocka_unit_test(damaged_file_is_refused),
         cmocka_unit_test(short_texts_are_refused),
+        cmocka_unit_test(a_file_that_was_not_tuned_is_kept),
         cmocka_unit_test(an_output_that_exists_is_kept),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);

@@ -8,10 +8,10 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/memory.h"
 #include "model/attention.h"
+#include "thread_clock.h"
 
 enum { DEPTH = 4096, RUNS = 9 };
 
@@ -42,13 +42,6 @@ static float *random_floats(size_t n)
     for (size_t i = 0; i < n; i++)
         x[i] = random_float();
     return x;
-}
-
-static double thread_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static void fill(en_kv_cache *c, const en_hparams *hp, entro_kv_type type)

@@ -7,6 +7,24 @@ const cli_option cli_shared_model = {.name = "model",
                                      .value = "MODEL",
                                      .help = "the model, instead of the argument"};
 
+const cli_option cli_shared_output = {
+    .name = "output",
+    .letter = 'o',
+    .kind = CLI_TEXT,
+    .value = "FILE",
+    .help = "the file to write, instead of the argument",
+};
+
+const cli_option cli_shared_seed = {
+    .name = "seed",
+    .letter = 's',
+    .kind = CLI_INT,
+    .value = "N",
+    .fallback = "1",
+    .min = 0,
+    .max = 9e15,
+};
+
 const cli_option cli_shared_threads = {.name = "threads",
                                        .letter = 't',
                                        .kind = CLI_INT,

@@ -10,6 +10,8 @@
 #include "cli_options.h"
 
 extern const cli_option cli_shared_model;   /* const char * */
+extern const cli_option cli_shared_output;  /* const char * */
+extern const cli_option cli_shared_seed;    /* int64_t; each command says of what */
 extern const cli_option cli_shared_threads; /* int64_t */
 extern const cli_option cli_shared_json;    /* bool */
 extern const cli_option cli_shared_quiet;   /* bool */

@@ -22,12 +22,7 @@ typedef struct settings {
 } settings;
 
 static const cli_option options[] = {
-    {.name = "output",
-     .letter = 'o',
-     .kind = CLI_TEXT,
-     .offset = offsetof(settings, output),
-     .value = "FILE",
-     .help = "the file to write, instead of the argument"},
+    CLI_SHARED(settings, output),
     {.name = "method",
      .kind = CLI_TEXT,
      .offset = offsetof(settings, method),
@@ -91,15 +86,7 @@ static const cli_option options[] = {
      .value = "FOLDER",
      .help = "what calibration has found out, to be used again for other sizes; without it "
              "SOURCE's name with .calib, beside OUTPUT"},
-    {.name = "seed",
-     .letter = 's',
-     .kind = CLI_INT,
-     .offset = offsetof(settings, seed),
-     .value = "N",
-     .fallback = "1",
-     .help = "of the text the model writes and of what calibration samples",
-     .min = 0,
-     .max = 9e15},
+    CLI_SHARED_AS(settings, seed, "of the text the model writes and of what calibration samples"),
     {.name = "tune",
      .kind = CLI_INT,
      .offset = offsetof(settings, tune),

@@ -18,12 +18,7 @@ typedef struct settings {
 } settings;
 
 static const cli_option options[] = {
-    {.name = "output",
-     .letter = 'o',
-     .kind = CLI_TEXT,
-     .offset = offsetof(settings, output),
-     .value = "FILE",
-     .help = "the file to write, instead of the argument"},
+    CLI_SHARED(settings, output),
     {.name = "calib",
      .kind = CLI_LIST,
      .offset = offsetof(settings, calib),
@@ -45,15 +40,7 @@ static const cli_option options[] = {
      .value = "FOLDER",
      .help = "where the text that SOURCE writes is kept, and looked for first; without it SOURCE's "
              "name with .calib, beside MODEL, as of compress"},
-    {.name = "seed",
-     .letter = 's',
-     .kind = CLI_INT,
-     .offset = offsetof(settings, seed),
-     .value = "N",
-     .fallback = "1",
-     .help = "of the text, when it must be written",
-     .min = 0,
-     .max = 9e15},
+    CLI_SHARED_AS(settings, seed, "of the text, when it must be written"),
     CLI_SHARED(settings, threads),
     CLI_SHARED_AS(settings, force, "overwrite the output, which may be MODEL"),
     CLI_SHARED(settings, json),
@@ -163,8 +150,8 @@ const cli_command cli_tune_command = {
     .summary = "fine-tune gains and biases of a coded file against its source",
     .about =
         "Runs SOURCE and MODEL over a text and changes MODEL's gains of norms and biases so that "
-        "its "
-        "predictions follow SOURCE's.  These are stored as 32-bit numbers in any case, so that the "
+        "its predictions follow SOURCE's.  These are stored as 32-bit numbers in any case, so that "
+        "the "
         "file grows by no more than its notes; matrices stay as they are, byte for byte.  Part of "
         "the text is "
         "kept apart: the KLD there is measured before and after, and when it did not fall "

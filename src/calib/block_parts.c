@@ -29,6 +29,14 @@ en_norm_back en_norm_back_of(const float *x, const float *gain, float epsilon, c
     return (en_norm_back){(float)r, (float)(r * r * r * products[0] / (double)n)};
 }
 
+void en_norm_back_in_place(float *restrict x, const float *restrict gain, float epsilon,
+                           const float *restrict dy, size_t n)
+{
+    const en_norm_back back = en_norm_back_of(x, gain, epsilon, dy, n);
+    for (size_t i = 0; i < n; i++)
+        x[i] = back.scale * gain[i] * dy[i] - back.slope * x[i];
+}
+
 double en_head_soften(float *logits, size_t n)
 {
     const en_kernels *kernels = en_kernels_get();

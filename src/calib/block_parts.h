@@ -46,5 +46,7 @@ typedef struct en_norm_back {
 
 en_norm_back en_norm_back_of(const float *x, const float *gain, float epsilon, const float *dy,
                              size_t n);
+/* x becomes the gradient at itself. */
+void en_norm_back_in_place(float *x, const float *gain, float epsilon, const float *dy, size_t n);
 
 #endif

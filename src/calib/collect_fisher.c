@@ -179,10 +179,8 @@ static en_block_sums layer_sums(const fisher *f, uint32_t layer)
         groups[g] = at;
         at += en_layer_group_of(hp, g).n_outputs;
     }
-    return (en_block_sums){.qkv = groups[0],
-                           .attn_output = groups[1],
-                           .gate_up = groups[2],
-                           .ffn_down = groups[3]};
+    return (en_block_sums){
+        .qkv = groups[0], .attn_output = groups[1], .gate_up = groups[2], .ffn_down = groups[3]};
 }
 
 static void start_blocks(fisher *f, en_block_sums *sums)

@@ -93,11 +93,8 @@ static void token_norm_back(void *context, uint32_t index, uint32_t thread)
     const slice *s = context;
     const en_head *head = s->head;
     size_t n = head->hp->n_embd;
-    float *restrict x = s->x + (s->first + index) * n;
-    const float *restrict dy = s->d_in + index * n, *restrict gain = head->norm;
-    const en_norm_back back = en_norm_back_of(x, gain, head->hp->norm_epsilon, dy, n);
-    for (size_t i = 0; i < n; i++)
-        x[i] = back.scale * gain[i] * dy[i] - back.slope * x[i];
+    en_norm_back_in_place(s->x + (s->first + index) * n, head->norm, head->hp->norm_epsilon,
+                          s->d_in + index * n, n);
 }
 
 typedef struct variances {

@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "calib/statistics_file.h"
+#include "calib/writer_weights.h"
 #include "kernels/kernels.h"
 #include "model/attention.h"
 #include "sampling/pcg32.h"
@@ -54,7 +55,8 @@ static const char *const beginnings[] = {
 enum { N_BEGINNINGS = sizeof beginnings / sizeof beginnings[0], MAX_BEGINNING = 16 };
 
 typedef struct writer {
-    const en_decoder *decoder;
+    const en_decoder *decoder; /* that of 'weights' */
+    en_writer_weights weights;
     const en_kernels *kernels;
     en_job *job;
     en_decoder_state *state; /* activations of n_batch tokens, threads */
@@ -73,7 +75,8 @@ typedef struct writer {
     const en_layer *layer;
     uint32_t layer_index, n, position;
     uint64_t first_text;
-    const float *gain;
+    const float *gain, *bias;
+    bool adds;
 } writer;
 
 /* ---- a layer, text by text ------------------------------------------------------------------- */
@@ -93,13 +96,18 @@ static size_t kv_floats(const writer *w)
     return (size_t)hp_of(w)->n_kv_heads * hp_of(w)->n_head_dim;
 }
 
-static void text_norm(void *context, uint32_t i, uint32_t thread)
+/* What the layer's last product left in h comes to the stream, which is normed for the next one. */
+static void text_add_norm(void *context, uint32_t i, uint32_t thread)
 {
     (void)thread;
     const writer *w = context;
     size_t n = hp_of(w)->n_embd;
-    w->kernels->rms_norm(w->state->x + i * n, w->gain, hp_of(w)->norm_epsilon, w->state->h + i * n,
-                         n);
+    float *x = w->state->x + i * n, *h = w->state->h + i * n;
+    if (w->bias != NULL)
+        w->kernels->add(w->bias, x, n);
+    if (w->adds)
+        w->kernels->add(h, x, n);
+    w->kernels->rms_norm(x, w->gain, hp_of(w)->norm_epsilon, h, n);
 }
 
 static void text_attention(void *context, uint32_t i, uint32_t thread)
@@ -143,14 +151,13 @@ static void text_silu(void *context, uint32_t i, uint32_t thread)
 }
 
 /* x += h, and a bias. */
-static void add_results(const writer *w, const float *bias)
+/* 'bias', which may be NULL, is of the product in h, unless there is none. */
+static void add_and_norm(writer *w, bool adds, const float *bias, const float *gain)
 {
-    size_t n = hp_of(w)->n_embd;
-    for (uint32_t i = 0; i < w->n; i++) {
-        if (bias != NULL)
-            w->kernels->add(bias, w->state->x + i * n, n);
-        w->kernels->add(w->state->h + i * n, w->state->x + i * n, n);
-    }
+    w->adds = adds;
+    w->bias = bias;
+    w->gain = gain;
+    en_pool_run(w->state->pool, text_add_norm, w, w->n);
 }
 
 static entro_status multiply(const writer *w, const en_linear *matrices, uint32_t n_matrices,
@@ -166,24 +173,21 @@ static entro_status multiply(const writer *w, const en_linear *matrices, uint32_
                            w->state->scratch, err);
 }
 
-static entro_status run_layer(writer *w, entro_error *err)
+/* From h, normed for this layer, to h, normed for what comes next. */
+static entro_status run_layer(writer *w, const float *next_gain, entro_error *err)
 {
     en_decoder_state *s = w->state;
     const en_hparams *hp = hp_of(w);
     const en_layer *l = w->layer;
     size_t n = hp->n_embd, n_qkv = q_floats(w) + 2 * kv_floats(w), n_ff = 2 * (size_t)hp->n_ff;
-    w->gain = l->attn_norm;
-    en_pool_run(s->pool, text_norm, w, w->n);
     EN_TRY(multiply(w, l->qkv, en_arch_n_qkv(hp->arch), s->h, n, s->qkv, n_qkv, err));
     en_pool_run(s->pool, text_attention, w, w->n);
     EN_TRY(multiply(w, &l->attn_output, 1, s->heads, q_floats(w), s->h, n, err));
-    add_results(w, l->attn_output_bias);
-    w->gain = l->ffn_norm;
-    en_pool_run(s->pool, text_norm, w, w->n);
+    add_and_norm(w, true, l->attn_output_bias, l->ffn_norm);
     EN_TRY(multiply(w, l->gate_up, en_arch_n_gate_up(hp->arch), s->h, n, s->gate_up, n_ff, err));
     en_pool_run(s->pool, text_silu, w, w->n);
     EN_TRY(multiply(w, &l->ffn_down, 1, s->gate_up, n_ff, s->h, n, err));
-    add_results(w, l->ffn_down_bias);
+    add_and_norm(w, true, l->ffn_down_bias, next_gain);
     return ENTRO_OK;
 }
 
@@ -231,12 +235,14 @@ static entro_status step(writer *w, entro_error *err)
                                   (uint64_t)w->tokens[(size_t)i * w->n_steps + w->position],
                                   s->x + i * n, s->scratch, err));
     en_rope_fill(&s->rope, w->position, 1);
-    for (w->layer_index = 0; w->layer_index < hp_of(w)->n_layers; w->layer_index++) {
-        w->layer = &weights->layers[w->layer_index];
-        EN_TRY(run_layer(w, err));
+    uint32_t n_layers = hp_of(w)->n_layers;
+    add_and_norm(w, false, NULL, weights->layers[0].attn_norm);
+    for (uint32_t i = 0; i < n_layers; i++) {
+        w->layer_index = i;
+        w->layer = &weights->layers[i];
+        EN_TRY(run_layer(
+            w, i + 1 < n_layers ? weights->layers[i + 1].attn_norm : weights->output_norm, err));
     }
-    w->gain = weights->output_norm;
-    en_pool_run(s->pool, text_norm, w, w->n);
     EN_TRY(multiply(w, &weights->output, 1, s->h, n, w->logits, hp_of(w)->n_vocab, err));
     en_pool_run(s->pool, text_choose, w, w->n);
     if (w->not_finite)
@@ -289,7 +295,7 @@ static entro_status make_caches(writer *w, entro_error *err)
     if (w->caches == NULL || w->alone == NULL)
         return en_fail_memory(err);
     for (uint32_t i = 0; i < w->n_batch; i++)
-        EN_TRY(en_kv_cache_new(&w->caches[i], hp_of(w), w->n_steps, ENTRO_KV_F16, err));
+        EN_TRY(en_kv_cache_new(&w->caches[i], hp_of(w), w->n_steps, ENTRO_KV_INT8, err));
     for (uint32_t i = 0; i < n_threads; i++)
         EN_TRY(en_pool_new(&w->alone[i], 1, err));
     return ENTRO_OK;
@@ -299,6 +305,8 @@ static entro_status prepare(writer *w, const en_tokenizer *tokenizer, entro_erro
 {
     size_t n_vocab = hp_of(w)->n_vocab;
     EN_TRY(encode_beginnings(w, tokenizer, err));
+    EN_TRY(en_writer_weights_new(&w->weights, w->decoder, w->job->pool, err));
+    w->decoder = &w->weights.decoder;
     EN_TRY(en_decoder_state_new(&w->state, w->decoder, w->n_steps, w->n_batch, w->job->n_threads,
                                 ENTRO_KV_F16, err));
     EN_TRY(make_caches(w, err));
@@ -321,14 +329,15 @@ static void writer_free(writer *w)
     en_free(w->logits);
     en_free(w->tokens);
     en_decoder_state_free(w->state);
+    en_writer_weights_free(&w->weights);
 }
 
 /* As many as there is memory for, in batches of equal size. */
 static uint32_t choose_batch(const en_decoder *decoder, uint32_t n_steps, uint64_t n_sequences)
 {
     const en_hparams *hp = &decoder->hp;
-    size_t bytes = (size_t)hp->n_layers * hp->n_kv_heads * n_steps * hp->n_head_dim * 4;
-    uint64_t most = EN_CALIB_CACHE_BYTES / bytes;
+    size_t n = 2 * (size_t)hp->n_layers * hp->n_kv_heads * n_steps * hp->n_head_dim;
+    uint64_t most = EN_CALIB_CACHE_BYTES / (n + n / 16); /* int8, and a scale for every 32 */
     most = most > 0 ? most : 1;
     uint64_t n_batches = (n_sequences + most - 1) / most;
     return (uint32_t)((n_sequences + n_batches - 1) / n_batches);

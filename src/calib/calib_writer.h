@@ -2,7 +2,8 @@
  * calib_writer.h - calibration text that the model writes itself: nothing need be fetched, and it is what
  * the model is going to see when it generates.
  *
- * Many texts at once, one token of each per step, so that each step reads the weights once:
+ * Many texts at once, one token of each per step, so that each step reads the weights once, rounded to bytes
+ * (writer_weights.h):
  *
  *   step p:  token p of all texts -> embedding -> layers (matrices: all texts together; attention: each
  *            text with its own keys and values) -> logits -> a draw at temperature 1 for each text
@@ -21,7 +22,8 @@
 /*
  * Texts of n_tokens in all (in whole sequences of n_positions), the same for the same model, seed and kind
  * of processor.  Written to FOLDER/text.gguf, from which they are read when they are there already;
- * the folder is made when it is not.  Memory: keys and values in f16, up to EN_CALIB_CACHE_BYTES of them.
+ * the folder is made when it is not.  Memory: a byte a weight, and keys and values in int8, up to
+ * EN_CALIB_CACHE_BYTES of them.
  * ENTRO_ERR_CANCELLED between steps; ENTRO_ERR_FORMAT when the model's logits are not finite.
  */
 #define EN_CALIB_CACHE_BYTES ((size_t)2 << 30)

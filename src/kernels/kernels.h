@@ -124,6 +124,14 @@ typedef struct en_kernels {
     en_strip_encode_fn strip_encode;
     en_strip_count_fn strip_count;
 
+    /* Of EN_STRIP_ROWS rows, from dots of the high plane and, behind them, of the low one:
+     * sums[r] = 128 dots[r] + dots[16 + r] + base. */
+    void (*strip_sums)(const int32_t *dots, int64_t base, int64_t *sums);
+    /* out[r] = scale (steps[r] sums[r] + offsets[r] all) of as many rows, each operation rounded as doubles are,
+     * the last one to f32. */
+    void (*strip_outputs)(const int64_t *sums, const float *steps, const float *offsets,
+                          double scale, double all, float *out);
+
     /* ---- coding 4 (entropy/rans.h, en_rans_decode(); exact, whatever the stream) ---- */
     void (*rans_decode)(en_rans_lanes *lanes, const en_rans_table *table, size_t n_units,
                         uint8_t *units);

@@ -48,16 +48,8 @@ static uint32_t chunks_of_item(const en_strip_matrix *m, uint32_t side_by_side, 
 
 /* ---- sums -------------------------------------------------------------------------------- */
 
-/* S of each row of a strip, for one token. */
+/* S of each row of a strip, for one token: products have room for EN_STRIP_MAX_COLS columns. */
 typedef int64_t row_sums[EN_STRIP_ROWS];
-
-/* 'dots' has those of the high plane, then those of the low, of all column classes: they have room for
- * EN_STRIP_MAX_COLS products. */
-static void join_dots(int64_t *sums, const int32_t *dots, int64_t bases)
-{
-    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
-        sums[r] = (int64_t)dots[r] * 128 + dots[EN_STRIP_ROWS + r] + bases;
-}
 
 /* What the column classes' bases add to every row of a row class: base sum q. */
 static void sum_bases(const en_strips_product *p, const en_strips_form *forms, size_t first_token,
@@ -74,7 +66,8 @@ static void sum_bases(const en_strips_product *p, const en_strips_form *forms, s
 
 /* What the outputs of a strip's rows take besides S. */
 typedef struct strip_rows {
-    uint32_t n; /* without padding */
+    uint32_t n;   /* without padding */
+    bool in_line; /* all of them, as they come */
     float step[EN_STRIP_ROWS], offset[EN_STRIP_ROWS];
     uint64_t row[EN_STRIP_ROWS];
 } strip_rows;
@@ -86,17 +79,20 @@ static void load_rows(strip_rows *rows, const en_coded *c, uint32_t strip)
     en_coded_grids(c, first, rows->n, rows->step, rows->offset);
     for (uint32_t r = 0; r < rows->n; r++)
         rows->row[r] = en_strip_row(c->strips, first + r);
+    for (uint32_t r = rows->n; r < EN_STRIP_ROWS; r++)
+        rows->step[r] = rows->offset[r] = 0.0f;
+    rows->in_line = rows->n == EN_STRIP_ROWS && c->strips->row_order == NULL;
 }
 
 static void store_token(const en_strips_product *p, const strip_rows *rows, size_t token,
                         const int64_t *sums)
 {
-    float *y = p->y + token * p->y_stride;
-    double scale = p->x->scales[token];
+    float *y = p->y + token * p->y_stride, out[EN_STRIP_ROWS];
+    float *at = rows->in_line ? y + rows->row[0] : out;
     double all = (double)en_activations_sum(p->x, token, 0, p->x->n_padded / EN_UNIT_COLS);
-    for (uint32_t r = 0; r < rows->n; r++)
-        y[rows->row[r]] = (float)(scale * ((double)rows->step[r] * (double)sums[r] +
-                                           (double)rows->offset[r] * all));
+    en_kernels_get()->strip_outputs(sums, rows->step, rows->offset, p->x->scales[token], all, at);
+    for (uint32_t r = 0; r < rows->n && !rows->in_line; r++)
+        y[rows->row[r]] = out[r];
 }
 
 static void store_tokens(const en_strips_product *p, uint32_t strip, size_t first, size_t n,
@@ -136,7 +132,7 @@ static void dot_strips(const en_strips_product *p, en_strips_decoder *decoders, 
                                     vectors, n_vectors, dots);
     }
     for (size_t k = 0; k < n * x->n_tokens; k++)
-        join_dots(sums[k], dots + 2 * k * EN_STRIP_ROWS, bases[k % x->n_tokens]);
+        en_kernels_get()->strip_sums(dots + 2 * k * EN_STRIP_ROWS, bases[k % x->n_tokens], sums[k]);
 }
 
 /* Differences that tags hold.  Four sums a row: entries of one row in a row would wait for each other. */
@@ -225,7 +221,7 @@ static void dot_units(const en_strips_product *p, const uint8_t *units, const en
         units += (end - first) * en_unit_bytes(forms[i].bits);
     }
     for (size_t t = 0; t < n; t++)
-        join_dots(sums[t], dots + 2 * t * EN_STRIP_ROWS, bases[t]);
+        en_kernels_get()->strip_sums(dots + 2 * t * EN_STRIP_ROWS, bases[t], sums[t]);
 }
 
 /* Some strips of a chunk. */
@@ -274,12 +270,29 @@ size_t en_strips_units_bytes(const en_strip_matrix *m)
     return m->n_units * en_unit_bytes(8) * strips_at_once(m);
 }
 
+/* Packed strips that are bytes as they lie in memory, without lists: so are rounded matrices. */
+static bool run_in_place(const en_strips_product *p, en_strip_chunk place)
+{
+    const en_linear_packed *packed = p->matrix->packed;
+    uint32_t first = place.first_strip, n = place.n_strips;
+    strip_run run = {.first_strip = first, .n_strips = n};
+    run.strip_bytes = en_strips_packed_forms(p->matrix, place.row_class, run.forms);
+    if (run.strip_bytes != p->matrix->coded->strips->n_units * en_unit_bytes(8) ||
+        packed->list_start[first + n] - packed->list_start[first] > n * sizeof(uint32_t))
+        return false;
+    run.units = en_pack_strip(p->matrix, place.row_class, first);
+    multiply_run(p, &run);
+    return true;
+}
+
 /* The strips of a packed chunk as bytes, a run at a time. */
 static void run_packed_many(const en_strips_product *p, en_strip_chunk place,
                             const en_strips_room *room)
 {
     const en_strip_matrix *m = p->matrix->coded->strips;
     uint32_t at_once = strips_at_once(m);
+    if (run_in_place(p, place))
+        return;
     strip_run run = {.units = room->units, .rest = room->rest};
     run.strip_bytes = en_strips_byte_forms(m, place.row_class, run.forms);
     for (uint32_t s = 0; s < place.n_strips; s += run.n_strips) {

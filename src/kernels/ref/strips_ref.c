@@ -171,10 +171,25 @@ static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, uns
                 *out++ = (uint8_t)(unit_value(units, bits, group, lane) + lift);
 }
 
+static void strip_sums(const int32_t *dots, int64_t base, int64_t *sums)
+{
+    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
+        sums[r] = (int64_t)dots[r] * 128 + dots[EN_STRIP_ROWS + r] + base;
+}
+
+static void strip_outputs(const int64_t *sums, const float *steps, const float *offsets,
+                          double scale, double all, float *out)
+{
+    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
+        out[r] = (float)(scale * ((double)steps[r] * (double)sums[r] + (double)offsets[r] * all));
+}
+
 void en_kernels_init_strips_ref(en_kernels *table)
 {
     table->strip_dot = strip_dot;
     table->strip_decode = strip_decode;
     table->unit_dot = unit_dot;
     table->unit_expand = unit_expand;
+    table->strip_sums = strip_sums;
+    table->strip_outputs = strip_outputs;
 }

@@ -1,6 +1,6 @@
 /*
  * units_avx512.c - units of 1 to 8 bits a value (entropy/strips.h), which lie in memory as they are:
- * products, and turned into bytes.
+ * products, turned into bytes; and sums of products scaled.
  *
  * A group of four columns is one register, so a product is one instruction for 64 values; what is
  * there to do besides is to put a value's pieces together: up to two shifts and two selections.
@@ -132,8 +132,38 @@ void en_units_avx512_expand(const uint8_t *units, unsigned bits, size_t n_units,
     expands[bits](units, n_units, _mm512_set1_epi8((char)lift), out);
 }
 
+enum { HALF = EN_STRIP_ROWS / 2 };
+
+static void strip_sums(const int32_t *dots, int64_t base, int64_t *sums)
+{
+    for (int half = 0; half < EN_STRIP_ROWS; half += HALF) {
+        __m256i high = _mm256_loadu_si256((const __m256i_u *)(dots + half));
+        __m256i low = _mm256_loadu_si256((const __m256i_u *)(dots + EN_STRIP_ROWS + half));
+        __m512i sum = _mm512_slli_epi64(_mm512_cvtepi32_epi64(high), 7);
+        sum = _mm512_add_epi64(sum, _mm512_cvtepi32_epi64(low));
+        _mm512_storeu_si512(sums + half, _mm512_add_epi64(sum, _mm512_set1_epi64(base)));
+    }
+}
+
+/* No fused multiply-add: every variant rounds alike. */
+static void strip_outputs(const int64_t *sums, const float *steps, const float *offsets,
+                          double scale, double all, float *out)
+{
+    for (int half = 0; half < EN_STRIP_ROWS; half += HALF) {
+        __m512d sum = _mm512_cvtepi64_pd(_mm512_loadu_si512(sums + half));
+        __m512d step = _mm512_cvtps_pd(_mm256_loadu_ps(steps + half));
+        __m512d offset = _mm512_cvtps_pd(_mm256_loadu_ps(offsets + half));
+        __m512d y = _mm512_mul_pd(step, sum);
+        y = _mm512_add_pd(y, _mm512_mul_pd(offset, _mm512_set1_pd(all)));
+        y = _mm512_mul_pd(_mm512_set1_pd(scale), y);
+        _mm256_storeu_ps(out + half, _mm512_cvtpd_ps(y));
+    }
+}
+
 void en_kernels_init_units_avx512(en_kernels *table)
 {
     table->unit_dot = en_units_avx512_dot;
     table->unit_expand = en_units_avx512_expand;
+    table->strip_sums = strip_sums;
+    table->strip_outputs = strip_outputs;
 }

@@ -7,6 +7,7 @@
  */
 #include "test_support.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -451,6 +452,54 @@ static void units_become_bytes(void **state)
         }
 }
 
+static void check_sums(int64_t base)
+{
+    int32_t *dots = (int32_t *)(void *)place_random(SUMS, 2 * EN_STRIP_ROWS * sizeof *dots);
+    int64_t expected[EN_STRIP_ROWS];
+    ref->strip_sums(dots, base, expected);
+    assert_true(expected[3] == (int64_t)dots[3] * 128 + dots[EN_STRIP_ROWS + 3] + base);
+    for (int i = 0; i < n_variants; i++) {
+        int64_t *sums = (int64_t *)(void *)place(X, sizeof expected);
+        variants[i].strip_sums(dots, base, sums);
+        assert_memory_equal(sums, expected, sizeof expected);
+        check_canary(sums);
+    }
+}
+
+/* Sums of all sizes, also such as a double does not hold. */
+static void check_outputs(double scale, double all)
+{
+    int64_t *sums = (int64_t *)(void *)place(SUMS, EN_STRIP_ROWS * sizeof *sums);
+    float *steps = (float *)(void *)place(UNITS, EN_STRIP_ROWS * sizeof *steps);
+    float *offsets = (float *)(void *)place(X, EN_STRIP_ROWS * sizeof *offsets);
+    float expected[EN_STRIP_ROWS];
+    for (size_t r = 0; r < EN_STRIP_ROWS; r++) {
+        uint64_t bits = (uint64_t)draw() << 32 | draw();
+        sums[r] = (int64_t)bits >> draw() % 63;
+        steps[r] = (float)(draw() % 100000) * 0x1p-23f;
+        offsets[r] = (float)((int32_t)draw() >> draw() % 31) * 0x1p-20f;
+    }
+    ref->strip_outputs(sums, steps, offsets, scale, all, expected);
+    for (int i = 0; i < n_variants; i++) {
+        float *out = (float *)(void *)place(X + 1, sizeof expected);
+        variants[i].strip_outputs(sums, steps, offsets, scale, all, out);
+        for (size_t r = 0; r < EN_STRIP_ROWS; r++) /* a NaN need not be the same NaN */
+            assert_true(out[r] == expected[r] || (out[r] != out[r] && expected[r] != expected[r]));
+        check_canary(out);
+    }
+}
+
+static void sums_and_outputs_equal_reference(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        check_sums((int64_t)((uint64_t)draw() << 30) - ((int64_t)draw() << 29));
+        check_outputs((double)draw() * 0x1p-40, (double)((int32_t)draw() >> draw() % 31));
+    }
+    check_outputs(0.0, 0.0);
+    check_outputs((double)NAN, 1.0);
+}
+
 /* ---- set-up --------------------------------------------------------------------------------------- */
 
 static int set_up(void **state)
@@ -468,6 +517,7 @@ int main(void)
         cmocka_unit_test(hostile_streams_equal_reference),
         cmocka_unit_test(units_of_all_bits_equal_reference),
         cmocka_unit_test(units_become_bytes),
+        cmocka_unit_test(sums_and_outputs_equal_reference),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -166,6 +166,13 @@ static entro_status backward(distillation *d, entro_error *err)
 
 /* ---- all of it ----------------------------------------------------------------------------- */
 
+/* What there is to correct is as large as the errors, whose squares the KLD measures. */
+static double usual_rate(double kld)
+{
+    return kld < EN_DISTILL_RATE_KLD ? EN_DISTILL_RATE * sqrt(kld / EN_DISTILL_RATE_KLD)
+                                     : EN_DISTILL_RATE;
+}
+
 /* Few large steps first, then smaller and smaller ones. */
 static double rate_at(const distillation *d, uint64_t step)
 {
@@ -227,6 +234,8 @@ static entro_status run(distillation *d, en_decoder *student, const en_decoder *
         EN_TRY(run_source(d, d->n_learn + i,
                           d->wanted_checks + i * en_collect_sequence_floats(&d->run), err));
     EN_TRY(check(d, &report->kld_before, err));
+    if (d->rate == 0)
+        d->rate = usual_rate(report->kld_before);
     EN_TRY(learn(d, err));
     EN_TRY(check(d, &report->kld_after, err));
     report->is_better = report->kld_after < report->kld_before;
@@ -301,7 +310,7 @@ entro_status en_distill(en_decoder *student, const en_decoder *teacher, const en
     distillation d = {.run = {.decoder = teacher, .text = text, .job = job}};
     const char *unit = job->state.unit;
     opt = opt != NULL ? opt : &usual;
-    d.rate = opt->rate > 0 ? opt->rate : EN_DISTILL_RATE;
+    d.rate = opt->rate;
     EN_TRY(check_shapes(student, teacher, err));
     EN_TRY(plan_text(&d, opt, err));
     plan_progress(&d);

@@ -23,11 +23,13 @@
 
 typedef struct en_distill_options {
     uint64_t n_tokens; /* to learn from; 0: EN_DISTILL_TOKENS, or as many as there are */
-    double rate;       /* size of the first steps, relative to a gain; 0: EN_DISTILL_RATE */
+    /* Of the first steps, relative to a gain; 0: EN_DISTILL_RATE, and less for models of small KLD. */
+    double rate;
 } en_distill_options;
 
 enum { EN_DISTILL_TOKENS = 20480, EN_DISTILL_CHECK_TOKENS = 4096 };
-#define EN_DISTILL_RATE 3e-3
+#define EN_DISTILL_RATE     3e-3
+#define EN_DISTILL_RATE_KLD 0.2 /* below this KLD steps are smaller, as its root */
 
 typedef struct en_distill_report {
     double kld_before, kld_after; /* on the sequences kept apart, nats a token */

@@ -166,11 +166,13 @@ static entro_status backward(distillation *d, entro_error *err)
 
 /* ---- all of it ----------------------------------------------------------------------------- */
 
-/* What there is to correct is as large as the errors, whose squares the KLD measures. */
+/*
+ * Errors of rounding are of either sign; vectors can correct what they do on average, which is of second order in
+ * them, as the KLD is.  With the same rate for all, models of small KLD are moved about for nothing.
+ */
 static double usual_rate(double kld)
 {
-    return kld < EN_DISTILL_RATE_KLD ? EN_DISTILL_RATE * sqrt(kld / EN_DISTILL_RATE_KLD)
-                                     : EN_DISTILL_RATE;
+    return EN_DISTILL_RATE * (kld < EN_DISTILL_RATE_KLD ? kld / EN_DISTILL_RATE_KLD : 1);
 }
 
 /* Few large steps first, then smaller and smaller ones. */

@@ -29,7 +29,7 @@ typedef struct en_distill_options {
 
 enum { EN_DISTILL_TOKENS = 20480, EN_DISTILL_CHECK_TOKENS = 4096 };
 #define EN_DISTILL_RATE     3e-3
-#define EN_DISTILL_RATE_KLD 0.2 /* below this KLD steps are smaller, as its root */
+#define EN_DISTILL_RATE_KLD 0.2 /* below this KLD steps are smaller, in proportion */
 
 typedef struct en_distill_report {
     double kld_before, kld_after; /* on the sequences kept apart, nats a token */

@@ -11,7 +11,7 @@
  * matrices are, so that what tuning gains takes no bits ("norm tweaking", Li et al., AAAI 2024, tunes the gains
  * alone and layer by layer).
  *
- * Sequences at the end of the text are kept apart: the KLD of both models there is measured before and after, and
+ * Sequences at the end of the text are kept apart: the KLD there is measured before and after, and
  * vectors that did not help there are put back.
  */
 #ifndef EN_CALIB_DISTILL_H

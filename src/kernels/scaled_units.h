@@ -13,6 +13,9 @@
 
 #include "kernels/kernels.h"
 
+/* Of a product: so many stay in the first-level cache while all vectors pass by. */
+enum { EN_SCALED_DOT_UNITS = 32 };
+
 struct en_scaled_units {
     uint8_t *bytes;          /* [unit][EN_UNIT_COLS * 16] */
     float *scales, *offsets; /* [unit][part][row] */

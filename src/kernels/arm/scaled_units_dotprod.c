@@ -17,9 +17,8 @@
 enum {
     GROUPS = EN_UNIT_COLS / 4,
     UNIT_BYTES = EN_UNIT_COLS * EN_STRIP_ROWS,
-    QUARTERS = 4,   /* of a strip's rows: 4 of them are a vector of sums */
-    TILE = 2,       /* vectors at a time: 16 sums of each plane's products */
-    DOT_UNITS = 32, /* of a block, which stay in the first-level cache for all vectors */
+    QUARTERS = 4, /* of a strip's rows: 4 of them are a vector of sums */
+    TILE = 2,     /* vectors at a time: 16 sums of each plane's products */
 };
 
 typedef struct sums {
@@ -90,26 +89,7 @@ INLINED void dot_vectors(const en_scaled_units *units, size_t first, size_t n_un
         }
 }
 
-INLINED void dot_block(const en_scaled_units *units, size_t first, size_t n_units, int n_parts,
-                       const en_block_vector *x, size_t n_vectors, float *out)
-{
-    for (; n_vectors >= TILE; n_vectors -= TILE, x += TILE, out += TILE * EN_STRIP_ROWS)
-        dot_vectors(units, first, n_units, n_parts, x, TILE, out);
-    if (n_vectors > 0)
-        dot_vectors(units, first, n_units, n_parts, x, 1, out);
-}
-
-static void dot_scaled(const en_scaled_units *units, size_t n_units, const en_block_vector *x,
-                       size_t n_vectors, float *out)
-{
-    for (size_t first = 0; first < n_units; first += DOT_UNITS) {
-        size_t n = n_units - first < DOT_UNITS ? n_units - first : DOT_UNITS;
-        if (units->n_parts == 1)
-            dot_block(units, first, n, 1, x, n_vectors, out);
-        else
-            dot_block(units, first, n, 2, x, n_vectors, out);
-    }
-}
+#include "kernels/scaled_units_template.h"
 
 void en_kernels_init_scaled_units_dotprod(en_kernels *table)
 {

@@ -20,14 +20,13 @@
 enum {
     GROUPS = EN_UNIT_COLS / 4,
     UNIT_BYTES = EN_UNIT_COLS * EN_STRIP_ROWS,
-    QUARTERS = 4,   /* of a strip's rows */
-    TILE = 2,       /* vectors at a time: more sums would not stay in registers */
-    DOT_UNITS = 32, /* of a block, which stay in the first-level cache for all vectors */
+    QUARTERS = 4, /* of a strip's rows */
+    TILE = 2,     /* vectors at a time: more sums would not stay in registers */
 };
 
 /* A vector's integers in a block. */
 typedef struct block_columns {
-    _Alignas(32) int16_t q[DOT_UNITS * EN_UNIT_COLS];
+    _Alignas(32) int16_t q[EN_SCALED_DOT_UNITS * EN_UNIT_COLS];
 } block_columns;
 
 static void join_planes(const en_block_vector *x, size_t first_col, size_t n, int16_t *q)
@@ -140,26 +139,7 @@ INLINED void dot_vectors(const en_scaled_units *units, size_t first, size_t n_un
             _mm256_storeu_ps(out + v * EN_STRIP_ROWS + 8 * half, in_order_of_sums(all[v][half]));
 }
 
-INLINED void dot_block(const en_scaled_units *units, size_t first, size_t n_units, int n_parts,
-                       const en_block_vector *x, size_t n_vectors, float *out)
-{
-    for (; n_vectors >= TILE; n_vectors -= TILE, x += TILE, out += TILE * EN_STRIP_ROWS)
-        dot_vectors(units, first, n_units, n_parts, x, TILE, out);
-    if (n_vectors > 0)
-        dot_vectors(units, first, n_units, n_parts, x, 1, out);
-}
-
-static void dot_scaled(const en_scaled_units *units, size_t n_units, const en_block_vector *x,
-                       size_t n_vectors, float *out)
-{
-    for (size_t first = 0; first < n_units; first += DOT_UNITS) {
-        size_t n = n_units - first < DOT_UNITS ? n_units - first : DOT_UNITS;
-        if (units->n_parts == 1)
-            dot_block(units, first, n, 1, x, n_vectors, out);
-        else
-            dot_block(units, first, n, 2, x, n_vectors, out);
-    }
-}
+#include "kernels/scaled_units_template.h"
 
 void en_kernels_init_scaled_units_avx2(en_kernels *table)
 {

@@ -11,7 +11,7 @@
 enum {
     GROUPS = EN_UNIT_COLS / 4,
     UNIT_BYTES = EN_UNIT_COLS * EN_STRIP_ROWS,
-    DOT_UNITS = 32, /* of a block, which stay in the first-level cache for all vectors */
+    TILE = 4, /* vectors at a time */
 };
 
 /* Groups first to first + n - 1 of a unit whose columns begin at 'col'. */
@@ -68,26 +68,7 @@ INLINED void dot_vectors(const en_scaled_units *units, size_t first, size_t n_un
         _mm512_storeu_ps(out + v * EN_STRIP_ROWS, sums[v]);
 }
 
-INLINED void dot_block(const en_scaled_units *units, size_t first, size_t n_units, int n_parts,
-                       const en_block_vector *x, size_t n_vectors, float *out)
-{
-    for (; n_vectors >= 4; n_vectors -= 4, x += 4, out += 4 * EN_STRIP_ROWS)
-        dot_vectors(units, first, n_units, n_parts, x, 4, out);
-    for (; n_vectors > 0; n_vectors--, x++, out += EN_STRIP_ROWS)
-        dot_vectors(units, first, n_units, n_parts, x, 1, out);
-}
-
-static void dot_scaled(const en_scaled_units *units, size_t n_units, const en_block_vector *x,
-                       size_t n_vectors, float *out)
-{
-    for (size_t first = 0; first < n_units; first += DOT_UNITS) {
-        size_t n = n_units - first < DOT_UNITS ? n_units - first : DOT_UNITS;
-        if (units->n_parts == 1)
-            dot_block(units, first, n, 1, x, n_vectors, out);
-        else
-            dot_block(units, first, n, 2, x, n_vectors, out);
-    }
-}
+#include "kernels/scaled_units_template.h"
 
 void en_kernels_init_scaled_units_avx512(en_kernels *table)
 {

@@ -40,6 +40,15 @@ uint64_t en_memory_available(void);
 /* Allocation number 'countdown' from now (0 = the next) fails once; UINT64_MAX: none. */
 void en_memory_fail_at(uint64_t countdown);
 
+/* Asks for n_bytes from p on, which will be read soon, to come to the second-level cache meanwhile.  They may lie
+ * beyond an allocation: nothing is read. */
+static inline void en_fetch(const void *p, size_t n_bytes)
+{
+    enum { LINE = 64, SECOND_LEVEL = 2 };
+    for (size_t i = 0; i < n_bytes; i += LINE)
+        __builtin_prefetch((const void *)((uintptr_t)p + i), 0, SECOND_LEVEL);
+}
+
 /* a * b and a + b; false when they overflow (then *out is untouched). */
 static inline bool en_mul(size_t a, size_t b, size_t *out)
 {

@@ -1,6 +1,7 @@
 /* linear_strips.c - see linear_strips.h. */
 #include "linear/linear_strips.h"
 
+#include "base/memory.h"
 #include "kernels/kernels.h"
 #include "linear/linear_pack.h"
 
@@ -104,6 +105,15 @@ static void store_tokens(const en_strips_product *p, uint32_t strip, size_t firs
         store_token(p, &rows, first + t, sums[t]);
 }
 
+/* What is needed after a strip's units comes from memory while these are multiplied. */
+static void fetch_grid(const en_coded *c, uint32_t strip)
+{
+    size_t grid = c->n_grids == 1 ? 0 : (size_t)strip * EN_STRIP_ROWS * (c->half_grids ? 2 : 4);
+    en_fetch((const uint8_t *)c->steps + grid, 1);
+    if (c->offsets != NULL)
+        en_fetch((const uint8_t *)c->offsets + grid, 1);
+}
+
 /* ---- few tokens: decoded and multiplied in registers ---------------------------------------- */
 
 enum { MAX_FEW = EN_STRIP_MAX_VECTORS / 2, FEW_VECTORS = 2 * MAX_FEW };
@@ -151,13 +161,31 @@ static void add_small(const en_strip_list *list, const int16_t *q, int64_t *sums
         sums[r] += parts[0][r] + parts[1][r] + parts[2][r] + parts[3][r];
 }
 
+/* Entries from 'at' on, eight at most, whose tags have no difference: the top bit of each one's byte. */
+static uint64_t find_large(const en_strip_list *list, uint32_t at)
+{
+    const uint64_t low = 0x7F7F7F7F7F7F7F7F;
+    uint64_t tags = 0;
+    uint32_t left = list->n - at;
+    if (left >= 8)
+        tags = en_load64(list->tags + at);
+    else
+        memcpy(&tags, list->tags + at, left);
+    uint64_t upper = tags & 0xF0F0F0F0F0F0F0F0;
+    uint64_t large = ~(((upper & low) + low) | upper | low);
+    return left >= 8 ? large : large & ((1ull << 8 * left) - 1);
+}
+
 static void add_large(const en_strip_list *list, const int16_t *q, int64_t *sums)
 {
-    for (uint32_t i = 0, n = 0; n < list->n_large; i++) {
-        uint32_t tag = list->tags[i], col = en_load16(list->cols + 2 * (size_t)i);
-        if (tag >> 4 == 0)
-            sums[tag & 15] += (int64_t)(int32_t)en_load32(list->large + 4 * (size_t)n++) * q[col];
-    }
+    const uint8_t *delta = list->large;
+    for (uint32_t at = 0, left = list->n_large; left > 0 && at < list->n; at += 8)
+        for (uint64_t large = find_large(list, at); large != 0; large &= large - 1, left--) {
+            uint32_t i = at + (uint32_t)__builtin_ctzll(large) / 8;
+            uint32_t col = en_load16(list->cols + 2 * (size_t)i);
+            sums[list->tags[i] & 15] += (int64_t)(int32_t)en_load32(delta) * q[col];
+            delta += 4;
+        }
 }
 
 static void add_list(const en_strips_product *p, const en_strip_list *list, row_sums *sums)
@@ -186,6 +214,10 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
     uint32_t n = n_chunks, n_strips = place.n_strips;
     for (uint32_t s = 0; s < n_strips; s++) { /* only the last chunk may have fewer */
         n -= decoders[n - 1].place.n_strips == s;
+        for (uint32_t i = 0; i < n; i++)
+            fetch_grid(p->matrix->coded, decoders[i].place.first_strip + s);
+        if (s + 1 == n_strips)
+            en_strips_fetch_chunks(m, first + n_chunks, first + 2 * n_chunks);
         dot_strips(p, decoders, n, bases, sums);
         for (uint32_t i = 0; i < n; i++) {
             en_strip_list list;
@@ -309,20 +341,12 @@ static void run_packed_many(const en_strips_product *p, en_strip_chunk place,
     }
 }
 
-/* What a strip needs after its units comes from memory while these are multiplied. */
+/* What a packed strip needs after its units. */
 static void fetch_ends(const en_linear *matrix, uint32_t strip)
 {
-    enum { LINE = 64 };
     const en_linear_packed *p = matrix->packed;
-    const en_coded *c = matrix->coded;
-    uintptr_t list = (uintptr_t)(p->lists + p->list_start[strip]);
-    uintptr_t end = (uintptr_t)(p->lists + p->list_start[strip + 1]);
-    for (; list < end; list += LINE)
-        __builtin_prefetch((const void *)list);
-    size_t grid = c->n_grids == 1 ? 0 : (size_t)strip * EN_STRIP_ROWS * (c->half_grids ? 2 : 4);
-    __builtin_prefetch((const void *)((uintptr_t)c->steps + grid));
-    if (c->offsets != NULL)
-        __builtin_prefetch((const void *)((uintptr_t)c->offsets + grid));
+    en_fetch(p->lists + p->list_start[strip], p->list_start[strip + 1] - p->list_start[strip]);
+    fetch_grid(matrix->coded, strip);
 }
 
 /* Packed strips times few tokens, as they lie in memory. */

@@ -91,6 +91,8 @@ typedef struct en_strips_decoder {
 /* 'memory': a reader's, en_strip_reader_bytes(). */
 void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk,
                              void *memory);
+/* Soon chunks first to end - 1 will be started: what they begin with comes from memory meanwhile. */
+void en_strips_fetch_chunks(const en_strip_matrix *m, uint32_t first, uint32_t end);
 /* The next strip of each of n chunks (1 to EN_STRIP_MAX_CHUNKS) of one row class, to units + chunk *
  * stride, without its list: that is to be taken next, from each. */
 void en_strips_decode_units(en_strips_decoder *decoders, size_t n, uint8_t *units, size_t stride);

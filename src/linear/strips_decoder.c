@@ -1,4 +1,5 @@
 /* strips_decoder.c - chunks of coding 2 and 4, strip by strip, with their exceptions; see linear_strips.h. */
+#include "base/memory.h"
 #include "kernels/kernels.h"
 #include "linear/linear_pack.h"
 
@@ -48,12 +49,22 @@ size_t en_strips_max_rest(const en_strip_matrix *m)
     return (size_t)(most / ENTRY_BYTES);
 }
 
-/* What the next strip needs besides its streams comes from memory meanwhile. */
-static void fetch_next(const en_strips_decoder *d)
+/* The next strip's list comes from memory while its units are decoded.  'last': bytes of the one before. */
+static void fetch_list(const en_strips_decoder *d, size_t last)
 {
-    enum { LINE = 64, LIST_BYTES = 320 }; /* most lists */
-    for (int i = 0; i < LIST_BYTES; i += LINE)
-        __builtin_prefetch((const void *)((uintptr_t)d->lists.p + (uintptr_t)i));
+    enum { MORE = 128 };
+    en_fetch(d->lists.p, last + MORE);
+}
+
+void en_strips_fetch_chunks(const en_strip_matrix *m, uint32_t first, uint32_t end)
+{
+    enum { MOST = 2048 }; /* more is fetched ahead, as it is decoded */
+    for (uint32_t i = first; i < end && i < m->n_chunks; i++) {
+        en_strip_span spans[EN_STRIP_STREAMS];
+        en_strip_spans_of(m, i, i + 1, spans);
+        for (unsigned k = 0; k < EN_STRIP_STREAMS; k++)
+            en_fetch(spans[k].data, spans[k].n_bytes < MOST ? (size_t)spans[k].n_bytes : MOST);
+    }
 }
 
 void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uint32_t chunk,
@@ -67,13 +78,14 @@ void en_strips_decoder_start(en_strips_decoder *d, const en_strip_matrix *m, uin
     en_strips_decoded_forms(m, d->place.row_class, d->forms);
     d->damaged = false;
     d->lists = en_strip_lists_of(m, chunk);
-    fetch_next(d);
+    fetch_list(d, 0);
 }
 
 void en_strips_next_list(en_strips_decoder *d, en_strip_list *list)
 {
+    const uint8_t *start = d->lists.p;
     if (!d->damaged && en_strip_lists_next(&d->lists, list)) {
-        fetch_next(d);
+        fetch_list(d, (size_t)(d->lists.p - start));
         return;
     }
     d->damaged = true;

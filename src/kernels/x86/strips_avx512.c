@@ -96,8 +96,8 @@ INLINED void next_symbols(lanes *l, const tables *t, __m512i symbols[2])
     __m512i window = _mm512_mask_blend_epi8(odd, words[0], _mm512_slli_epi16(words[1], 8));
     symbols[0] = look_up(l, t, window, &length);
     __m512i at = _mm512_add_epi8(_mm512_set1_epi64(0x3030202010100000), length);
-    window = _mm512_multishift_epi64_epi8(at, words[0]);
-    window = _mm512_mask_multishift_epi64_epi8(window, odd, at, words[1]);
+    window = _mm512_mask_blend_epi8(odd, _mm512_multishift_epi64_epi8(at, words[0]),
+                                    _mm512_multishift_epi64_epi8(at, words[1]));
     symbols[1] = look_up(l, t, window, &unused);
 }
 
@@ -134,8 +134,8 @@ INLINED __m512i wide_raw(const uint8_t *raw, en_strip_mode mode, int step)
 }
 
 /*
- * The two factors of a step.  first is v << first_shift, second v << second_shift; the sums are
- * shifted back at the end.
+ * The two factors of a step: v in a byte's upper bits, so that both can be added to the same sums,
+ * which are shifted back at the end.  (Two sets of sums would not stay in registers beside three chunks.)
  */
 INLINED void values_of(__m512i symbols, const uint8_t *raw, en_strip_mode mode, int step,
                        __m512i values[2])
@@ -146,20 +146,16 @@ INLINED void values_of(__m512i symbols, const uint8_t *raw, en_strip_mode mode, 
         values[1] = select_bits(0xF0, symbols, _mm512_srli_epi16(bits, 4));
     } else {
         __m512i both = narrow_values(symbols, raw, mode, step);
-        values[0] = _mm512_and_si512(both, _mm512_set1_epi8(0x0F));
+        values[0] = _mm512_and_si512(_mm512_slli_epi16(both, 4), _mm512_set1_epi8((char)0xF0));
         values[1] = _mm512_and_si512(both, _mm512_set1_epi8((char)0xF0));
     }
 }
 
 /* ---- products ---------------------------------------------------------------------------- */
 
-INLINED void add_sums(int32_t *sums, __m512i first, __m512i second, en_strip_mode mode)
+INLINED void add_sums(int32_t *sums, __m512i shifted, en_strip_mode mode)
 {
-    unsigned wide = 8 - en_strip_value_bits(mode);
-    unsigned first_shift = en_strip_is_wide(mode) ? wide : 0;
-    unsigned second_shift = en_strip_is_wide(mode) ? wide : 4;
-    __m512i all = _mm512_add_epi32(_mm512_srai_epi32(first, first_shift),
-                                   _mm512_srai_epi32(second, second_shift));
+    __m512i all = _mm512_srai_epi32(shifted, 8 - en_strip_value_bits(mode));
     _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), all));
 }
 
@@ -169,14 +165,13 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
 {
     tables t = load_tables(table);
     lanes l[EN_STRIP_MAX_CHUNKS];
-    __m512i first[EN_STRIP_MAX_CHUNKS][FUSED_VECTORS];
-    __m512i second[EN_STRIP_MAX_CHUNKS][FUSED_VECTORS];
+    __m512i shifted[EN_STRIP_MAX_CHUNKS][FUSED_VECTORS];
 #pragma GCC unroll 4
     for (int i = 0; i < n_chunks; i++) {
         l[i] = load_lanes(states[i]);
 #pragma GCC unroll 8
         for (int v = 0; v < n_vectors; v++)
-            first[i][v] = second[i][v] = _mm512_setzero_si512();
+            shifted[i][v] = _mm512_setzero_si512();
     }
     for (size_t unit = 0; unit < n_units; unit++) {
         size_t col = unit * EN_UNIT_COLS;
@@ -192,8 +187,8 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
 #pragma GCC unroll 8
                     for (int v = 0; v < n_vectors; v++) {
                         const int8_t *at = x[v] + col + (size_t)(step + u) * EN_STEP_COLS;
-                        first[i][v] = _mm512_dpbusd_epi32(first[i][v], values[0], four(at));
-                        second[i][v] = _mm512_dpbusd_epi32(second[i][v], values[1], four(at + 4));
+                        shifted[i][v] = _mm512_dpbusd_epi32(shifted[i][v], values[0], four(at));
+                        shifted[i][v] = _mm512_dpbusd_epi32(shifted[i][v], values[1], four(at + 4));
                     }
                 }
             }
@@ -207,7 +202,7 @@ INLINED void dot(en_strip_lanes *const *states, int n_chunks, const en_pair_tabl
         store_lanes(states[i], &l[i]);
 #pragma GCC unroll 8
         for (int v = 0; v < n_vectors; v++)
-            add_sums(sums + (i * n_vectors + v) * EN_STRIP_ROWS, first[i][v], second[i][v], mode);
+            add_sums(sums + (i * n_vectors + v) * EN_STRIP_ROWS, shifted[i][v], mode);
     }
 }
 
@@ -275,18 +270,20 @@ static void dot_few(en_strip_lanes *const *states, size_t n_chunks, const en_pai
 {
     size_t n = round_up(n_vectors);
     const int8_t *padded[FUSED_VECTORS];
-    int32_t more[FUSED_VECTORS * EN_STRIP_ROWS] = {0};
+    int32_t more[FUSED_VECTORS * EN_STRIP_ROWS];
     for (size_t v = 0; v < n; v++)
         padded[v] = x[v < n_vectors ? v : 0];
     for (size_t done = 0; done < n_chunks;) {
         const variant *best = find(n_chunks - done, n);
         int32_t *to = sums + done * n_vectors * EN_STRIP_ROWS;
-        bool exact = n == n_vectors;
-        if (!exact)
+        if (n == n_vectors) {
+            best->by_mode[mode](states + done, table, n_units, padded, to);
+        } else { /* of more than two vectors, one chunk at a time */
+            memset(more, 0, sizeof more);
             memcpy(more, to, n_vectors * EN_STRIP_ROWS * sizeof *to);
-        best->by_mode[mode](states + done, table, n_units, padded, exact ? to : more);
-        if (!exact)
+            best->by_mode[mode](states + done, table, n_units, padded, more);
             memcpy(to, more, n_vectors * EN_STRIP_ROWS * sizeof *to);
+        }
         done += best->n_chunks;
     }
 }

@@ -329,27 +329,43 @@ INLINED __m256i narrow_values(const uint8_t *symbols, const uint8_t *raw, en_str
 
 /* ---- products ---------------------------------------------------------------------------- */
 
+/* High parts and raw bits of a step, put together as bytes: modes of at most 7 bits. */
+INLINED void set_wide(two_steps *f, int k, int step, __m256i high, __m256i raw, unsigned n_raw)
+{
+    __m256i mask = _mm256_set1_epi8((char)(15 << n_raw)),
+            upper = _mm256_slli_epi16(high, (int)n_raw);
+    f->of[k][2 * step] = _mm256_or_si256(_mm256_and_si256(upper, mask), low_nibbles(raw));
+    upper = _mm256_srli_epi16(high, (int)(4 - n_raw));
+    f->of[k][2 * step + 1] = _mm256_or_si256(_mm256_and_si256(upper, mask), high_nibbles(raw));
+}
+
 /* Two steps of symbols and raw bits. */
 INLINED void dot_symbols(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode, int step,
                          const int8_t *const *x, size_t col, size_t n_vectors, __m256i *sums)
 {
-    bool wide = en_strip_is_wide(mode);
-    nibbles n;
+    unsigned n_raw = en_strip_raw_bits(mode);
+    two_steps f;
     col += (size_t)step * EN_STEP_COLS;
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         int k = i / 2, at = k * REGISTER_BYTES, s = step + i % 2;
-        set_nibbles(&n, k, i % 2,
-                    wide ? load(symbols + at + s * EN_STRIP_LANES)
-                         : narrow_values(symbols + at, raw + at, mode, s));
+        const uint8_t *symbol = symbols + at + s * EN_STRIP_LANES;
+        if (!en_strip_is_wide(mode))
+            set_nibbles(&f, k, i % 2, narrow_values(symbols + at, raw + at, mode, s));
+        else if (mode == EN_STRIP_W4)
+            set_nibbles(&f, k, i % 2, load(symbol));
+        else
+            set_wide(&f, k, i % 2, load(symbol), raw_of(raw + at, mode, s), n_raw);
     }
-    add_products(&n, wide ? 1 << en_strip_raw_bits(mode) : 1, x, col, n_vectors, sums);
-    if (!wide)
+    if (mode != EN_STRIP_W4) {
+        add_products(&f, en_strip_value_bits(mode), 1, x, col, n_vectors, sums);
         return;
+    }
+    add_products(&f, 4, 16, x, col, n_vectors, sums); /* products of 8 bits would not fit 16 */
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
-        set_nibbles(&n, i / 2, i % 2, raw_of(raw + i / 2 * REGISTER_BYTES, mode, step + i % 2));
-    add_products(&n, 1, x, col, n_vectors, sums);
+        set_nibbles(&f, i / 2, i % 2, raw_of(raw + i / 2 * REGISTER_BYTES, mode, step + i % 2));
+    add_products(&f, 4, 1, x, col, n_vectors, sums);
 }
 
 INLINED void dot_block(const uint8_t *symbols, const uint8_t *raw, en_strip_mode mode,
@@ -364,7 +380,7 @@ INLINED void dot_block(const uint8_t *symbols, const uint8_t *raw, en_strip_mode
     }
 }
 
-/* One function for each mode, so that the compiler sees a constant; one vector apart. */
+/* One function for each mode, so that the compiler sees a constant; one vector and two, a token's, apart. */
 #define FOR_MODES(DO) DO(N0) DO(N1) DO(N2) DO(W1) DO(W2) DO(W3) DO(W4)
 
 #define DEFINE_DOT(MODE)                                                                           \
@@ -373,6 +389,8 @@ INLINED void dot_block(const uint8_t *symbols, const uint8_t *raw, en_strip_mode
     {                                                                                              \
         if (n_vectors == 1)                                                                        \
             dot_block(symbols, raw, EN_STRIP_##MODE, n_units, x, col, 1, sums);                    \
+        else if (n_vectors == 2)                                                                   \
+            dot_block(symbols, raw, EN_STRIP_##MODE, n_units, x, col, 2, sums);                    \
         else                                                                                       \
             dot_block(symbols, raw, EN_STRIP_##MODE, n_units, x, col, n_vectors, sums);            \
     }
@@ -389,10 +407,12 @@ static void dot_chunks(en_strip_lanes *const *states, size_t n_chunks, const tab
                        int32_t *sums)
 {
     _Alignas(64) uint8_t symbols[2 * BLOCK_BYTES];
-    __m256i more[2][2 * EN_STRIP_MAX_VECTORS] = {0};
+    __m256i more[2][2 * EN_STRIP_MAX_VECTORS];
     lanes l[2];
-    for (size_t c = 0; c < n_chunks; c++)
+    for (size_t c = 0; c < n_chunks; c++) {
         load_lanes(&l[c], states[c]);
+        memset(more[c], 0, 2 * n_vectors * sizeof more[c][0]);
+    }
     for (size_t done = 0, n; done < n_units; done += n) {
         n = smaller(n_units - done, BLOCK_UNITS);
         if (n_chunks == 2)

@@ -15,29 +15,29 @@ enum { BLOCK_UNITS = 8, BLOCK_VECTORS = 16 };
 INLINED void dot_wide(const uint8_t *units, const int8_t *const *x, size_t col, size_t n_vectors,
                       __m256i *sums)
 {
-    nibbles n;
+    two_steps n;
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++)
         n.of[i / 4][i % 4] =
             high_nibbles(load(units + i / 4 * REGISTER_BYTES + i % 4 * EN_STRIP_LANES));
-    add_products(&n, 16, x, col, n_vectors, sums);
+    add_products(&n, 4, 16, x, col, n_vectors, sums);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++)
         n.of[i / 4][i % 4] =
             low_nibbles(load(units + i / 4 * REGISTER_BYTES + i % 4 * EN_STRIP_LANES));
-    add_products(&n, 1, x, col, n_vectors, sums);
+    add_products(&n, 4, 1, x, col, n_vectors, sums);
 }
 
 /* Two steps of units of 4 bits. */
 INLINED void dot_narrow(const uint8_t *units, const int8_t *const *x, size_t col, size_t n_vectors,
                         __m256i *sums)
 {
-    nibbles n;
+    two_steps n;
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
         set_nibbles(&n, i / 2, i % 2,
                     load(units + i / 2 * REGISTER_BYTES + i % 2 * EN_STRIP_LANES));
-    add_products(&n, 1, x, col, n_vectors, sums);
+    add_products(&n, 4, 1, x, col, n_vectors, sums);
 }
 
 /* sums of up to BLOCK_VECTORS vectors. */

@@ -408,7 +408,7 @@ typedef struct entro_compress_options {
     /* Text to calibrate on: plain files or JSON lines.  None: text that the model writes itself. */
     const char *const *calib;
     size_t n_calib;
-    uint64_t n_calib_tokens; /* 0: 40960, or as many as there are */
+    uint64_t n_calib_tokens; /* 0: 40960, or as many as there are; 32768 of the model's own text */
     uint64_t seed;           /* of the text the model writes, and of sampled labels */
     /* Instead of a size: the smallest file whose expected KLD to the source is at most this, nats a token (of
      * "watersic"); 0: not asked.  What is expected is report's 'expected_kld'; measure it. */

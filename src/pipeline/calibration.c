@@ -37,11 +37,12 @@ static entro_status collect(const en_calibration *c, const char *folder,
                             const entro_compress_options *opt, en_job *job, entro_error *err)
 {
     en_calib_text text = {0};
-    uint64_t n = opt->n_calib_tokens != 0 ? opt->n_calib_tokens : EN_COLLECT_TOKENS;
+    uint64_t usual = opt->n_calib == 0 ? EN_COLLECT_OWN_TOKENS : EN_COLLECT_TOKENS;
+    uint64_t n = opt->n_calib_tokens != 0 ? opt->n_calib_tokens : usual;
     const en_text_wanted wanted = {opt->calib, opt->n_calib, n + EN_COLLECT_FISHER_TOKENS,
                                    opt->seed};
     EN_TRY(en_calibration_text(&text, c->model, folder, &wanted, job, err));
-    en_collect_options how = {.n_tokens = opt->n_calib_tokens, .seed = opt->seed};
+    en_collect_options how = {.n_tokens = n, .seed = opt->seed};
     entro_status status = en_statistics_collect(folder, c->model->decoder, &text, &how, job, err);
     en_calib_text_free(&text);
     return status;

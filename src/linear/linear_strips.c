@@ -180,11 +180,12 @@ static void add_large(const en_strip_list *list, const int16_t *q, int64_t *sums
 {
     const uint8_t *delta = list->large;
     for (uint32_t at = 0, left = list->n_large; left > 0 && at < list->n; at += 8)
-        for (uint64_t large = find_large(list, at); large != 0; large &= large - 1, left--) {
+        for (uint64_t large = find_large(list, at); large != 0 && left > 0; left--) {
             uint32_t i = at + (uint32_t)__builtin_ctzll(large) / 8;
             uint32_t col = en_load16(list->cols + 2 * (size_t)i);
             sums[list->tags[i] & 15] += (int64_t)(int32_t)en_load32(delta) * q[col];
             delta += 4;
+            large &= large - 1;
         }
 }
 

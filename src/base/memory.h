@@ -40,13 +40,19 @@ uint64_t en_memory_available(void);
 /* Allocation number 'countdown' from now (0 = the next) fails once; UINT64_MAX: none. */
 void en_memory_fail_at(uint64_t countdown);
 
-/* Asks for n_bytes from p on, which will be read soon, to come to the second-level cache meanwhile.  They may lie
- * beyond an allocation: nothing is read. */
-static inline void en_fetch(const void *p, size_t n_bytes)
+/*
+ * Asks for n_bytes from 'ahead' bytes behind p on, which will be read soon, to come to the second-level cache
+ * meanwhile: the processor's own prefetching stops at the end of a page.  The first-level cache has few requests under
+ * way at a time (Zen 4, packed units from memory: 21 instead of 16 tokens/s of a 1.5 B model with one thread, 31
+ * instead of 27 with two).  They may lie beyond the allocation: nothing is read.
+ */
+static inline __attribute__((always_inline)) void en_fetch(const void *p, size_t ahead,
+                                                           size_t n_bytes)
 {
     enum { LINE = 64, SECOND_LEVEL = 2 };
+#pragma GCC unroll 8
     for (size_t i = 0; i < n_bytes; i += LINE)
-        __builtin_prefetch((const void *)((uintptr_t)p + i), 0, SECOND_LEVEL);
+        __builtin_prefetch((const void *)((uintptr_t)p + ahead + i), 0, SECOND_LEVEL);
 }
 
 /* a * b and a + b; false when they overflow (then *out is untouched). */

@@ -204,7 +204,7 @@ static void run_planes(job *j, const en_linear_product *p, uint64_t item, uint32
 
 /* ---- matrices in coding 2 ------------------------------------------------------------------ */
 
-/* One token waits for the decoder (measured with bench_strips: 16, 25 and 27 G weights/s for 1, 2 and 3
+/* One token waits for the decoder (measured with bench_strips: 17, 26 and 29 G weights/s for 1, 2 and 3
  * chunks).  With a few the products fill the time; more have strips decoded before they pass by. */
 static uint32_t choose_side_by_side(const job *j, uint32_t n_threads)
 {

@@ -109,9 +109,9 @@ static void store_tokens(const en_strips_product *p, uint32_t strip, size_t firs
 static void fetch_grid(const en_coded *c, uint32_t strip)
 {
     size_t grid = c->n_grids == 1 ? 0 : (size_t)strip * EN_STRIP_ROWS * (c->half_grids ? 2 : 4);
-    en_fetch((const uint8_t *)c->steps + grid, 1);
+    en_fetch(c->steps, grid, 1);
     if (c->offsets != NULL)
-        en_fetch((const uint8_t *)c->offsets + grid, 1);
+        en_fetch(c->offsets, grid, 1);
 }
 
 /* ---- few tokens: decoded and multiplied in registers ---------------------------------------- */
@@ -217,7 +217,7 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
         n -= decoders[n - 1].place.n_strips == s;
         for (uint32_t i = 0; i < n; i++)
             fetch_grid(p->matrix->coded, decoders[i].place.first_strip + s);
-        if (s + 1 == n_strips)
+        if (s + 1 == n_strips) /* for this thread or for one beside it, which finds it here */
             en_strips_fetch_chunks(m, first + n_chunks, first + 2 * n_chunks);
         dot_strips(p, decoders, n, bases, sums);
         for (uint32_t i = 0; i < n; i++) {
@@ -346,7 +346,7 @@ static void run_packed_many(const en_strips_product *p, en_strip_chunk place,
 static void fetch_ends(const en_linear *matrix, uint32_t strip)
 {
     const en_linear_packed *p = matrix->packed;
-    en_fetch(p->lists + p->list_start[strip], p->list_start[strip + 1] - p->list_start[strip]);
+    en_fetch(p->lists, p->list_start[strip], p->list_start[strip + 1] - p->list_start[strip]);
     fetch_grid(matrix->coded, strip);
 }
 

@@ -53,7 +53,7 @@ size_t en_strips_max_rest(const en_strip_matrix *m)
 static void fetch_list(const en_strips_decoder *d, size_t last)
 {
     enum { MORE = 128 };
-    en_fetch(d->lists.p, last + MORE);
+    en_fetch(d->lists.p, 0, last + MORE);
 }
 
 void en_strips_fetch_chunks(const en_strip_matrix *m, uint32_t first, uint32_t end)
@@ -63,7 +63,7 @@ void en_strips_fetch_chunks(const en_strip_matrix *m, uint32_t first, uint32_t e
         en_strip_span spans[EN_STRIP_STREAMS];
         en_strip_spans_of(m, i, i + 1, spans);
         for (unsigned k = 0; k < EN_STRIP_STREAMS; k++)
-            en_fetch(spans[k].data, spans[k].n_bytes < MOST ? (size_t)spans[k].n_bytes : MOST);
+            en_fetch(spans[k].data, 0, spans[k].n_bytes < MOST ? (size_t)spans[k].n_bytes : MOST);
     }
 }
 

@@ -104,8 +104,8 @@ INLINED void next_symbols(lanes *l, const tables *t, __m512i symbols[2])
 INLINED void end_unit(lanes *l, en_strip_mode mode)
 {
     l->raw += en_strip_raw_unit_bytes(mode);
-    fetch(l->raw, en_strip_raw_unit_bytes(mode), AHEAD);
-    fetch(l->next, 192, AHEAD); /* about what a unit takes */
+    en_fetch(l->raw, AHEAD, en_strip_raw_unit_bytes(mode));
+    en_fetch(l->next, AHEAD, 192); /* about what a unit takes */
 }
 
 /* ---- raw bits ---------------------------------------------------------------------------- */

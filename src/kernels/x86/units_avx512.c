@@ -49,7 +49,7 @@ INLINED void dot_vectors(const uint8_t *units, unsigned bits, size_t n_units,
         for (int j = 0; j < UNIT_GROUPS; j++)
             values[j] = value(units, bits, j);
         if (n_vectors <= 2) /* else they are in a cache */
-            fetch(units, en_unit_bytes(bits), AHEAD);
+            en_fetch(units, AHEAD, en_unit_bytes(bits));
 #pragma GCC unroll 8
         for (int v = 0; v < n_vectors; v++) {
             const int8_t *at = x[v] + col;
@@ -103,7 +103,7 @@ INLINED void dot_block(const uint8_t *units, unsigned bits, size_t n_units, cons
 INLINED void expand(const uint8_t *units, unsigned bits, size_t n_units, __m512i lift, uint8_t *out)
 {
     for (size_t unit = 0; unit < n_units; unit++, units += en_unit_bytes(bits)) {
-        fetch(units, en_unit_bytes(bits), AHEAD);
+        en_fetch(units, AHEAD, en_unit_bytes(bits));
 #pragma GCC unroll 8
         for (int j = 0; j < UNIT_GROUPS; j++, out += EN_STRIP_LANES)
             _mm512_storeu_si512(out, _mm512_add_epi8(value(units, bits, j), lift));

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "kernels/kernels.h"
 
 #define INLINED static inline __attribute__((always_inline))
@@ -17,19 +18,6 @@ void en_units_avx512_dot(const uint8_t *units, unsigned bits, size_t n_units,
 /* unit_expand of kernels.h. */
 void en_units_avx512_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
                             uint8_t *out);
-
-/*
- * Fetches what lies 'ahead' bytes further on: the processor's own prefetching stops at the end of a
- * page.  To the second-level cache: the first has few requests under way at a time (Zen 4, packed units from
- * memory: 21 instead of 16 tokens/s of a 1.5 B model with one thread, 31 instead of 27 with two).  The address
- * may lie beyond the allocation: nothing is read.
- */
-INLINED void fetch(const uint8_t *p, size_t n_bytes, size_t ahead)
-{
-#pragma GCC unroll 8
-    for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch((const void *)((uintptr_t)p + ahead + i), _MM_HINT_T1);
-}
 
 INLINED __m512i raw_vector(const uint8_t *raw, int i)
 {

@@ -84,10 +84,9 @@ void *en_alloc(size_t n_items, size_t item_bytes)
 
 void *en_alloc_huge(size_t n_items, size_t item_bytes)
 {
-    enum { HUGE_PAGE = 2 << 20 };
     size_t n_bytes;
-    bool large = en_mul(n_items, item_bytes, &n_bytes) && n_bytes >= HUGE_PAGE;
-    return allocate_aligned(n_items, item_bytes, large ? HUGE_PAGE : HEADER_BYTES);
+    bool large = en_mul(n_items, item_bytes, &n_bytes) && n_bytes >= EN_HUGE_PAGE;
+    return allocate_aligned(n_items, item_bytes, large ? EN_HUGE_PAGE : HEADER_BYTES);
 }
 
 void *en_alloc_zero(size_t n_items, size_t item_bytes)

@@ -1,7 +1,7 @@
 /*
  * pool.c - see pool.h.
  *
- *   caller:  publish job, generation++, wake sleepers -> work -> wait until all workers are done
+ *   caller:  deal the items, publish the job, generation++, wake sleepers -> work -> wait until all workers are done
  *   worker:  wait for a new generation (spin, then sleep) -> work -> busy--
  *
  * A worker that wakes late still counts as busy, so the caller cannot return, and the job's
@@ -23,9 +23,10 @@ struct en_pool {
 
     en_pool_fn fn; /* the job: written before 'generation' is raised */
     void *context;
-    uint32_t n_items;
+    struct share {
+        _Alignas(64) _Atomic uint64_t items; /* see make_share() */
+    } * shares;                              /* a thread's each */
 
-    _Alignas(64) _Atomic uint32_t next_item;
     _Alignas(64) _Atomic uint32_t generation;
     _Alignas(64) _Atomic uint32_t n_busy;
     _Atomic bool stop;
@@ -48,15 +49,81 @@ static inline void pause_cpu(void)
 #endif
 }
 
-static void work(en_pool *pool, uint32_t thread)
+/* ---- shares ------------------------------------------------------------------------------ */
+
+/* Items 'first' to 'end' - 1, which nobody has begun, in one word.  Within a job a share that has changed never
+ * comes back, for it would have to hold items that were taken: comparing the word is enough. */
+static inline uint64_t make_share(uint32_t first, uint32_t end)
 {
-    for (;;) {
-        uint32_t item = atomic_fetch_add_explicit(&pool->next_item, 1, memory_order_relaxed);
-        if (item >= pool->n_items)
-            return;
-        pool->fn(pool->context, item, thread);
+    return (uint64_t)end << 32 | first;
+}
+
+static inline uint32_t share_first(uint64_t share)
+{
+    return (uint32_t)share;
+}
+
+static inline uint32_t share_end(uint64_t share)
+{
+    return (uint32_t)(share >> 32);
+}
+
+static void deal_items(en_pool *pool, uint32_t n_items)
+{
+    uint64_t n = n_items;
+    for (uint32_t i = 0; i < pool->n_threads; i++) {
+        uint64_t share = make_share((uint32_t)(n * i / pool->n_threads),
+                                    (uint32_t)(n * (i + 1) / pool->n_threads));
+        atomic_store_explicit(&pool->shares[i].items, share, memory_order_relaxed);
     }
 }
+
+/* The first item of the share. */
+static bool take_item(struct share *share, uint32_t *item)
+{
+    uint64_t now = atomic_load_explicit(&share->items, memory_order_relaxed);
+    do {
+        *item = share_first(now);
+        if (*item >= share_end(now))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&share->items, &now,
+                                                    make_share(*item + 1, share_end(now)),
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* The upper half of what another thread has not begun, all of it if that is one item. */
+static bool take_half(struct share *from, struct share *to)
+{
+    uint64_t now = atomic_load_explicit(&from->items, memory_order_relaxed);
+    uint32_t first, middle, end;
+    do {
+        first = share_first(now), end = share_end(now);
+        if (first >= end)
+            return false;
+        middle = first + (end - first) / 2;
+    } while (!atomic_compare_exchange_weak_explicit(&from->items, &now, make_share(first, middle),
+                                                    memory_order_relaxed, memory_order_relaxed));
+    atomic_store_explicit(&to->items, make_share(middle, end), memory_order_relaxed);
+    return true;
+}
+
+static void work(en_pool *pool, uint32_t thread)
+{
+    struct share *own = &pool->shares[thread];
+    for (;;) {
+        uint32_t item, next = thread;
+        while (take_item(own, &item))
+            pool->fn(pool->context, item, thread);
+        do { /* what is on its way from one thread to another is seen by neither: its taker runs it */
+            next = (next + 1) % pool->n_threads;
+        } while (next != thread && !take_half(&pool->shares[next], own));
+        if (next == thread)
+            return;
+    }
+}
+
+/* ---- threads ----------------------------------------------------------------------------- */
 
 /* Returns the new generation. */
 static uint32_t wait_for_job(en_pool *pool, uint32_t seen)
@@ -116,7 +183,8 @@ entro_status en_pool_new(en_pool **out, uint32_t n_threads, entro_error *err)
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->done, NULL);
     pool->workers = en_alloc_zero(n_threads, sizeof *pool->workers);
-    if (pool->workers == NULL) {
+    pool->shares = en_alloc_zero(n_threads, sizeof *pool->shares);
+    if (pool->workers == NULL || pool->shares == NULL) {
         en_pool_free(pool);
         return en_fail_memory(err);
     }
@@ -148,6 +216,7 @@ void en_pool_free(en_pool *pool)
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->mutex);
+    en_free(pool->shares);
     en_free(pool->workers);
     en_free(pool);
 }
@@ -174,8 +243,7 @@ void en_pool_run(en_pool *pool, en_pool_fn fn, void *context, uint32_t n_items)
 {
     pool->fn = fn;
     pool->context = context;
-    pool->n_items = n_items;
-    atomic_store_explicit(&pool->next_item, 0, memory_order_relaxed);
+    deal_items(pool, n_items);
     bool shared = pool->n_started > 0 && n_items > 1;
     if (shared) {
         atomic_store_explicit(&pool->n_busy, pool->n_started, memory_order_relaxed);

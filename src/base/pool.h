@@ -1,9 +1,11 @@
 /*
- * pool.h - a fixed set of threads that take items from a counter.
+ * pool.h - a fixed set of threads that share out the items of a job.
  *
- * One job at a time: en_pool_run() returns when all items are done.  Items are handed out in
- * order, one atomic add each and no locks; threads that find no item spin briefly, then sleep.
- * The calling thread works too, as thread 0.
+ * One job at a time: en_pool_run() returns when all items are done.  Each thread is dealt as many items, one
+ * behind the other, and runs them in order, so that what a product fetches ahead of itself is the same
+ * thread's; who has done his takes over half of what another has not begun.  No locks: an item costs one
+ * atomic operation on a word that hardly ever another thread wants.  Threads that find no item spin briefly,
+ * then sleep.  The calling thread works too, as thread 0.
  */
 #ifndef EN_BASE_POOL_H
 #define EN_BASE_POOL_H

@@ -134,14 +134,7 @@ bool en_strip_lists_next(en_strip_lists *lists, en_strip_list *list)
         return false;
     list->tags = list->cols + 2 * (size_t)n;
     list->large = list->tags + n;
-    /* Both loops become a few vector instructions. */
-    uint32_t n_large = 0, last_col = 0;
-    for (uint32_t i = 0; i < n; i++)
-        n_large += list->tags[i] < 16;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t col = en_load16(list->cols + 2 * (size_t)i);
-        last_col = col > last_col ? col : last_col;
-    }
+    uint32_t n_large, last_col = en_kernels_get()->list_scan(list, &n_large);
     if (last_col >= lists->padded_cols || n_large > (size_t)(lists->end - list->large) / 4)
         return false;
     list->n_large = n_large;

@@ -23,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "entropy/rans.h"
+#include "entropy/strip_list.h"
 
 enum {
     EN_STRIP_MAX_ROW_CLASSES = 8,
@@ -126,20 +127,6 @@ static inline void en_strip_reader_run(en_strip_reader *r, uint32_t col_class, s
 /* After the last strip: whether the stream ended where it should. */
 bool en_strip_reader_ended(const en_strip_reader *r);
 
-/*
- * The exceptions of one strip, by column, then row.  Entry i belongs to column cols[i] and row
- * tags[i] & 15; its difference is ((tags[i] >> 4) - 8) << shift, or, where tags[i] >> 4 is 0, the next
- * one of 'large'.
- */
-typedef struct en_strip_list {
-    uint32_t n;
-    unsigned shift;
-    const uint8_t *cols;  /* u16 x n, below the padded columns */
-    const uint8_t *tags;  /* u8 x n */
-    const uint8_t *large; /* i32 x as many as tags say so */
-    uint32_t n_large;
-} en_strip_list;
-
 /* The lists of a chunk's strips lie one behind the other. */
 typedef struct en_strip_lists {
     const uint8_t *p, *end;
@@ -152,21 +139,6 @@ bool en_strip_lists_next(en_strip_lists *lists, en_strip_list *list);
 static inline bool en_strip_lists_ended(const en_strip_lists *lists)
 {
     return lists->p == lists->end;
-}
-
-/* Entry i, to be asked for in order from 0 on; 'large' begins as list->large. */
-static inline en_strip_exception en_strip_list_entry(const en_strip_list *list, uint32_t i,
-                                                     const uint8_t **large)
-{
-    uint32_t tag = list->tags[i];
-    en_strip_exception e = {tag & 15, en_load16(list->cols + 2 * (size_t)i), 0};
-    if (tag >> 4 != 0) {
-        e.delta = ((int32_t)(tag >> 4) - 8) * (1 << list->shift);
-    } else {
-        e.delta = (int32_t)en_load32(*large);
-        *large += 4;
-    }
-    return e;
 }
 
 /*

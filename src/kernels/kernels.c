@@ -23,6 +23,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_avx2(table);
         en_kernels_init_strips_avx2(table);
         en_kernels_init_units_avx2(table);
+        en_kernels_init_strip_lists_avx2(table);
         en_kernels_init_blocks_avx2(table);
         en_kernels_init_scaled_units_avx2(table);
         en_kernels_init_rans_avx2(table);
@@ -32,6 +33,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_avx512(table);
         en_kernels_init_strips_avx512(table);
         en_kernels_init_units_avx512(table);
+        en_kernels_init_strip_lists_avx512(table);
         en_kernels_init_blocks_avx512(table);
         en_kernels_init_scaled_units_avx512(table);
         en_kernels_init_rans_avx512(table);

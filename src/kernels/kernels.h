@@ -12,6 +12,7 @@
 #define EN_KERNELS_KERNELS_H
 
 #include "entropy/rans.h"
+#include "entropy/strip_list.h"
 #include "tensor/dtype.h"
 
 /* A vector for dot_blocks: integers q of at most EN_PLANES_MAX, and sums that its blocks need. */
@@ -124,6 +125,12 @@ typedef struct en_kernels {
     en_strip_encode_fn strip_encode;
     en_strip_count_fn strip_count;
 
+    /* sums[row] += difference * q[col] for all entries of a list.  q can be read for one more than the largest
+     * column. */
+    void (*list_add)(const en_strip_list *list, const int16_t *q, int64_t *sums);
+    /* The largest column of a list, 0 of an empty one, and how many entries are large ones; 'large' and 'n_large'
+     * need not be set. */
+    uint32_t (*list_scan)(const en_strip_list *list, uint32_t *n_large);
     /* Of EN_STRIP_ROWS rows, from dots of the high plane and, behind them, of the low one:
      * sums[r] = 128 dots[r] + dots[16 + r] + base. */
     void (*strip_sums)(const int32_t *dots, int64_t base, int64_t *sums);
@@ -181,6 +188,8 @@ void en_kernels_init_strips_avx2(en_kernels *table);
 void en_kernels_init_strip_encode_avx2(en_kernels *table);
 void en_kernels_init_strip_encode_avx512(en_kernels *table);
 void en_kernels_init_units_avx2(en_kernels *table);
+void en_kernels_init_strip_lists_avx2(en_kernels *table);
+void en_kernels_init_strip_lists_avx512(en_kernels *table);
 void en_kernels_init_rans_avx2(en_kernels *table);
 void en_kernels_init_rans_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx2(en_kernels *table);

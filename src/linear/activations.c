@@ -81,6 +81,9 @@ void en_activations_set(const en_activations *a, size_t token, const float *x, f
     int8_t *high = a->planes + 2 * token * a->stride, *low = high + a->stride;
     int16_t *q = a->q + token * a->n_padded;
     int32_t *sums = a->sums + token * sums_of_token(m), sum = 0;
+    en_fetch_to_write(high, a->stride + a->n_padded);
+    en_fetch_to_write(q, a->n_padded * sizeof *q);
+    en_fetch_to_write(sums, sums_of_token(m) * sizeof *sums);
     put_in_order(m, x, ordered);
     float lo, hi;
     bool finite = k->min_max(ordered, a->n_padded, &lo, &hi);

@@ -18,7 +18,7 @@ typedef struct en_activations {
     size_t n_tokens, n_padded;     /* n_padded: columns */
     size_t stride;                 /* from one plane to the next */
     int8_t *planes;                /* [token][high, low][n_padded] */
-    int16_t *q;                    /* [token][n_padded] */
+    int16_t *q;                    /* [token][n_padded], and readable for one more */
     int32_t *sums;                 /* [token][n_units + 1]: all q before this unit */
     double *scales;                /* [token]: x' = scale q, about; NaN where an x' is not finite */
 } en_activations;

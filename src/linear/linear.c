@@ -7,7 +7,7 @@
  *   item of a matrix in coding 2:  see linear_strips.h
  *   item of a matrix in coding 3:  segments, see linear_planes.h
  *
- * Items of all products of a job stand in one sequence that the pool counts through.  How rows are
+ * Items of all products of a job stand in one sequence that the pool deals out.  How rows are
  * cut into items depends on the matrix and on 'one token or many' only, and each output is summed
  * by one kernel call, so the number of threads cannot show in a result.
  */
@@ -300,11 +300,10 @@ static void run_item(void *context, uint32_t item, uint32_t thread)
         run_coded_one(j, p, item, thread);
 }
 
-/* Chunks of an item of a packed matrix.  Products fetch some kilobytes ahead, which are the next chunk's: it had
- * better be this thread's too.  Several items a thread, for they are not all as fast. */
+/* Chunks of an item of a packed matrix: more than one, for each item has some work of its own. */
 static uint32_t chunks_in_a_row(const en_linear *matrix, uint32_t n_threads)
 {
-    enum { ITEMS_A_THREAD = 3 };
+    enum { ITEMS_A_THREAD = 12 };
     uint32_t n = matrix->coded->strips->n_chunks / (ITEMS_A_THREAD * n_threads);
     return n > 0 ? n : 1;
 }

@@ -105,13 +105,18 @@ static void store_tokens(const en_strips_product *p, uint32_t strip, size_t firs
         store_token(p, &rows, first + t, sums[t]);
 }
 
-/* What is needed after a strip's units comes from memory while these are multiplied. */
-static void fetch_grid(const en_coded *c, uint32_t strip)
+/* What is needed after a strip's units comes from memory while these are multiplied: steps, and the lines of the
+ * first token's outputs, whose rows lie anywhere and which other threads write to as well. */
+static void fetch_ends(const en_strips_product *p, uint32_t strip)
 {
-    size_t grid = c->n_grids == 1 ? 0 : (size_t)strip * EN_STRIP_ROWS * (c->half_grids ? 2 : 4);
+    const en_coded *c = p->matrix->coded;
+    uint64_t first = (uint64_t)strip * EN_STRIP_ROWS, left = c->n_rows - first;
+    size_t grid = c->n_grids == 1 ? 0 : (size_t)first * (c->half_grids ? 2 : 4);
     en_fetch(c->steps, grid, 1);
     if (c->offsets != NULL)
         en_fetch(c->offsets, grid, 1);
+    for (uint64_t r = 0; r < EN_STRIP_ROWS && r < left; r++)
+        en_fetch_to_write(p->y + en_strip_row(c->strips, first + r), 1);
 }
 
 /* ---- few tokens: decoded and multiplied in registers ---------------------------------------- */
@@ -145,57 +150,10 @@ static void dot_strips(const en_strips_product *p, en_strips_decoder *decoders, 
         en_kernels_get()->strip_sums(dots + 2 * k * EN_STRIP_ROWS, bases[k % x->n_tokens], sums[k]);
 }
 
-/* Differences that tags hold.  Four sums a row: entries of one row in a row would wait for each other. */
-static void add_small(const en_strip_list *list, const int16_t *q, int64_t *sums)
-{
-    enum { WAYS = 4, N_TAGS = 16 };
-    int32_t deltas[N_TAGS] = {0};
-    int64_t parts[WAYS][EN_STRIP_ROWS] = {0};
-    for (int i = 1; i < N_TAGS; i++)
-        deltas[i] = (i - 8) * (1 << list->shift);
-    for (uint32_t i = 0; i < list->n; i++) {
-        uint32_t tag = list->tags[i], col = en_load16(list->cols + 2 * (size_t)i);
-        parts[i % WAYS][tag & 15] += (int64_t)deltas[tag >> 4] * q[col];
-    }
-    for (uint32_t r = 0; r < EN_STRIP_ROWS; r++)
-        sums[r] += parts[0][r] + parts[1][r] + parts[2][r] + parts[3][r];
-}
-
-/* Entries from 'at' on, eight at most, whose tags have no difference: the top bit of each one's byte. */
-static uint64_t find_large(const en_strip_list *list, uint32_t at)
-{
-    const uint64_t low = 0x7F7F7F7F7F7F7F7F;
-    uint64_t tags = 0;
-    uint32_t left = list->n - at;
-    if (left >= 8)
-        tags = en_load64(list->tags + at);
-    else
-        memcpy(&tags, list->tags + at, left);
-    uint64_t upper = tags & 0xF0F0F0F0F0F0F0F0;
-    uint64_t large = ~(((upper & low) + low) | upper | low);
-    return left >= 8 ? large : large & ((1ull << 8 * left) - 1);
-}
-
-static void add_large(const en_strip_list *list, const int16_t *q, int64_t *sums)
-{
-    const uint8_t *delta = list->large;
-    for (uint32_t at = 0, left = list->n_large; left > 0 && at < list->n; at += 8)
-        for (uint64_t large = find_large(list, at); large != 0 && left > 0; left--) {
-            uint32_t i = at + (uint32_t)__builtin_ctzll(large) / 8;
-            uint32_t col = en_load16(list->cols + 2 * (size_t)i);
-            sums[list->tags[i] & 15] += (int64_t)(int32_t)en_load32(delta) * q[col];
-            delta += 4;
-            large &= large - 1;
-        }
-}
-
 static void add_list(const en_strips_product *p, const en_strip_list *list, row_sums *sums)
 {
-    for (size_t t = 0; t < p->x->n_tokens; t++) {
-        const int16_t *q = p->x->q + t * p->x->n_padded;
-        add_small(list, q, sums[t]);
-        add_large(list, q, sums[t]);
-    }
+    for (size_t t = 0; t < p->x->n_tokens; t++)
+        en_kernels_get()->list_add(list, p->x->q + t * p->x->n_padded, sums[t]);
 }
 
 static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t n_chunks,
@@ -216,7 +174,7 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
     for (uint32_t s = 0; s < n_strips; s++) { /* only the last chunk may have fewer */
         n -= decoders[n - 1].place.n_strips == s;
         for (uint32_t i = 0; i < n; i++)
-            fetch_grid(p->matrix->coded, decoders[i].place.first_strip + s);
+            fetch_ends(p, decoders[i].place.first_strip + s);
         if (s + 1 == n_strips) /* for this thread or for one beside it, which finds it here */
             en_strips_fetch_chunks(m, first + n_chunks, first + 2 * n_chunks);
         dot_strips(p, decoders, n, bases, sums);
@@ -342,12 +300,10 @@ static void run_packed_many(const en_strips_product *p, en_strip_chunk place,
     }
 }
 
-/* What a packed strip needs after its units. */
-static void fetch_ends(const en_linear *matrix, uint32_t strip)
+/* A packed strip's list comes as late. */
+static void fetch_list(const en_linear_packed *p, uint32_t strip)
 {
-    const en_linear_packed *p = matrix->packed;
     en_fetch(p->lists, p->list_start[strip], p->list_start[strip + 1] - p->list_start[strip]);
-    fetch_grid(matrix->coded, strip);
 }
 
 /* Packed strips times few tokens, as they lie in memory. */
@@ -360,7 +316,8 @@ static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
     const uint8_t *units = en_pack_strip(p->matrix, place.row_class, place.first_strip);
     sum_bases(p, forms, 0, p->x->n_tokens, bases);
     for (uint32_t i = place.first_strip; i < place.first_strip + place.n_strips; i++) {
-        fetch_ends(p->matrix, i);
+        fetch_list(p->matrix->packed, i);
+        fetch_ends(p, i);
         en_strip_list list = en_pack_list(p->matrix->packed, i);
         dot_units(p, units, forms, 0, p->x->n_tokens, bases, sums);
         units += strip_bytes;

@@ -171,6 +171,59 @@ static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, uns
                 *out++ = (uint8_t)(unit_value(units, bits, group, lane) + lift);
 }
 
+/* Four sums a row: entries of one row in a row would wait for each other. */
+static void add_small(const en_strip_list *list, const int16_t *q, int64_t *sums)
+{
+    enum { WAYS = 4, N_DELTAS = 16 };
+    int32_t deltas[N_DELTAS] = {0};
+    int64_t parts[WAYS][EN_STRIP_ROWS] = {0};
+    for (int i = 1; i < N_DELTAS; i++)
+        deltas[i] = (i - 8) * (1 << list->shift);
+    for (uint32_t i = 0; i < list->n; i++) {
+        uint32_t tag = list->tags[i], col = en_load16(list->cols + 2 * (size_t)i);
+        parts[i % WAYS][tag & 15] += (int64_t)deltas[tag >> 4] * q[col];
+    }
+    for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
+        sums[r] += parts[0][r] + parts[1][r] + parts[2][r] + parts[3][r];
+}
+
+/* Entries from 'at' on, eight at most, whose tags have no difference: the top bit of each one's byte. */
+static uint64_t find_large(const en_strip_list *list, uint32_t at)
+{
+    const uint64_t low = 0x7F7F7F7F7F7F7F7F;
+    uint64_t tags = 0;
+    uint32_t left = list->n - at;
+    if (left >= 8)
+        tags = en_load64(list->tags + at);
+    else
+        memcpy(&tags, list->tags + at, left);
+    uint64_t upper = tags & 0xF0F0F0F0F0F0F0F0;
+    uint64_t large = ~(((upper & low) + low) | upper | low);
+    return left >= 8 ? large : large & ((1ull << 8 * left) - 1);
+}
+
+static void list_add(const en_strip_list *list, const int16_t *q, int64_t *sums)
+{
+    add_small(list, q, sums);
+    for (uint32_t at = 0, k = 0; k < list->n_large && at < list->n; at += 8)
+        for (uint64_t large = find_large(list, at); large != 0 && k < list->n_large;
+             large &= large - 1)
+            en_strip_list_add_large(list, at + (uint32_t)__builtin_ctzll(large) / 8, k++, q, sums);
+}
+
+static uint32_t list_scan(const en_strip_list *list, uint32_t *n_large)
+{
+    uint32_t last = 0, n = 0;
+    for (uint32_t i = 0; i < list->n; i++)
+        n += list->tags[i] < 16;
+    for (uint32_t i = 0; i < list->n; i++) {
+        uint32_t col = en_load16(list->cols + 2 * (size_t)i);
+        last = col > last ? col : last;
+    }
+    *n_large = n;
+    return last;
+}
+
 static void strip_sums(const int32_t *dots, int64_t base, int64_t *sums)
 {
     for (unsigned r = 0; r < EN_STRIP_ROWS; r++)
@@ -190,6 +243,8 @@ void en_kernels_init_strips_ref(en_kernels *table)
     table->strip_decode = strip_decode;
     table->unit_dot = unit_dot;
     table->unit_expand = unit_expand;
+    table->list_add = list_add;
+    table->list_scan = list_scan;
     table->strip_sums = strip_sums;
     table->strip_outputs = strip_outputs;
 }

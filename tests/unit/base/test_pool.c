@@ -41,6 +41,33 @@ static void each_item_runs_once(void **state)
     }
 }
 
+/* Whoever has item 0 waits for all others, those dealt to the same thread too. */
+static void wait_for_others(void *context, uint32_t item, uint32_t thread)
+{
+    struct job *job = context;
+    double until = en_clock_seconds() + 60;
+    hit(context, item, thread);
+    for (int i = 1; item == 0 && i < N_ITEMS; i++)
+        while (atomic_load(&job->hits[i]) == 0 && en_clock_seconds() < until)
+            ;
+}
+
+static void a_late_threads_items_are_taken_over(void **state)
+{
+    (void)state;
+    for (uint32_t n_threads = 2; n_threads <= 4; n_threads++) {
+        en_pool *pool;
+        struct job job = {0};
+        assert_int_equal(en_pool_new(&pool, n_threads, NULL), ENTRO_OK);
+        double start = en_clock_seconds();
+        en_pool_run(pool, wait_for_others, &job, N_ITEMS);
+        assert_true(en_clock_seconds() < start + 30);
+        for (int i = 0; i < N_ITEMS; i++)
+            assert_int_equal(job.hits[i], 1);
+        en_pool_free(pool);
+    }
+}
+
 static void sleeping_threads_wake_up(void **state)
 {
     (void)state;
@@ -89,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_item_runs_once),
+        cmocka_unit_test(a_late_threads_items_are_taken_over),
         cmocka_unit_test(sleeping_threads_wake_up),
         cmocka_unit_test(counts_are_checked),
         cmocka_unit_test(reader_latches_its_first_failure),

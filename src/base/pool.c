@@ -1,11 +1,11 @@
 /*
  * pool.c - see pool.h.
  *
- *   caller:  deal the items, publish the job, generation++, wake sleepers -> work -> wait until all workers are done
+ *   caller:  deal the items, generation++, wake sleepers -> work -> wait until all workers are done
  *   worker:  wait for a new generation (spin, then sleep) -> work -> busy--
  *
  * A worker that wakes late still counts as busy, so the caller cannot return, and the job's
- * memory cannot go, before every worker has seen the end of the counter.
+ * memory cannot go, before every worker has found that nothing is left.
  */
 #include "base/pool.h"
 

@@ -175,7 +175,7 @@ static entro_status run_few(const en_strips_product *p, uint32_t first, uint32_t
         n -= decoders[n - 1].place.n_strips == s;
         for (uint32_t i = 0; i < n; i++)
             fetch_ends(p, decoders[i].place.first_strip + s);
-        if (s + 1 == n_strips) /* for this thread or for one beside it, which finds it here */
+        if (s + 1 == n_strips) /* this thread's next ones, but for a job's last */
             en_strips_fetch_chunks(m, first + n_chunks, first + 2 * n_chunks);
         dot_strips(p, decoders, n, bases, sums);
         for (uint32_t i = 0; i < n; i++) {

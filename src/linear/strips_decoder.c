@@ -58,12 +58,9 @@ static void fetch_list(const en_strips_decoder *d, size_t last)
 
 void en_strips_fetch_chunks(const en_strip_matrix *m, uint32_t first, uint32_t end)
 {
-    enum {
-        MOST = 2048,
-        INDEX_BYTES = 8 * EN_STRIP_STREAMS
-    }; /* more is fetched ahead, as it is decoded */
-    en_fetch(m->index, (size_t)end * INDEX_BYTES,
-             (end - first + 1) * INDEX_BYTES); /* those after these */
+    enum { MOST = 2048, INDEX_BYTES = 8 * EN_STRIP_STREAMS };
+    /* Where those after these begin; of these, the beginning: more is fetched ahead, as it is decoded. */
+    en_fetch(m->index, (size_t)end * INDEX_BYTES, (end - first + 1) * INDEX_BYTES);
     for (uint32_t i = first; i < end && i < m->n_chunks; i++) {
         en_strip_span spans[EN_STRIP_STREAMS];
         en_strip_spans_of(m, i, i + 1, spans);

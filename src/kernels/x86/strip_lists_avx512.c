@@ -1,9 +1,37 @@
-/* strip_lists_avx512.c - see strip_lists.h. */
-#include "kernels/x86/strip_lists.h"
-
+/*
+ * strip_lists_avx512.c - sums over a strip's list (entropy/strip_list.h), a vector of its 16 rows at a time: an entry is a
+ * load of its activation into all lanes and one product with a vector that has the entry's difference in the lane
+ * of its row.
+ *
+ * Differences are of 16 bits with 16 zeros above, and activations stand with whatever is behind them: products
+ * of pairs of 16 bits, added, leave that out.
+ */
 #include <immintrin.h>
 
 #include "base/bytes.h"
+#include "kernels/kernels.h"
+
+/* Entries whose sums stay below 2^31: a difference is at most 7, an activation 2^15. */
+enum { LIST_BLOCK = 8192 };
+
+/* ---- the table --------------------------------------------------------------------------- */
+
+#define LANE(TAG, ROW) (((TAG)&15) == (ROW) && (TAG) >> 4 != 0 ? (uint16_t)(((TAG) >> 4) - 8) : 0)
+#define LANES_4(TAG, ROW)                                                                          \
+    LANE(TAG, ROW), LANE(TAG, (ROW) + 1), LANE(TAG, (ROW) + 2), LANE(TAG, (ROW) + 3)
+#define LANES(TAG)                                                                                 \
+    {                                                                                              \
+        LANES_4(TAG, 0), LANES_4(TAG, 4), LANES_4(TAG, 8), LANES_4(TAG, 12)                        \
+    }
+#define TAGS_4(TAG)  LANES(TAG), LANES((TAG) + 1), LANES((TAG) + 2), LANES((TAG) + 3)
+#define TAGS_16(TAG) TAGS_4(TAG), TAGS_4((TAG) + 4), TAGS_4((TAG) + 8), TAGS_4((TAG) + 12)
+#define TAGS_64(TAG) TAGS_16(TAG), TAGS_16((TAG) + 16), TAGS_16((TAG) + 32), TAGS_16((TAG) + 48)
+
+/* [tag]: the difference in lane tag & 15; none where a tag says that it is a large one. */
+_Alignas(64) static const uint32_t list_lanes[256][EN_STRIP_ROWS] = {TAGS_64(0), TAGS_64(64),
+                                                                     TAGS_64(128), TAGS_64(192)};
+
+/* ---- sums -------------------------------------------------------------------------------- */
 
 #define INLINED static inline __attribute__((always_inline))
 
@@ -17,14 +45,14 @@ INLINED __m512i add_entry(__m512i sum, const en_strip_list *list, size_t i, cons
 {
     uint32_t col = en_load16(list->cols + 2 * i);
     __m512i both = _mm512_set1_epi32((int)en_load32(q + col));
-    return _mm512_dpwssd_epi32(sum, both, _mm512_load_si512(en_list_lanes[list->tags[i]]));
+    return _mm512_dpwssd_epi32(sum, both, _mm512_load_si512(list_lanes[list->tags[i]]));
 }
 
 INLINED void add_small(const en_strip_list *list, const int16_t *q, int64_t *sums)
 {
     enum { WAYS = 4 }; /* one sum would wait for itself */
-    for (size_t done = 0; done < list->n; done += EN_LIST_BLOCK) {
-        size_t i = done, end = list->n - done < EN_LIST_BLOCK ? list->n : done + EN_LIST_BLOCK;
+    for (size_t done = 0; done < list->n; done += LIST_BLOCK) {
+        size_t i = done, end = list->n - done < LIST_BLOCK ? list->n : done + LIST_BLOCK;
         __m512i parts[WAYS];
         for (int w = 0; w < WAYS; w++)
             parts[w] = _mm512_setzero_si512();

@@ -418,6 +418,9 @@ typedef struct entro_compress_options {
     /* Tokens that the finished file's gains and biases then learn from, as entro_tune() does, of the same text;
      * 0: they stay the source's. */
     uint64_t n_tune_tokens;
+    /* Tokens of the same text that matrices of "watersic" are corrected with, for what quantization has done to
+     * their inputs (calib/drift.h): a better file of the same size for a longer time; 0: they are not. */
+    uint64_t n_drift_tokens;
 } entro_compress_options;
 
 ENTRO_API void entro_compress_options_init(entro_compress_options *opt);
@@ -433,7 +436,8 @@ typedef struct entro_compress_report {
                                 tensor is coded in strips */
     double huffman_bits;     /* plain one-symbol Huffman code of the same integers; NAN when there
                                 are integers of any size */
-    double max_error, rms_error, rms_weight; /* over all coded weights */
+    double max_error, rms_error,
+        rms_weight; /* over all coded weights; from corrected ones (n_drift_tokens) */
     double seconds;
     uint64_t peak_resident;
     uint32_t n_strip_tensors; /* of the coded ones, those in strips or rans ... */
@@ -458,6 +462,7 @@ typedef struct entro_compress_report {
     uint64_t n_tune_tokens, n_check_tokens; /* 0: not asked for */
     double kld_untuned, kld_tuned;          /* NAN: likewise */
     bool is_tuned;
+    uint64_t n_drift_tokens; /* that matrices were corrected with; 0: they were not */
 } entro_compress_report;
 
 /* Reads 'source' (GGUF file or Hugging Face folder) and writes the container 'path' under a

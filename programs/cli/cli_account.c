@@ -146,6 +146,10 @@ void cli_account_print(const cli_account *a)
            cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,
            cli_figure(r->max_error, 5).s);
     print_gains(a);
+    if (r->n_drift_tokens > 0)
+        printf("  drift    weights corrected for their inputs' on %llu tokens; errors and loss are "
+               "of rounding these\n",
+               (unsigned long long)r->n_drift_tokens);
     if (r->n_tune_tokens > 0)
         printf("  tuned    %s: KLD %s before, %s after, on %llu tokens kept apart\n",
                r->is_tuned ? "gains and biases" : "not, it was no better",
@@ -247,6 +251,7 @@ int cli_account_json(const cli_account *a)
     cli_json_real(o, "expected_kld", r->expected_kld);
     cli_json_int(o, "n_passes", r->n_passes);
     cli_json_real(o, "rate_choice", r->rate_choice);
+    cli_json_int(o, "n_drift_tokens", r->n_drift_tokens);
     cli_json_int(o, "n_tune_tokens", r->n_tune_tokens);
     cli_json_int(o, "n_check_tokens", r->n_check_tokens);
     cli_json_real(o, "kld_untuned", r->kld_untuned);

@@ -47,6 +47,11 @@ static void put_whole(FILE *out, const cli_account *a)
             cli_figure(r->bits_per_coded_param, 4).s, cli_figure(r->entropy, 4).s,
             cli_figure(100 * r->rms_error / r->rms_weight, 3).s, cli_small(r->loss).s,
             cli_small(r->expected_kld).s, r->n_passes, r->seconds);
+    if (r->n_drift_tokens > 0)
+        fprintf(out,
+                "<tr><td>weights corrected for their inputs' drift (errors and loss are of "
+                "rounding these), tokens<td>%llu",
+                (unsigned long long)r->n_drift_tokens);
     if (r->n_tune_tokens > 0)
         fprintf(out, "<tr><td>KLD measured on %llu tokens, before tuning and after<td>%s, %s%s",
                 (unsigned long long)r->n_check_tokens, cli_small(r->kld_untuned).s,

@@ -59,6 +59,21 @@ void en_block_tape_free(en_block_tape *tape); /* a zeroed one is fine */
 entro_status en_block_forward(const en_block *block, const en_rope *rope, en_block_tape *tape,
                               uint32_t n_sequences, float *out, en_pool *pool, entro_error *err);
 
+/* The steps of it, what each reads and writes; all others of the tape stay as they are. */
+typedef enum en_block_step {
+    EN_BLOCK_ATTN_NORM,   /* x -> attn_in */
+    EN_BLOCK_ATTENTION,   /* attn_in -> qkv -> attn_out */
+    EN_BLOCK_ATTN_OUTPUT, /* x, attn_out -> middle */
+    EN_BLOCK_FFN_NORM,    /* middle -> ffn_in */
+    EN_BLOCK_FFN,         /* ffn_in -> gate_up -> ffn_out */
+    EN_BLOCK_FFN_DOWN,    /* middle, ffn_out -> out */
+} en_block_step;
+
+/* Steps first to last of en_block_forward(), which is all of them. */
+entro_status en_block_steps(const en_block *block, const en_rope *rope, en_block_tape *tape,
+                            uint32_t n_sequences, en_block_step first, en_block_step last,
+                            float *out, en_pool *pool, entro_error *err);
+
 /* Sums over tokens of the gradients at a layer's vectors (norms' gains, biases).  NULL: not wanted. */
 typedef struct en_block_vectors {
     double *attn_norm, *ffn_norm;    /* n_embd */

@@ -96,30 +96,42 @@ static void multiply(const pass *p, const float *x, size_t n_in, const float *w,
     en_product_run(&product, p->pool);
 }
 
-static void run(pass *p, en_block_attention *attention, float *out)
+static void run_step(pass *p, en_block_step step, en_block_attention *attention, float *out)
 {
     const en_block *b = p->block;
     const en_layer *layer = b->layer;
     en_block_tape *tape = p->tape;
     size_t n_embd = p->hp->n_embd, n_ff = p->hp->n_ff, q = en_block_q_floats(p->hp);
-    for_tokens(p, token_norm, tape->x, layer->attn_norm, tape->attn_in);
-    multiply(p, tape->attn_in, n_embd, b->qkv, tape->qkv, en_block_qkv_floats(p->hp), 0.0f);
-    for_tokens(p, token_qkv, NULL, NULL, NULL);
-    en_block_attention_forward(attention, p->pool);
-    for_tokens(p, token_residual, tape->x, layer->attn_output_bias, tape->middle);
-    multiply(p, tape->attn_out, q, b->attn_output, tape->middle, n_embd, 1.0f);
-
-    for_tokens(p, token_norm, tape->middle, layer->ffn_norm, tape->ffn_in);
-    multiply(p, tape->ffn_in, n_embd, b->gate_up, tape->gate_up, 2 * n_ff, 0.0f);
-    for_tokens(p, token_silu, NULL, NULL, NULL);
-    if (out == NULL)
-        return;
-    for_tokens(p, token_residual, tape->middle, layer->ffn_down_bias, out);
-    multiply(p, tape->ffn_out, n_ff, b->ffn_down, out, n_embd, 1.0f);
+    switch (step) {
+    case EN_BLOCK_ATTN_NORM:
+        for_tokens(p, token_norm, tape->x, layer->attn_norm, tape->attn_in);
+        break;
+    case EN_BLOCK_ATTENTION:
+        multiply(p, tape->attn_in, n_embd, b->qkv, tape->qkv, en_block_qkv_floats(p->hp), 0.0f);
+        for_tokens(p, token_qkv, NULL, NULL, NULL);
+        en_block_attention_forward(attention, p->pool);
+        break;
+    case EN_BLOCK_ATTN_OUTPUT:
+        for_tokens(p, token_residual, tape->x, layer->attn_output_bias, tape->middle);
+        multiply(p, tape->attn_out, q, b->attn_output, tape->middle, n_embd, 1.0f);
+        break;
+    case EN_BLOCK_FFN_NORM:
+        for_tokens(p, token_norm, tape->middle, layer->ffn_norm, tape->ffn_in);
+        break;
+    case EN_BLOCK_FFN:
+        multiply(p, tape->ffn_in, n_embd, b->gate_up, tape->gate_up, 2 * n_ff, 0.0f);
+        for_tokens(p, token_silu, NULL, NULL, NULL);
+        break;
+    case EN_BLOCK_FFN_DOWN:
+        for_tokens(p, token_residual, tape->middle, layer->ffn_down_bias, out);
+        multiply(p, tape->ffn_out, n_ff, b->ffn_down, out, n_embd, 1.0f);
+        break;
+    }
 }
 
-entro_status en_block_forward(const en_block *block, const en_rope *rope, en_block_tape *tape,
-                              uint32_t n_sequences, float *out, en_pool *pool, entro_error *err)
+entro_status en_block_steps(const en_block *block, const en_rope *rope, en_block_tape *tape,
+                            uint32_t n_sequences, en_block_step first, en_block_step last,
+                            float *out, en_pool *pool, entro_error *err)
 {
     const en_hparams *hp = block->hp;
     assert(n_sequences <= tape->n_sequences && out != tape->x);
@@ -130,12 +142,21 @@ entro_status en_block_forward(const en_block *block, const en_rope *rope, en_blo
               .tape = tape,
               .pool = pool,
               .n_tokens = n_sequences * tape->n_positions};
-    en_block_attention attention;
-    EN_TRY(
-        en_block_attention_open(&attention, hp, tape, n_sequences, en_pool_n_threads(pool), err));
+    en_block_attention attention = {0};
+    if (first <= EN_BLOCK_ATTENTION && last >= EN_BLOCK_ATTENTION)
+        EN_TRY(en_block_attention_open(&attention, hp, tape, n_sequences, en_pool_n_threads(pool),
+                                       err));
     int blas = en_blas_take();
-    run(&p, &attention, out);
+    for (en_block_step step = first; step <= last; step++)
+        run_step(&p, step, &attention, out);
     en_blas_give_back(blas);
     en_block_attention_close(&attention);
     return ENTRO_OK;
+}
+
+entro_status en_block_forward(const en_block *block, const en_rope *rope, en_block_tape *tape,
+                              uint32_t n_sequences, float *out, en_pool *pool, entro_error *err)
+{
+    return en_block_steps(block, rope, tape, n_sequences, EN_BLOCK_ATTN_NORM,
+                          out != NULL ? EN_BLOCK_FFN_DOWN : EN_BLOCK_FFN, out, pool, err);
 }

@@ -50,3 +50,41 @@ void en_gram(const float *x, size_t stride, size_t n_tokens, size_t n, bool add,
     g.n_tiles = (n + g.tile - 1) / g.tile;
     en_pool_run(pool, run_tile, &g, (uint32_t)(g.n_tiles * (g.n_tiles + 1) / 2));
 }
+
+/* ---- of two -------------------------------------------------------------------------------- */
+
+typedef struct cross {
+    const float *x, *y;
+    size_t n_x, n_y, n_tokens, tile_x, tile_y, n_tiles_y;
+    float beta;
+    float *sums;
+} cross;
+
+static void run_cross_tile(void *context, uint32_t item, uint32_t thread)
+{
+    (void)thread;
+    const cross *c = context;
+    size_t i = item / c->n_tiles_y * c->tile_x, j = item % c->n_tiles_y * c->tile_y;
+    size_t n_i = c->n_x - i < c->tile_x ? c->n_x - i : c->tile_x;
+    size_t n_j = c->n_y - j < c->tile_y ? c->n_y - j : c->tile_y;
+    en_blas_get()->sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n_i, (int)n_j,
+                         (int)c->n_tokens, 1, c->x + i, (int)c->n_x, c->y + j, (int)c->n_y, c->beta,
+                         c->sums + i * c->n_y + j, (int)c->n_y);
+}
+
+void en_gram_cross(const float *x, size_t n_x, const float *y, size_t n_y, size_t n_tokens,
+                   bool add, float *sums, en_pool *pool)
+{
+    cross c = {.x = x,
+               .y = y,
+               .n_x = n_x,
+               .n_y = n_y,
+               .n_tokens = n_tokens,
+               .tile_x = tile_of(n_x),
+               .tile_y = tile_of(n_y),
+               .beta = add ? 1.0f : 0.0f,
+               .sums = sums};
+    c.n_tiles_y = (n_y + c.tile_y - 1) / c.tile_y;
+    size_t n_tiles_x = (n_x + c.tile_x - 1) / c.tile_x;
+    en_pool_run(pool, run_cross_tile, &c, (uint32_t)(n_tiles_x * c.n_tiles_y));
+}

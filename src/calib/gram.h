@@ -1,5 +1,5 @@
 /*
- * gram.h - sums of x x^T over tokens, the work of a covariance, on BLAS by the threads of a pool.
+ * gram.h - sums of x x^T and x y^T over tokens, the work of a covariance, on BLAS by the threads of a pool.
  *
  *   tiles:   | 0,0 |                 each by one product of all tokens; those on the diagonal by ssyrk.
  *            | 1,0 | 1,1 |           They do not depend on the number of threads, nor do results.
@@ -18,5 +18,11 @@
  */
 void en_gram(const float *x, size_t stride, size_t n_tokens, size_t n, bool add, float *sums,
              en_pool *pool);
+
+/*
+ * sums (n_x x n_y) = x^T y, or as much is added: x is n_tokens x n_x, y n_tokens x n_y.  BLAS as above.
+ */
+void en_gram_cross(const float *x, size_t n_x, const float *y, size_t n_y, size_t n_tokens,
+                   bool add, float *sums, en_pool *pool);
 
 #endif

@@ -33,6 +33,23 @@ entro_status en_calibration_text(en_calib_text *text, const entro_model *model, 
                               EN_CALIB_POSITIONS, wanted->n_tokens, err);
 }
 
+entro_status en_calibration_any_text(en_calib_text *text, const entro_model *model,
+                                     const char *folder, const en_text_wanted *wanted, en_job *job,
+                                     entro_error *err)
+{
+    if (wanted->n_files == 0) {
+        entro_error found;
+        entro_status status = en_calib_text_find(text, folder, model->decoder, EN_CALIB_POSITIONS,
+                                                 wanted->n_tokens, &found);
+        if (status != ENTRO_ERR_NOT_FOUND) {
+            if (status != ENTRO_OK && err != NULL)
+                *err = found;
+            return status;
+        }
+    }
+    return en_calibration_text(text, model, folder, wanted, job, err);
+}
+
 static entro_status collect(const en_calibration *c, const char *folder,
                             const entro_compress_options *opt, en_job *job, entro_error *err)
 {

@@ -36,5 +36,9 @@ typedef struct en_text_wanted {
 
 entro_status en_calibration_text(en_calib_text *text, const entro_model *model, const char *folder,
                                  const en_text_wanted *wanted, en_job *job, entro_error *err);
+/* The same, and of a text that the model has written for something else, as much as is wanted does well. */
+entro_status en_calibration_any_text(en_calib_text *text, const entro_model *model,
+                                     const char *folder, const en_text_wanted *wanted, en_job *job,
+                                     entro_error *err);
 
 #endif

@@ -26,6 +26,7 @@
 #include "container/weight_rows.h"
 #include "pipeline/calibration.h"
 #include "pipeline/compress_account.h"
+#include "pipeline/compress_drift.h"
 #include "pipeline/compress_tune.h"
 #include "pipeline/encoder.h"
 #include "pipeline/rate_search.h"
@@ -37,6 +38,7 @@ typedef struct compression {
 
     en_job job;
     en_calibration calibration;
+    en_compress_drift drift;
     en_rate_search search;
     en_quantizer quantizer;
     en_encoder encoder;
@@ -309,7 +311,8 @@ static entro_status encode(compression *c, entro_error *err)
     EN_TRY(put_tables(c, &stored, err));
     if (c->plan.packed_meta != NULL)
         EN_TRY(put_tensor(c, stored++, c->plan.packed_meta, c->plan.n_packed_meta, err));
-    for (uint32_t i = 0; i < c->plan.n_source; i++, stored++) {
+    for (uint32_t k = 0; k < c->plan.n_source; k++, stored++) {
+        uint32_t i = c->plan.order[k];
         const en_tensor *t = en_source_tensor(c->plan.source, i);
         bool coded = c->plan.choices[i].kind == EN_STORE_CODED;
         entro_status status = coded ? put_coded(c, i, stored, err) : put_plain(c, i, stored, err);
@@ -415,6 +418,8 @@ static void close_all(compression *c)
     en_rate_search_free(&c->search);
     en_weight_rows_scratch_free(&c->scratch);
     en_encoder_close(&c->encoder);
+    en_compress_drift_end(&c->strips.pass);
+    en_compress_drift_close(&c->drift);
     en_compress_strips_close(&c->strips);
     en_calibration_close(&c->calibration);
     en_planes_encoder_close(&c->planes);
@@ -433,6 +438,13 @@ static entro_status open_parts(compression *c, entro_error *err)
     return en_encoder_open(&c->encoder, &c->job, err);
 }
 
+/* Whether the pass at hand does: the first one of a search tells what the slope costs, sooner. */
+static bool corrects(const compression *c)
+{
+    return c->drift.n_tokens > 0 &&
+           (c->search.n_passes > 0 || !en_recipe_has_target(&c->plan.recipe));
+}
+
 /* One file, complete but for its name. */
 static entro_status write_file(compression *c, const char *path, entro_error *err)
 {
@@ -447,16 +459,26 @@ static entro_status write_file(compression *c, const char *path, entro_error *er
     }
     if (c->plan.recipe.model_table)
         EN_TRY(measure(c, err));
+    if (corrects(c))
+        EN_TRY(en_compress_drift_begin(&c->drift, &c->strips.pass, err));
     EN_TRY(encode(c, err));
+    en_compress_drift_end(&c->strips.pass);
     EN_TRY(en_compress_plan_features(&c->plan, c->account.grid_features, err));
     return compare_tables(c, err);
 }
 
 static entro_status search_next(compression *c, bool *again, entro_error *err)
 {
+    bool is_first_try = c->drift.n_tokens > 0 && !corrects(c);
     if (c->search.target_loss > 0)
-        return en_rate_search_next_loss(&c->search, c->account.loss, again, err);
-    return en_rate_search_next(&c->search, en_gguf_output_bytes(&c->out), again, err);
+        EN_TRY(en_rate_search_next_loss(&c->search, c->account.loss, again, err));
+    else
+        EN_TRY(en_rate_search_next(&c->search, en_gguf_output_bytes(&c->out), again, err));
+    if (is_first_try) {
+        *again = true;
+        en_rate_search_forget(&c->search);
+    }
+    return ENTRO_OK;
 }
 
 static entro_status run(compression *c, const char *source, const char *path, entro_error *err)
@@ -464,9 +486,11 @@ static entro_status run(compression *c, const char *source, const char *path, en
     EN_TRY(en_compress_plan_open(&c->plan, source, c->opt, err));
     EN_TRY(en_output_check(path, c->opt->overwrite, err));
     EN_TRY(en_compress_tune_check(&c->plan, source, c->opt, err));
+    EN_TRY(en_compress_drift_check(&c->plan, c->opt, err));
     EN_TRY(en_job_open(&c->job, c->opt->n_threads, c->opt->progress, c->opt->progress_user, err));
     if (c->plan.needs_statistics)
         EN_TRY(en_calibration_open(&c->calibration, source, path, c->opt, &c->job, err));
+    EN_TRY(en_compress_drift_open(&c->drift, &c->calibration, path, c->opt, &c->job, err));
     EN_TRY(open_parts(c, err));
     EN_TRY(prepare_search(c, err));
     for (bool again = true; again;) {
@@ -483,6 +507,7 @@ static void make_report(const compression *c, double start, entro_compress_repor
     *r = (entro_compress_report){.kld_untuned = NAN, .kld_tuned = NAN};
     en_compress_account_report(&c->account, &c->plan, c->n_file_bytes, r);
     r->n_passes = c->search.n_passes;
+    r->n_drift_tokens = c->drift.n_used;
     r->rate_choice = en_recipe_has_target(&c->plan.recipe) ? c->search.x : NAN;
     r->seconds = en_clock_seconds() - start;
     r->peak_resident = en_memory_peak_resident();

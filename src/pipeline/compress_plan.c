@@ -10,6 +10,7 @@
 #include "container/packed_meta.h"
 #include "pipeline/encoder.h"
 #include "pipeline/file_meta.h"
+#include "pipeline/tensor_order.h"
 #include "quant/pass.h"
 
 /* ---- choose ---------------------------------------------------------------------------- */
@@ -60,11 +61,13 @@ static bool is_kept(const en_store_choice *choice)
            (choice->kind == EN_STORE_CODED && choice->method->exact);
 }
 
-static entro_status choose(en_compress_plan *p, entro_error *err)
+static entro_status choose(en_compress_plan *p, const entro_compress_options *opt, entro_error *err)
 {
     p->choices = en_alloc_zero(p->n_source, sizeof *p->choices);
-    if (p->choices == NULL)
+    p->order = en_alloc(p->n_source, sizeof *p->order);
+    if (p->choices == NULL || p->order == NULL)
         return en_fail_memory(err);
+    EN_TRY(en_tensor_order(p->order, p->source, opt->n_drift_tokens > 0, err));
     p->keeps_files = p->recipe.method->exact;
     for (uint32_t i = 0; i < p->n_source; i++) {
         const en_tensor *t = en_source_tensor(p->source, i);
@@ -133,8 +136,8 @@ static entro_status list_stored(en_compress_plan *p, entro_error *err)
     if (p->packed_meta != NULL)
         add_own(p, EN_METADATA_TENSOR);
     uint32_t first_number = p->n_stored;
-    for (uint32_t i = 0; i < p->n_source; i++)
-        EN_TRY(plan_stored(p, i, &p->stored[p->n_stored++], err));
+    for (uint32_t k = 0; k < p->n_source; k++)
+        EN_TRY(plan_stored(p, p->order[k], &p->stored[p->n_stored++], err));
     if (!p->keeps_files)
         return ENTRO_OK;
     EN_TRY(en_collected_open(&p->collected, p->source, first_number, err));
@@ -210,7 +213,7 @@ entro_status en_compress_plan_open(en_compress_plan *p, const char *source,
 {
     EN_TRY(en_recipe_init(&p->recipe, opt, err));
     EN_TRY(open_source(p, source, err));
-    EN_TRY(choose(p, err));
+    EN_TRY(choose(p, opt, err));
     EN_TRY(copy_meta(p, err));
     EN_TRY(list_stored(p, err));
     return make_meta(p, err);
@@ -224,6 +227,7 @@ void en_compress_plan_close(en_compress_plan *p)
     en_free(p->stored);
     en_free(p->hashes);
     en_free(p->choices);
+    en_free(p->order);
     en_recipe_free(&p->recipe);
     en_source_close(p->source);
 }

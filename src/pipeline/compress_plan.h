@@ -22,6 +22,7 @@
 typedef struct en_compress_plan {
     en_source *source;
     uint32_t n_source; /* tensors there */
+    uint32_t *order;   /* in which they are gone through and stored (tensor_order.h) */
     en_recipe recipe;
     en_store_choice *choices; /* of each source tensor */
     en_quantizer_need need;   /* of those with codes of 8 or 4 bits */

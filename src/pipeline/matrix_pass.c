@@ -232,6 +232,17 @@ static void set_stored_order(en_matrix_pass *p)
         p->stored_scales[k] = p->scales[p->classes.col_order != NULL ? p->classes.col_order[k] : k];
 }
 
+/* The row as it comes back from its integers. */
+static void read_back(const en_matrix_pass *p, uint64_t row, float *out)
+{
+    const int32_t *z = p->z + row * p->n_cols;
+    float step = p->steps[row], offset = p->result.has_offsets ? p->offsets[row] : 0.0f;
+    for (size_t k = 0; k < p->n_cols; k++)
+        out[k] = (float)z[k] * step + offset;
+    for (size_t k = 0; p->result.has_col_scales && k < p->n_cols; k++)
+        out[k] *= p->scales[k];
+}
+
 /* A row is coded: its integers are counted class by class, and it is compared with the source's. */
 static entro_status account(en_matrix_pass *p, uint64_t stored, const int32_t *z, uint32_t thread,
                             entro_error *err)
@@ -251,15 +262,10 @@ static entro_status account(en_matrix_pass *p, uint64_t stored, const int32_t *z
     if (t->row_cap < p->n_cols && !reserve((void **)&t->row, &t->row_cap, p->n_cols, sizeof(float)))
         return en_fail_memory(err);
     uint64_t row = row_at(p, stored);
-    const int32_t *of_row = p->z + row * p->n_cols;
-    float step = p->steps[row], offset = p->result.has_offsets ? p->offsets[row] : 0.0f;
-    for (size_t k = 0; k < p->n_cols; k++)
-        t->row[k] = (float)of_row[k] * step + offset;
-    for (size_t k = 0; p->result.has_col_scales && k < p->n_cols; k++)
-        t->row[k] *= p->scales[k];
+    read_back(p, row, t->row);
     if (p->knows_rounding)
-        t->loss_alone +=
-            en_rounding_loss_row(&p->rounding, row, p->weights + row * p->n_cols, step, p->scales);
+        t->loss_alone += en_rounding_loss_row(&p->rounding, row, p->weights + row * p->n_cols,
+                                              p->steps[row], p->scales);
     for (size_t k = 0; k < p->n_cols; k += EN_ERROR_PIECE) {
         size_t left = p->n_cols - k, n = left < EN_ERROR_PIECE ? left : EN_ERROR_PIECE;
         en_error_sums_add(&t->errors, p->weights + row * p->n_cols + k, t->row + k, n);
@@ -333,6 +339,11 @@ static entro_status encode(en_matrix_pass *p, const en_quant_method *method,
     return en_matrix_encoder_finish(encoder, err);
 }
 
+static void read_for_drift(void *context, uint64_t row, float *out)
+{
+    read_back(context, row, out);
+}
+
 entro_status en_matrix_pass_run(en_matrix_pass *p, const en_tensor *tensor,
                                 const en_quant_method *method, double slope,
                                 en_matrix_encoder *encoder, uint64_t done, uint64_t n_bytes,
@@ -340,6 +351,8 @@ entro_status en_matrix_pass_run(en_matrix_pass *p, const en_tensor *tensor,
 {
     EN_TRY(prepare(p, tensor, method, err));
     EN_TRY(make_room(p, err));
+    if (p->drift != NULL)
+        EN_TRY(en_drift_correct(p->drift, tensor->name, p->weights, err));
     en_pass_problem problem = problem_of(p, method, slope);
     p->result = (en_pass_result){
         .z = p->z, .row_steps = p->steps, .row_offsets = p->offsets, .col_scales = p->scales};
@@ -349,5 +362,8 @@ entro_status en_matrix_pass_run(en_matrix_pass *p, const en_tensor *tensor,
         problem.factor != NULL && p->result.has_col_scales && !p->result.has_offsets;
     if (p->knows_rounding)
         EN_TRY(en_rounding_loss_prepare(&p->rounding, &problem, err));
-    return encode(p, method, encoder, done + n_bytes / 2, n_bytes - n_bytes / 2, err);
+    EN_TRY(encode(p, method, encoder, done + n_bytes / 2, n_bytes - n_bytes / 2, err));
+    if (p->drift != NULL)
+        en_drift_take(p->drift, tensor->name, read_for_drift, p);
+    return ENTRO_OK;
 }

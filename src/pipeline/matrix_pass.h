@@ -3,6 +3,7 @@
  *
  *   load      weights as f32, by all threads; NaN and infinity are refused
  *   know      covariance -> factor, importance: from the statistics, where the pass needs them
+ *   correct   for what quantization has done to its inputs, where that is followed (calib/drift.h)
  *   run       integers, steps, scales
  *   classes   rows and columns of like spread share a table
  *   encode    the payload (matrix_encoder.h)
@@ -13,6 +14,7 @@
 #ifndef EN_PIPELINE_MATRIX_PASS_H
 #define EN_PIPELINE_MATRIX_PASS_H
 
+#include "calib/drift.h"
 #include "calib/statistics.h"
 #include "pipeline/class_counts.h"
 #include "pipeline/error_sums.h"
@@ -31,6 +33,7 @@ typedef struct en_matrix_pass_thread {
 typedef struct en_matrix_pass {
     const en_source *source;
     en_statistics *statistics; /* NULL: there are none */
+    en_drift *drift;           /* borrowed; NULL: weights are not corrected */
     int blas_threads;          /* as they were before; 0: BLAS is not used */
     en_job *job;
     en_matrix_pass_thread *threads;

@@ -159,3 +159,9 @@ entro_status en_rate_search_next(en_rate_search *s, uint64_t n_bytes, bool *agai
     *again = true;
     return ENTRO_OK;
 }
+
+void en_rate_search_forget(en_rate_search *s)
+{
+    s->best_x = NAN;
+    s->best_bytes = 0;
+}

@@ -67,4 +67,7 @@ entro_status en_rate_search_next_loss(en_rate_search *s, double loss, bool *agai
 entro_status en_rate_search_next(en_rate_search *s, uint64_t n_bytes, bool *again,
                                  entro_error *err);
 
+/* The file of the last pass is no candidate: what follows is made in another way, and is about as large. */
+void en_rate_search_forget(en_rate_search *s);
+
 #endif

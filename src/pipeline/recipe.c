@@ -88,7 +88,7 @@ static bool has_integers(const en_recipe *recipe)
 static entro_status make_text(en_recipe *recipe, const entro_compress_options *opt,
                               entro_error *err)
 {
-    size_t n = 96;
+    size_t n = 128;
     char bits[40] = "";
     if (recipe->max_kld > 0)
         snprintf(bits, sizeof bits, " max_kld=%g", recipe->max_kld);
@@ -110,6 +110,9 @@ static entro_status make_text(en_recipe *recipe, const entro_compress_options *o
                                : recipe->strips ? "strips"
                                                 : "words",
                                recipe->model_table ? "model" : "tensor");
+    if (opt->n_drift_tokens > 0)
+        at += (size_t)snprintf(recipe->text + at, n - at, " drift=%llu",
+                               (unsigned long long)opt->n_drift_tokens);
     for (size_t i = 0; i < opt->n_overrides; i++)
         at += (size_t)snprintf(recipe->text + at, n - at, " %s", opt->overrides[i]);
     return ENTRO_OK;

@@ -55,32 +55,16 @@ static entro_status check_length(const en_calib_text *text, entro_error *err)
                    text->n_sequences, text->n_positions, LEAST_SEQUENCES);
 }
 
-/* What was written for the compression does well. */
-static entro_status find_or_make_text(tuning *t, const char *folder, entro_error *err)
-{
-    const en_text_wanted wanted = wanted_text(t->opt);
-    if (wanted.n_files == 0) {
-        entro_error found;
-        entro_status status = en_calib_text_find(&t->text, folder, t->teacher->decoder,
-                                                 EN_CALIB_POSITIONS, wanted.n_tokens, &found);
-        if (status != ENTRO_ERR_NOT_FOUND) {
-            if (status != ENTRO_OK && err != NULL)
-                *err = found;
-            return status;
-        }
-    }
-    EN_TRY(en_calibration_text(&t->text, t->teacher, folder, &wanted, &t->job, err));
-    return check_length(&t->text, err);
-}
-
 static entro_status get_text(tuning *t, const char *model, entro_error *err)
 {
     char *folder = en_calibration_folder(t->opt->statistics, model);
     if (folder == NULL)
         return en_fail_memory(err);
-    entro_status status = find_or_make_text(t, folder, err);
+    const en_text_wanted wanted = wanted_text(t->opt);
+    entro_status status =
+        en_calibration_any_text(&t->text, t->teacher, folder, &wanted, &t->job, err);
     en_free(folder);
-    return status;
+    return status == ENTRO_OK ? check_length(&t->text, err) : status;
 }
 
 entro_status en_tune_check(const char *source, const entro_tune_options *opt, entro_error *err)

@@ -25,6 +25,7 @@ static void load(void)
         library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     is_there = library != NULL && find(library, "cblas_sgemm", &blas.sgemm) &&
                find(library, "cblas_ssyrk", &blas.ssyrk) &&
+               find(library, "cblas_strsm", &blas.strsm) &&
                find(library, "spotrf_", &blas.spotrf) && find(library, "spotri_", &blas.spotri) &&
                find(library, "openblas_set_num_threads", &blas.set_num_threads) &&
                find(library, "openblas_get_num_threads", &blas.get_num_threads);

@@ -19,6 +19,9 @@ typedef struct en_blas {
     void (*ssyrk)(enum CBLAS_ORDER order, enum CBLAS_UPLO uplo, enum CBLAS_TRANSPOSE trans,
                   blasint n, blasint k, float alpha, const float *a, blasint lda, float beta,
                   float *c, blasint ldc);
+    void (*strsm)(enum CBLAS_ORDER order, enum CBLAS_SIDE side, enum CBLAS_UPLO uplo,
+                  enum CBLAS_TRANSPOSE trans, enum CBLAS_DIAG diag, blasint m, blasint n,
+                  float alpha, const float *a, blasint lda, float *b, blasint ldb);
     /* LAPACK's, by columns. */
     void (*spotrf)(const char *triangle, const int *n, float *a, const int *stride, int *info);
     void (*spotri)(const char *triangle, const int *n, float *a, const int *stride, int *info);

@@ -23,6 +23,8 @@ typedef struct test_watch {
     double delta;
     double (*inputs[LAYERS][EN_LAYER_GROUPS])[FF]; /* [position][input]; NULL: not wanted */
     double (*output_in)[FF];
+    double (*streams[LAYERS]
+                    [EN_LAYER_GROUPS])[EMBD]; /* what groups 1 and 3 are added to; NULL likewise */
 } test_watch;
 
 static inline void test_read_matrix(const entro_model *model, const char *name, double *out)
@@ -118,6 +120,16 @@ static inline void test_attend(double (*qkv)[QKV], int t, double *out)
     }
 }
 
+/* x += y */
+static inline void test_add(const test_watch *w, int layer, int group, int position,
+                            const double *y, double *x)
+{
+    if (w->streams[layer][group] != NULL)
+        memcpy(w->streams[layer][group][position], x, EMBD * sizeof *x);
+    for (int i = 0; i < EMBD; i++)
+        x[i] += y[i];
+}
+
 static inline void test_run_layer(const test_reference *r, const test_watch *w, int l,
                                   double (*x)[EMBD])
 {
@@ -131,15 +143,13 @@ static inline void test_run_layer(const test_reference *r, const test_watch *w, 
     for (int t = 0; t < POSITIONS; t++) {
         test_attend(qkv, t, in);
         test_multiply(w, l, 1, t, r->layers[l].attn_output[0], EMBD, EMBD, in, y);
-        for (int i = 0; i < EMBD; i++)
-            x[t][i] += y[i];
+        test_add(w, l, 1, t, y, x[t]);
         test_norm(x[t], r->layers[l].ffn_norm, in);
         test_multiply(w, l, 2, t, r->layers[l].gate_up[0], 2 * FF, EMBD, in, y);
         for (int i = 0; i < FF; i++)
             in[i] = y[i] / (1 + exp(-y[i])) * y[FF + i];
         test_multiply(w, l, 3, t, r->layers[l].ffn_down[0], EMBD, FF, in, y);
-        for (int i = 0; i < EMBD; i++)
-            x[t][i] += y[i];
+        test_add(w, l, 3, t, y, x[t]);
     }
 }
 

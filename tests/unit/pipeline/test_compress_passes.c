@@ -1,4 +1,5 @@
 /* test_compress_passes.c - calibrated and sparse methods on a small real model: sizes, errors, refusals. */
+#include "formats/source.h"
 #include "pipeline/pipeline.h"
 
 #include <dirent.h>
@@ -190,10 +191,67 @@ static void outliers_apart_lower_the_error(void **state)
     expect(ENTRO_ERR_ARGUMENT, "needs coding strips", tiny, test_path("words.gguf"), &opt);
 }
 
+static void assert_same_file(const char *a, const char *b)
+{
+    size_t n[2];
+    uint8_t *bytes[] = {test_file_read(a, &n[0]), test_file_read(b, &n[1])};
+    assert_int_equal(n[0], n[1]);
+    assert_memory_equal(bytes[0], bytes[1], n[0]);
+    free(bytes[0]);
+    free(bytes[1]);
+}
+
+/* Corrected from the second pass on, in the order of the layers, whatever the number of threads. */
+static void drift_is_corrected(void **state)
+{
+    (void)state;
+    const char *folder = test_path("calib");
+    char paths[2][256];
+    for (int i = 0; i < 2; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s", test_path(i ? "two.gguf" : "one.gguf"));
+        entro_compress_options opt = options("watersic", 5);
+        opt.statistics = folder;
+        opt.n_drift_tokens = 2048;
+        opt.n_threads = i + 1;
+        entro_compress_report r = test_compress(tiny, paths[i], &opt);
+        double most = 5.0 / 8 * (double)r.n_params;
+        assert_true((double)r.n_file_bytes <= most && (double)r.n_file_bytes >= 0.98 * most);
+        assert_true(r.n_passes >= 2 && r.n_drift_tokens == 2048);
+        assert_int_equal(en_verify(paths[i], tiny, NULL, NULL, NULL), ENTRO_OK);
+    }
+    assert_same_file(paths[0], paths[1]);
+    en_source *s = NULL;
+    assert_int_equal(en_source_open(&s, paths[0], NULL), ENTRO_OK);
+    assert_non_null(
+        memmem(en_meta_string(en_source_meta(s), "entrollm.recipe").p, 60, " drift=2048", 11));
+    int last = -1;
+    static const char *const steps[] = {"blk.0.attn_v.", "blk.0.attn_output.", "blk.0.ffn_up.",
+                                        "blk.0.ffn_down.", "blk.1.attn_q."};
+    for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
+        int at = 0;
+        while (strncmp(en_source_tensor(s, (uint32_t)at)->name, steps[k], strlen(steps[k])) != 0)
+            at++;
+        assert_true(at > last);
+        last = at;
+    }
+    en_source_close(s);
+    entro_compress_options opt = options("watersic", 0);
+    opt.statistics = folder;
+    opt.n_drift_tokens = 2048;
+    opt.max_kld = 0.05;
+    entro_compress_report r = test_compress(tiny, paths[0], &opt);
+    assert_true(r.expected_kld <= 0.05 && r.n_drift_tokens == 2048);
+    opt.max_kld = 0;
+    opt.method = "rtn";
+    expect(ENTRO_ERR_ARGUMENT, "leave out --drift", tiny, test_path("rtn.gguf"), &opt);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_met_and_statistics_used_again),
+        cmocka_unit_test(drift_is_corrected),
         cmocka_unit_test(models_calibrate_on_what_they_write),
         cmocka_unit_test(no_tokenizer_no_text),
         cmocka_unit_test(rounding_meets_sizes_too),

@@ -78,14 +78,24 @@ static entro_status list_kinds(choice *c, entro_error *err)
     return ENTRO_OK;
 }
 
-/* The coded form stays where it is, in the file; its pages need not stay in memory. */
+/* The coded form stays where it is, in the file; its pages need not stay in memory, but for steps and orders. */
 static entro_status pack(const choice *c, en_linear *m, entro_error *err)
 {
     const en_tensor *stored = en_source_find(c->source, m->name);
     EN_TRY(en_linear_pack(m, stored != NULL ? c->source : NULL, stored, c->pool, err));
-    if (stored != NULL)
+    if (stored != NULL) {
+        en_source_map_huge(c->source, stored, false);
         en_source_forget(c->source, stored);
+    }
     return ENTRO_OK;
+}
+
+static void unpack(const choice *c, en_linear *m)
+{
+    const en_tensor *stored = en_source_find(c->source, m->name);
+    en_linear_unpack(m);
+    if (stored != NULL)
+        en_source_map_huge(c->source, stored, true);
 }
 
 static entro_status pack_first(const choice *c, const kind *k, uint32_t n, entro_error *err)
@@ -130,7 +140,12 @@ static entro_status fill_budget(choice *c, uint64_t budget, entro_error *err)
             if (after > budget)
                 continue;
             EN_TRY(pack(c, m, err));
-            used = after;
+            /* Before, its lists were not known. */
+            after = used - coded_bytes(m) + en_linear_pack_bytes(m);
+            if (after <= budget)
+                used = after;
+            else
+                unpack(c, m);
         }
     return ENTRO_OK;
 }
@@ -186,7 +201,7 @@ static entro_status measure_kind(choice *c, const kind *k, entro_error *err)
     if (packed < worth_it * coded)
         return pack_first(c, k, k->n, err);
     for (uint32_t i = 0; i < n; i++)
-        en_linear_unpack(k->matrices[i]);
+        unpack(c, k->matrices[i]);
     return ENTRO_OK;
 }
 

@@ -397,16 +397,51 @@ void en_source_forget(const en_source *source, const en_tensor *tensor)
     en_source_forget_part(source, tensor, 0, tensor->n_bytes);
 }
 
-/* Whole pages inside the part only: its neighbours may be in use. */
+/* The mapped file that holds a tensor's bytes; NULL in 'data': none. */
+static en_source_file file_of(const en_source *source, const uint8_t *data)
+{
+    for (uint32_t i = 0; i < en_source_n_files(source); i++) {
+        en_source_file f = en_source_file_at(source, i);
+        if (data >= f.data && data < f.data + f.n_bytes)
+            return f;
+    }
+    return (en_source_file){0};
+}
+
+void en_source_map_huge(const en_source *source, const en_tensor *tensor, bool huge)
+{
+    const uint8_t *data = source->ops->mapped(source, tensor);
+    if (data == NULL || file_of(source, data).data == NULL)
+        return;
+    /* Whole pages inside: those at the ends are the neighbours', too. */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)data + (uintptr_t)tensor->n_bytes) / page * page;
+    if (first < end) /* a hint: no matter if it is refused */
+        madvise((void *)first, end - first, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+/*
+ * Where the page cache has huge pages one touch maps all of one, and what is not told to forget it whole keeps it: so
+ * its ends are moved out to those of huge pages, but not beyond the file.  Neighbours in use are mapped again when
+ * they are touched, from the page cache.
+ */
 void en_source_forget_part(const en_source *source, const en_tensor *tensor, uint64_t offset,
                            uint64_t n_bytes)
 {
     const uint8_t *data = source->ops->mapped(source, tensor);
-    if (data == NULL || offset > tensor->n_bytes || n_bytes > tensor->n_bytes - offset)
+    if (data == NULL || n_bytes == 0 || offset > tensor->n_bytes ||
+        n_bytes > tensor->n_bytes - offset)
         return; /* other memory would lose what it holds */
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)data + (uintptr_t)offset + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)data + (uintptr_t)(offset + n_bytes)) / page * page;
-    if (first < end)
-        madvise((void *)first, end - first, MADV_DONTNEED);
+    en_source_file file = file_of(source, data);
+    if (file.data == NULL)
+        return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)file.data;
+    uintptr_t limit = (start + file.n_bytes + page - 1) / page * page;
+    uintptr_t first = ((uintptr_t)data + (uintptr_t)offset) / EN_HUGE_PAGE * EN_HUGE_PAGE;
+    uintptr_t end = (uintptr_t)data + (uintptr_t)(offset + n_bytes);
+    end = (end + EN_HUGE_PAGE - 1) / EN_HUGE_PAGE * EN_HUGE_PAGE;
+    first = first > start ? first : start / page * page;
+    end = end < limit ? end : limit;
+    madvise((void *)first, end - first, MADV_DONTNEED);
 }

@@ -71,6 +71,13 @@ typedef struct en_source_place {
 /* False for a tensor that is computed. */
 bool en_source_find_place(const en_source *source, uint32_t i, en_source_place *place);
 
+/*
+ * How the tensor is mapped from now on, where the page cache has huge pages: in these, as all are from the beginning, or
+ * page by page: of one that is kept in another form, of whose file only a few numbers are read, which would map
+ * megabytes with each.
+ */
+void en_source_map_huge(const en_source *source, const en_tensor *tensor, bool huge);
+
 /* Tells the system that the tensor's pages will not be needed soon (streaming jobs). */
 void en_source_forget(const en_source *source, const en_tensor *tensor);
 /* The same for the part 'offset' to 'offset + n_bytes' of its bytes. */

@@ -29,7 +29,9 @@ int cli_open_to_run(entro_model **out, const cli_command *command, const char *p
 /* What --kv-type was given. */
 entro_kv_type cli_kv_type(const char *name);
 
-/* "SmolLM2-135M-Instruct-u8.gguf" -> "SmolLM2-135M-Instruct"; free() it. */
+/* What names of files made from the model begin with: "x/model-u8.gguf" -> "x/model-u8", "x/model" and
+ * "x/model/config.json" -> "x/model"; "." -> the folder's name, which puts the file into the current folder,
+ * as ".." does.  free() it. */
 char *cli_stem(const char *path);
 
 /* Where calibration of SOURCE is kept: 'given', or (NULL) its name with .calib beside 'model', where other sizes

@@ -53,6 +53,23 @@ int cli_read_text(cli_buffer *out, const char *path)
     return CLI_EXIT_OK;
 }
 
+bool cli_context_can_grow(const entro_model *model, uint32_t n_ctx)
+{
+    entro_model_info info;
+    entro_model_get_info(model, &info);
+    return info.n_ctx_train == 0 || n_ctx < info.n_ctx_train;
+}
+
+void cli_note_context(const entro_model *model, uint32_t n_ctx)
+{
+    entro_model_info info;
+    entro_model_get_info(model, &info);
+    if (info.n_ctx_train > 0 && n_ctx > info.n_ctx_train)
+        cli_note("the context of %u tokens is longer than the %u tokens the model was trained "
+                 "for; expect poor predictions beyond these",
+                 n_ctx, info.n_ctx_train);
+}
+
 entro_kv_type cli_kv_type(const char *name)
 {
     return strcmp(name, "int8") == 0 ? ENTRO_KV_INT8 : ENTRO_KV_F16;

@@ -26,6 +26,11 @@ int cli_open_model(entro_model **out, const char *path, bool metadata_only);
 int cli_open_to_run(entro_model **out, const cli_command *command, const char *path,
                     const char *ram, int64_t threads);
 
+/* Whether the model was trained for more than 'n_ctx' tokens, or does not say for how many. */
+bool cli_context_can_grow(const entro_model *model, uint32_t n_ctx);
+/* Says so when 'n_ctx' tokens, of a context or a window, are more than it was trained for. */
+void cli_note_context(const entro_model *model, uint32_t n_ctx);
+
 /* What --kv-type was given. */
 entro_kv_type cli_kv_type(const char *name);
 

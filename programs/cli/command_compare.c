@@ -178,6 +178,8 @@ static int compare(void *p)
         code = cli_read_text(&text, s->file);
     if (!code)
         code = cli_open_model(&reference, s->reference, false);
+    if (!code && !s->quiet)
+        cli_note_context(reference, (uint32_t)s->n_ctx);
     if (!code)
         code = s->models.n > 1 && !s->cache ? compare_with_folder(s, &text, reference)
                                             : compare_all(s, &text, reference, s->cache);

@@ -64,6 +64,8 @@ static int perplexity(void *p)
     if (!code)
         code = cli_open_model(&model, s->model, false);
     if (!code) {
+        if (!s->quiet)
+            cli_note_context(model, (uint32_t)s->n_ctx);
         entro_perplexity_options_init(&opt);
         opt.n_ctx = (uint32_t)s->n_ctx;
         opt.n_windows = (uint32_t)s->windows;

@@ -53,6 +53,15 @@ int cli_read_text(cli_buffer *out, const char *path)
     return CLI_EXIT_OK;
 }
 
+int cli_read_measured(cli_buffer *out, const char *path)
+{
+    int code = cli_read_text(out, path);
+    if (!code && out->n == 0)
+        code = cli_fail_text("%s is empty, so that there is nothing to measure on",
+                             strcmp(path, "-") == 0 ? "standard input" : path);
+    return code;
+}
+
 bool cli_context_can_grow(const entro_model *model, uint32_t n_ctx)
 {
     entro_model_info info;
@@ -224,19 +233,42 @@ char *cli_statistics_folder(const char *given, const char *source, const char *m
     return name;
 }
 
-int cli_check_output(const char *output, const char *model)
+static bool is_missing(const char *path)
 {
     struct stat about;
+    return stat(path, &about) != 0 && errno == ENOENT;
+}
+
+/* Of a missing "x/../y" only "x" may have to be made. */
+static void cut_to_missing(char *folder)
+{
+    for (char *up = strstr(folder + 1, "/.."); up; up = strstr(up + 1, "/..")) {
+        if (up[3] != 0 && up[3] != '/')
+            continue;
+        *up = 0;
+        if (is_missing(folder))
+            return;
+        *up = '/';
+    }
+}
+
+static int refuse_missing(const char *output, char *folder)
+{
+    cut_to_missing(folder);
+    return cli_fail_text("%s: there is no folder '%s'; make it first", output, folder);
+}
+
+int cli_check_output(const char *output, const char *model)
+{
     char *folder = strdup(output);
     if (!folder)
         return cli_fail_text("out of memory");
     char *slash = strrchr(folder, '/');
     if (slash)
         *slash = 0;
-    bool missing = slash && slash > folder && stat(folder, &about) != 0 && errno == ENOENT;
     int code = CLI_EXIT_OK;
-    if (missing)
-        code = cli_fail_text("%s: there is no folder '%s'; make it first", output, folder);
+    if (slash && slash > folder && is_missing(folder))
+        code = refuse_missing(output, folder);
     else if (is_folder(output))
         code = cli_fail_text("%s: is a folder; name the file to write", output);
     else if (same_place(output, model))

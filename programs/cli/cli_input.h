@@ -15,6 +15,8 @@ typedef struct cli_buffer {
 
 /* All of a file, or of standard input for "-".  Says what is wrong and returns an exit code. */
 int cli_read_text(cli_buffer *out, const char *path);
+/* The same for a text that a model is measured on, which must not be empty. */
+int cli_read_measured(cli_buffer *out, const char *path);
 
 /* "600MB", "1.5GiB", "800000000"; false when it is no size. */
 bool cli_parse_bytes(const char *text, uint64_t *n_bytes);

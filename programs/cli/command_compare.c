@@ -175,7 +175,7 @@ static int compare(void *p)
         return cli_usage_error(&cli_compare_command, "TEXT is missing: the last argument, or -f");
     int code = s->page ? check_page(s) : CLI_EXIT_OK;
     if (!code)
-        code = cli_read_text(&text, s->file);
+        code = cli_read_measured(&text, s->file);
     if (!code)
         code = cli_open_model(&reference, s->reference, false);
     if (!code && !s->quiet)

@@ -60,7 +60,7 @@ static int perplexity(void *p)
     entro_perplexity_options opt;
     entro_perplexity_report report;
     entro_error err = {.status = ENTRO_OK};
-    int code = cli_read_text(&text, s->file);
+    int code = cli_read_measured(&text, s->file);
     if (!code)
         code = cli_open_model(&model, s->model, false);
     if (!code) {

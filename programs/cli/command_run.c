@@ -203,6 +203,10 @@ static int check_usage(const settings *s)
         return cli_usage_error(&cli_run_command, "--json excludes --chat");
     if (!s->prompt && !s->file && isatty(STDIN_FILENO) && (s->raw || s->json))
         return cli_usage_error(&cli_run_command, "a prompt is missing: give it with -p \"...\"");
+    for (size_t i = 0; i < s->stops.n; i++)
+        if (!*s->stops.items[i])
+            return cli_usage_error(&cli_run_command,
+                                   "--stop is empty (a variable that is not set?); leave it out");
     return CLI_EXIT_OK;
 }
 

@@ -144,6 +144,15 @@ def check_restore_gives_the_same_model():
         assert math.isclose(a["perplexity"], b["perplexity"], rel_tol=1e-4), (a, b)
 
 
+def check_restore_takes_plain_models():
+    expect(run("restore", "--help"), 0, "a coded file, a GGUF file or a folder", stream="out")
+    with Folder() as folder:
+        for source in (STORIES, TINY):
+            report = parsed("restore", source, folder / f"{source.stem}.gguf", "--type", "f32", "--json")
+            again = parsed("inspect", folder / f"{source.stem}.gguf", "--json")
+            assert again["kind"] != "entrollm" and len(again["tensors"]) == report["n_tensors"], again
+
+
 def check_perplexity_reports():
     with Folder() as folder:
         text = folder / "text.txt"

@@ -206,8 +206,7 @@ const cli_command cli_compare_command = {
     .examples =
         "  entrollm compare model.gguf model-u8.gguf wiki.test.raw --windows 8\n"
         "  entrollm compare model.gguf a.gguf b.gguf -f wiki.test.raw --cache model.ref\n"
-        "  entrollm compare model-f16.gguf ours-3.gguf ours-4.gguf Q4_K_M.gguf -f wiki.test.raw "
-        "--page frontier.html\n"
+        "  entrollm compare model.gguf ours-3.gguf Q4_K_M.gguf -f text.txt --page frontier.html\n"
         "  entrollm compare ./Qwen2.5-1.5B model-3.5.gguf -f text.txt --json\n",
     .options = options,
     .n_options = CLI_COUNT(options),

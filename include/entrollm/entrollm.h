@@ -75,6 +75,10 @@ ENTRO_API const char *entro_status_name(entro_status status);
  * environment variable ENTRO_CPU_DISABLE (comma separated: amx,avx512,avx2,neon,dotprod). */
 ENTRO_API const char *entro_cpu_name(void);
 
+/* The first name in ENTRO_CPU_DISABLE that is none of these, which has no effect: *n_name characters inside
+ * the environment.  NULL: there is none. */
+ENTRO_API const char *entro_cpu_unknown(size_t *n_name);
+
 /* Makes every allocation of the library from number 'countdown' on (0 = the next one) fail once;
  * UINT64_MAX, the default, never.  For tests of the library and of programs that use it. */
 ENTRO_API void entro_debug_fail_allocation(uint64_t countdown);

@@ -130,6 +130,13 @@ static line_kind obey(cli_chat *chat, const char *line)
     return *line ? LINE_MESSAGE : LINE_DONE;
 }
 
+static void note_full(const cli_generator *g)
+{
+    uint32_t n_ctx = entro_session_n_ctx(g->session);
+    cli_note("the context of %u tokens is full; /clear starts afresh%s", n_ctx,
+             cli_context_can_grow(g->model, n_ctx) ? ", -c sets a larger one" : "");
+}
+
 static int take_turn(cli_chat *chat, const char *line)
 {
     size_t n_before = chat->n_messages;
@@ -146,8 +153,7 @@ static int take_turn(cli_chat *chat, const char *line)
             drop_messages(chat, n_before);
     }
     if (chat->g->finish == CLI_FINISH_CONTEXT)
-        cli_note("the context of %u tokens is full; /clear starts afresh, -c sets a larger one",
-                 entro_session_n_ctx(chat->g->session));
+        note_full(chat->g);
     return CLI_EXIT_OK;
 }
 

@@ -76,6 +76,8 @@ static int refuse_length(const cli_generator *g, size_t n_tokens)
         return cli_fail_text("the prompt has %zu tokens, more than the %u that the model was "
                              "trained for; shorten it",
                              n_tokens, info.n_ctx_train);
+    if (info.n_ctx_train > 0 && wanted > info.n_ctx_train)
+        wanted = info.n_ctx_train;
     return cli_fail_text("the prompt has %zu tokens, the context holds %u and the text needs some "
                          "too; '-c %llu' makes room",
                          n_tokens, entro_session_n_ctx(g->session), wanted);

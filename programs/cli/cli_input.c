@@ -53,6 +53,32 @@ int cli_read_text(cli_buffer *out, const char *path)
     return CLI_EXIT_OK;
 }
 
+int cli_read_measured(cli_buffer *out, const char *path)
+{
+    int code = cli_read_text(out, path);
+    if (!code && out->n == 0)
+        code = cli_fail_text("%s is empty, so that there is nothing to measure on",
+                             strcmp(path, "-") == 0 ? "standard input" : path);
+    return code;
+}
+
+bool cli_context_can_grow(const entro_model *model, uint32_t n_ctx)
+{
+    entro_model_info info;
+    entro_model_get_info(model, &info);
+    return info.n_ctx_train == 0 || n_ctx < info.n_ctx_train;
+}
+
+void cli_note_context(const entro_model *model, uint32_t n_ctx)
+{
+    entro_model_info info;
+    entro_model_get_info(model, &info);
+    if (info.n_ctx_train > 0 && n_ctx > info.n_ctx_train)
+        cli_note("the context of %u tokens is longer than the %u tokens the model was trained "
+                 "for; expect poor predictions beyond these",
+                 n_ctx, info.n_ctx_train);
+}
+
 entro_kv_type cli_kv_type(const char *name)
 {
     return strcmp(name, "int8") == 0 ? ENTRO_KV_INT8 : ENTRO_KV_F16;
@@ -125,14 +151,65 @@ const char *cli_base_name(const char *path)
     return path + n;
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), n_end = strlen(end);
+    return n >= n_end && strcmp(text + n - n_end, end) == 0;
+}
+
+/* A file that the folder around it is opened by. */
+static bool stands_for_folder(const char *path)
+{
+    const char *name = cli_base_name(path);
+    bool is_part = strcmp(name, "config.json") == 0 || ends_with(name, ".safetensors") ||
+                   ends_with(name, ".safetensors.index.json");
+    return is_part && !is_folder(path);
+}
+
+/* Length of the path without what says nothing at its end: "x/./" -> "x". */
+static size_t trimmed(const char *path, size_t n)
+{
+    for (;;) {
+        if (n > 1 && path[n - 1] == '/')
+            n--;
+        else if (n > 2 && path[n - 1] == '.' && path[n - 2] == '/')
+            n -= 2;
+        else
+            return n;
+    }
+}
+
+/* The name that the folder "." or ".." has outside. */
+static char *real_name(const char *folder)
+{
+    char *real = realpath(folder, NULL);
+    char *name = strdup(real ? cli_base_name(real) : folder);
+    free(real);
+    return name;
+}
+
 char *cli_stem(const char *path)
 {
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/')
-        n--;
-    if (n > 5 && strncmp(path + n - 5, ".gguf", 5) == 0)
-        n -= 5;
-    return strndup(path, n);
+    bool is_part = stands_for_folder(path);
+    size_t n = trimmed(path, is_part ? (size_t)(cli_base_name(path) - path) : strlen(path));
+    char *stem = n > 0 ? strndup(path, n) : strdup(is_part ? "." : "");
+    if (!stem)
+        return NULL;
+    const char *name = cli_base_name(stem);
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        char *real = real_name(stem);
+        free(stem);
+        return real;
+    }
+    if (n > 5 && ends_with(stem, ".gguf"))
+        stem[n - 5] = 0;
+    return stem;
 }
 
 static bool same_place(const char *a, const char *b)
@@ -156,20 +233,43 @@ char *cli_statistics_folder(const char *given, const char *source, const char *m
     return name;
 }
 
-int cli_check_output(const char *output, const char *model)
+static bool is_missing(const char *path)
 {
     struct stat about;
+    return stat(path, &about) != 0 && errno == ENOENT;
+}
+
+/* Of a missing "x/../y" only "x" may have to be made. */
+static void cut_to_missing(char *folder)
+{
+    for (char *up = strstr(folder + 1, "/.."); up; up = strstr(up + 1, "/..")) {
+        if (up[3] != 0 && up[3] != '/')
+            continue;
+        *up = 0;
+        if (is_missing(folder))
+            return;
+        *up = '/';
+    }
+}
+
+static int refuse_missing(const char *output, char *folder)
+{
+    cut_to_missing(folder);
+    return cli_fail_text("%s: there is no folder '%s'; make it first", output, folder);
+}
+
+int cli_check_output(const char *output, const char *model)
+{
     char *folder = strdup(output);
     if (!folder)
         return cli_fail_text("out of memory");
     char *slash = strrchr(folder, '/');
     if (slash)
         *slash = 0;
-    bool missing = slash && slash > folder && stat(folder, &about) != 0 && errno == ENOENT;
     int code = CLI_EXIT_OK;
-    if (missing)
-        code = cli_fail_text("%s: there is no folder '%s'; make it first", output, folder);
-    else if (stat(output, &about) == 0 && S_ISDIR(about.st_mode))
+    if (slash && slash > folder && is_missing(folder))
+        code = refuse_missing(output, folder);
+    else if (is_folder(output))
         code = cli_fail_text("%s: is a folder; name the file to write", output);
     else if (same_place(output, model))
         code = cli_fail_text("%s: is the model that is read, and would be lost; choose another "

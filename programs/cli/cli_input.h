@@ -15,6 +15,8 @@ typedef struct cli_buffer {
 
 /* All of a file, or of standard input for "-".  Says what is wrong and returns an exit code. */
 int cli_read_text(cli_buffer *out, const char *path);
+/* The same for a text that a model is measured on, which must not be empty. */
+int cli_read_measured(cli_buffer *out, const char *path);
 
 /* "600MB", "1.5GiB", "800000000"; false when it is no size. */
 bool cli_parse_bytes(const char *text, uint64_t *n_bytes);
@@ -26,10 +28,17 @@ int cli_open_model(entro_model **out, const char *path, bool metadata_only);
 int cli_open_to_run(entro_model **out, const cli_command *command, const char *path,
                     const char *ram, int64_t threads);
 
+/* Whether the model was trained for more than 'n_ctx' tokens, or does not say for how many. */
+bool cli_context_can_grow(const entro_model *model, uint32_t n_ctx);
+/* Says so when 'n_ctx' tokens, of a context or a window, are more than it was trained for. */
+void cli_note_context(const entro_model *model, uint32_t n_ctx);
+
 /* What --kv-type was given. */
 entro_kv_type cli_kv_type(const char *name);
 
-/* "SmolLM2-135M-Instruct-u8.gguf" -> "SmolLM2-135M-Instruct"; free() it. */
+/* What names of files made from the model begin with: "x/model-u8.gguf" -> "x/model-u8", "x/model" and
+ * "x/model/config.json" -> "x/model"; "." -> the folder's name, which puts the file into the current folder,
+ * as ".." does.  free() it. */
 char *cli_stem(const char *path);
 
 /* Where calibration of SOURCE is kept: 'given', or (NULL) its name with .calib beside 'model', where other sizes

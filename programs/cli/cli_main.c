@@ -62,6 +62,18 @@ static int unknown_command(const char *name)
     return CLI_EXIT_USAGE;
 }
 
+/* A misspelt name would compare a processor with itself. */
+static void note_unknown_features(void)
+{
+    size_t n = 0;
+    const char *name = entro_cpu_unknown(&n);
+    if (name)
+        cli_note(
+            "ENTRO_CPU_DISABLE names '%.*s', which is no feature; known are amx, avx512, avx2, "
+            "dotprod and neon",
+            (int)n, name);
+}
+
 static int run_command(const cli_command *command, int argc, char **argv)
 {
     void *settings = calloc(1, command->settings_bytes);
@@ -72,6 +84,8 @@ static int run_command(const cli_command *command, int argc, char **argv)
         cli_options_help(command);
         code = CLI_EXIT_OK;
     } else if (code == CLI_EXIT_OK) {
+        if (!cli_options_flag(command, settings, "quiet"))
+            note_unknown_features();
         code = command->run(settings);
     }
     cli_options_release(command, settings);
@@ -85,6 +99,7 @@ static int dispatch(int argc, char **argv)
     if (!name)
         return print_help(stderr);
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
+        note_unknown_features();
         printf("entrollm %s (%s)\n", entro_version(), entro_cpu_name());
         return CLI_EXIT_OK;
     }

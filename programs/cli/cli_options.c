@@ -363,6 +363,12 @@ int cli_options_parse(const cli_command *command, int argc, char **argv, void *s
     return code;
 }
 
+bool cli_options_flag(const cli_command *command, const void *settings, const char *name)
+{
+    cli_option option = find_long(command, name, strlen(name));
+    return option.name && *(const bool *)((const char *)settings + option.offset);
+}
+
 void cli_options_release(const cli_command *command, void *settings)
 {
     for (size_t i = 0; i < command->n_options; i++) {

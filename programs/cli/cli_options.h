@@ -77,6 +77,9 @@ int cli_options_parse(const cli_command *command, int argc, char **argv, void *s
 /* A row of the table, with what a shared option says (cli_shared.h). */
 cli_option cli_option_of(const cli_option *row);
 
+/* Whether the settings have that flag set; false too where the command has none of the name. */
+bool cli_options_flag(const cli_command *command, const void *settings, const char *name);
+
 /* Frees the lists inside the settings. */
 void cli_options_release(const cli_command *command, void *settings);
 

@@ -175,9 +175,11 @@ static int compare(void *p)
         return cli_usage_error(&cli_compare_command, "TEXT is missing: the last argument, or -f");
     int code = s->page ? check_page(s) : CLI_EXIT_OK;
     if (!code)
-        code = cli_read_text(&text, s->file);
+        code = cli_read_measured(&text, s->file);
     if (!code)
         code = cli_open_model(&reference, s->reference, false);
+    if (!code && !s->quiet)
+        cli_note_context(reference, (uint32_t)s->n_ctx);
     if (!code)
         code = s->models.n > 1 && !s->cache ? compare_with_folder(s, &text, reference)
                                             : compare_all(s, &text, reference, s->cache);
@@ -204,8 +206,7 @@ const cli_command cli_compare_command = {
     .examples =
         "  entrollm compare model.gguf model-u8.gguf wiki.test.raw --windows 8\n"
         "  entrollm compare model.gguf a.gguf b.gguf -f wiki.test.raw --cache model.ref\n"
-        "  entrollm compare model-f16.gguf ours-3.gguf ours-4.gguf Q4_K_M.gguf -f wiki.test.raw "
-        "--page frontier.html\n"
+        "  entrollm compare model.gguf ours-3.gguf Q4_K_M.gguf -f text.txt --page frontier.html\n"
         "  entrollm compare ./Qwen2.5-1.5B model-3.5.gguf -f text.txt --json\n",
     .options = options,
     .n_options = CLI_COUNT(options),

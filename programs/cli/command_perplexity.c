@@ -60,10 +60,12 @@ static int perplexity(void *p)
     entro_perplexity_options opt;
     entro_perplexity_report report;
     entro_error err = {.status = ENTRO_OK};
-    int code = cli_read_text(&text, s->file);
+    int code = cli_read_measured(&text, s->file);
     if (!code)
         code = cli_open_model(&model, s->model, false);
     if (!code) {
+        if (!s->quiet)
+            cli_note_context(model, (uint32_t)s->n_ctx);
         entro_perplexity_options_init(&opt);
         opt.n_ctx = (uint32_t)s->n_ctx;
         opt.n_windows = (uint32_t)s->windows;

@@ -41,7 +41,7 @@ static const cli_option options[] = {
 };
 
 static const cli_positional positionals[] = {
-    {"MODEL", offsetof(settings, model), true, "a file made by 'entrollm compress'"},
+    {"MODEL", offsetof(settings, model), true, "a coded file, a GGUF file or a folder"},
     {"OUTPUT", offsetof(settings, output), false,
      "the file or folder to write; without it MODEL's name with the type added"},
 };
@@ -172,8 +172,7 @@ const cli_command cli_restore_command = {
     .summary = "write a plain GGUF file from a coded one, or the original from a lossless one",
     .about =
         "Decodes every weight and writes a GGUF file that any other program reads.  The values "
-        "are those the coded file holds: what quantization lost does not come back.  A file made "
-        "with "
+        "are those MODEL holds: what quantization lost does not come back.  A file made with "
         "--method lossless gives back the files it was made from, a GGUF file or a folder, byte "
         "for "
         "byte; their checksums are compared before they get their names.",

@@ -203,6 +203,10 @@ static int check_usage(const settings *s)
         return cli_usage_error(&cli_run_command, "--json excludes --chat");
     if (!s->prompt && !s->file && isatty(STDIN_FILENO) && (s->raw || s->json))
         return cli_usage_error(&cli_run_command, "a prompt is missing: give it with -p \"...\"");
+    for (size_t i = 0; i < s->stops.n; i++)
+        if (!*s->stops.items[i])
+            return cli_usage_error(&cli_run_command,
+                                   "--stop is empty (a variable that is not set?); leave it out");
     return CLI_EXIT_OK;
 }
 
@@ -242,6 +246,8 @@ static int open_session(job *j)
     session_options.kv_type = cli_kv_type(s->kv_type);
     if (entro_session_open(&j->session, j->model, &session_options, &err) != ENTRO_OK)
         return cli_fail(&err);
+    if (!s->quiet)
+        cli_note_context(j->model, entro_session_n_ctx(j->session));
     j->seed = (uint64_t)s->seed;
     if (s->seed < 0) {
         uint32_t random = 1;
@@ -374,6 +380,19 @@ static int run_chat(job *j)
     return code;
 }
 
+static void note_full(const job *j)
+{
+    uint32_t n_ctx = entro_session_n_ctx(j->session);
+    if (cli_context_can_grow(j->model, n_ctx))
+        cli_note("stopped: the context of %u tokens is full, and old text is not dropped to make "
+                 "room; -c sets a larger one",
+                 n_ctx);
+    else
+        cli_note("stopped: the context of %u tokens is full, and old text is not dropped to make "
+                 "room; the model was trained for %u",
+                 n_ctx, j->info.n_ctx_train);
+}
+
 static int generate(job *j)
 {
     const settings *s = j->s;
@@ -398,9 +417,7 @@ static int generate(job *j)
     if (j->prompt.data && (!j->g.n_text || j->g.text[j->g.n_text - 1] != '\n'))
         putchar('\n');
     if (j->g.finish == CLI_FINISH_CONTEXT)
-        cli_note("stopped: the context of %u tokens is full, and old text is not dropped to make "
-                 "room; -c sets a larger one",
-                 entro_session_n_ctx(j->session));
+        note_full(j);
     fflush(stdout);
     if (!s->quiet)
         print_account(j);

@@ -53,7 +53,8 @@ static uint32_t detect(void)
     return features;
 }
 
-static uint32_t disabled(void)
+/* What a name in the variable leaves out; 0: it is no name. */
+static uint32_t features_of(const char *name, size_t n_name)
 {
     static const struct {
         const char *name;
@@ -65,16 +66,36 @@ static uint32_t disabled(void)
         {"neon", EN_CPU_NEON | EN_CPU_DOTPROD},
         {"dotprod", EN_CPU_DOTPROD},
     };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (n_name == strlen(names[i].name) && memcmp(name, names[i].name, n_name) == 0)
+            return names[i].features;
+    return 0;
+}
+
+/* The features that the variable leaves out, and its first word that is no name (NULL: none). */
+static uint32_t disabled(const char **unknown, size_t *n_unknown)
+{
     uint32_t features = 0;
     const char *list = getenv("ENTRO_CPU_DISABLE");
+    *unknown = NULL;
     while (list != NULL && *list != '\0') {
         size_t n = strcspn(list, ", ");
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-            if (n == strlen(names[i].name) && memcmp(list, names[i].name, n) == 0)
-                features |= names[i].features;
+        uint32_t named = features_of(list, n);
+        features |= named;
+        if (n > 0 && named == 0 && *unknown == NULL) {
+            *unknown = list;
+            *n_unknown = n;
+        }
         list += n + (list[n] != '\0');
     }
     return features;
+}
+
+const char *entro_cpu_unknown(size_t *n_name)
+{
+    const char *unknown;
+    disabled(&unknown, n_name);
+    return unknown;
 }
 
 uint32_t en_cpu_features(void)
@@ -83,7 +104,9 @@ uint32_t en_cpu_features(void)
     static _Atomic uint32_t cached;
     uint32_t features = atomic_load_explicit(&cached, memory_order_relaxed);
     if (features == 0) {
-        features = (detect() & ~disabled()) | KNOWN;
+        const char *unknown;
+        size_t n_unknown;
+        features = (detect() & ~disabled(&unknown, &n_unknown)) | KNOWN;
         atomic_store_explicit(&cached, features, memory_order_relaxed);
     }
     return features & ~(uint32_t)KNOWN;

@@ -36,6 +36,25 @@ static void tells_its_version_and_status_names(void **state)
     assert_true(strlen(entro_cpu_name()) > 0);
 }
 
+static void finds_unknown_processor_features(void **state)
+{
+    (void)state;
+    const char *before = getenv("ENTRO_CPU_DISABLE");
+    char *kept = before != NULL ? strdup(before) : NULL;
+    size_t n = 0;
+    assert_int_equal(setenv("ENTRO_CPU_DISABLE", "avx512,, amx,dotprod,", 1), 0);
+    assert_null(entro_cpu_unknown(&n));
+    assert_int_equal(setenv("ENTRO_CPU_DISABLE", "avx512,avx,sse neon", 1), 0);
+    const char *name = entro_cpu_unknown(&n);
+    assert_int_equal(n, 3);
+    assert_memory_equal(name, "avx,", 4);
+    assert_int_equal(unsetenv("ENTRO_CPU_DISABLE"), 0);
+    assert_null(entro_cpu_unknown(&n));
+    if (kept != NULL)
+        setenv("ENTRO_CPU_DISABLE", kept, 1);
+    free(kept);
+}
+
 static void init_functions_set_size_and_defaults(void **state)
 {
     (void)state;
@@ -389,6 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_its_version_and_status_names),
+        cmocka_unit_test(finds_unknown_processor_features),
         cmocka_unit_test(init_functions_set_size_and_defaults),
         cmocka_unit_test(options_of_other_sizes),
         cmocka_unit_test(describes_a_gguf_file),

@@ -11,7 +11,7 @@ import tempfile
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-PROGRAM = os.environ.get("ENTROLLM", str(ROOT / "build/release/entrollm"))
+PROGRAM = os.path.abspath(os.environ.get("ENTROLLM", ROOT / "build/release/entrollm"))
 SHARED = pathlib.Path(os.environ.get("ENTRO_SHARED", str(ROOT.parent / "shared")))
 STORIES = SHARED / "data/models/stories260k/stories260K.gguf"
 TINY = SHARED / "data/models/tinystories-656k"
@@ -27,9 +27,9 @@ class Result:
         return f"exit {self.code}\nstdout: {self.out[-1500:]}\nstderr: {self.err[-1500:]}"
 
 
-def run(*args, stdin="", timeout=120, env=None):
+def run(*args, stdin="", timeout=120, env=None, cwd=None):
     done = subprocess.run([PROGRAM, *map(str, args)], input=stdin, capture_output=True, text=True,
-                          timeout=timeout, errors="replace", env={**os.environ, **(env or {})})
+                          timeout=timeout, errors="replace", env={**os.environ, **(env or {})}, cwd=cwd)
     return Result(done)
 
 

@@ -62,8 +62,37 @@ def check_limits():
 
 def check_context_limit_is_said():
     result = expect(run("run", STORIES, *ONCE, "-c", "48", "--ignore-eos", "--seed", "1"), 0,
-                    "the context of 48 tokens is full")
+                    "the context of 48 tokens is full", "-c sets a larger one")
     assert len(result.out) > 20
+
+
+def check_context_beyond_training_is_remarked():
+    """The model was trained for 128 tokens: more is possible, and no advice."""
+    beyond = "is longer than the 128 tokens the model was trained for"
+    for n_ctx in (100000, 129):
+        result = expect(run("run", STORIES, *ONCE, "-c", n_ctx, "-n", "4"), 0, f"the context of {n_ctx} tokens {beyond}")
+        assert result.err.count(beyond) == 1, result
+    assert run("run", STORIES, *ONCE, "-c", "129", "-n", "4", "-q").err == ""
+    for n_ctx in ("0", "64", "128"):
+        assert beyond not in run("run", STORIES, *ONCE, "-c", n_ctx, "-n", "4").err
+    for more in ([], ["-c", "128"], ["-c", "140"]):
+        result = expect(run("run", STORIES, *ONCE, *more, "--ignore-eos", "--temp", "0"), 0, "is full",
+                        "the model was trained for 128")
+        assert "-c" not in result.err, result
+    # What a prompt is told to ask for is not beyond it either.
+    expect(run("run", STORIES, "-c", "32", "-p", "word " * 30), 1, "'-c 128' makes room")
+
+
+def check_windows_beyond_training_are_remarked():
+    beyond = "the context of 256 tokens is longer than the 128 tokens"
+    with Folder() as folder:
+        text = folder / "text.txt"
+        text.write_text("Once upon a time, there was a little girl named Lily. " * 40)
+        for command in (["perplexity", STORIES], ["compare", STORIES, STORIES, STORIES]):
+            result = expect(run(*command, text, "-c", "256", "--windows", "1"), 0)
+            assert result.err.count(beyond) == 1, result
+            assert run(*command, text, "-c", "256", "--windows", "1", "-q").err == ""
+            assert "trained for" not in run(*command, text, "-c", "128", "--windows", "1").err
 
 
 def check_stop_strings():

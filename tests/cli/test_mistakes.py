@@ -123,6 +123,12 @@ def check_output_folder_missing():
     with Folder() as folder:
         result = said(run("compress", STORIES, folder / "no/such/out.gguf", "--method", "u8"))
         assert "there is no folder" in result.err and "no/such" in result.err, result
+        (folder / "there").mkdir()
+        for name, missing in (("nodir/../b.gguf", "nodir"), ("no/such/../b.gguf", "no/such"),
+                              ("there/../no/such/b.gguf", "there/../no/such"),
+                              ("there/no/../../b.gguf", "there/no"), ("..no/b.gguf", "..no")):
+            result = said(run("compress", STORIES, name, "--method", "u8", cwd=folder))
+            assert f"there is no folder '{missing}'" in result.err, result
 
 
 def check_no_space():
@@ -158,6 +164,35 @@ def check_text_too_short():
         text.write_text("Too short.")
         result = said(run("perplexity", STORIES, text, "-c", "512"))
         assert "512" in result.err, result
+
+
+def check_text_empty():
+    with Folder() as folder:
+        text = folder / "empty.txt"
+        text.write_bytes(b"")
+        for command in (["perplexity", STORIES], ["compare", STORIES, STORIES]):
+            result = said(run(*command, text))
+            assert f"{text} is empty" in result.err and "tokens long" not in result.err, result
+            assert "standard input is empty" in said(run(*command, "-f", "-")).err
+
+
+def check_stop_empty():
+    for more in (["--stop", ""], ["--stop=x", "-r", ""]):
+        expect(run("run", STORIES, "-p", "Once", *more), 2, "--stop is empty", "Try 'entrollm run --help'")
+
+
+def check_unknown_processor_feature():
+    """Said once, with the names there are; what is computed stays the same."""
+    bogus = {"ENTRO_CPU_DISABLE": "amx, bogus,avx512"}
+    said_of_it = "ENTRO_CPU_DISABLE names 'bogus', which is no feature; known are amx, avx512, avx2, dotprod and neon"
+    for command in (["version"], ["inspect", STORIES], ["run", STORIES, "-p", "Once", "-n", "2"]):
+        result = expect(run(*command, env=bogus), 0, said_of_it)
+        assert result.err.count("ENTRO_CPU_DISABLE") == 1 and "ENTRO_CPU" not in result.out, result
+        for known in ("", "avx2", "amx,avx512,,avx2 dotprod,neon,"):
+            assert "ENTRO_CPU" not in run(*command, env={"ENTRO_CPU_DISABLE": known}).err, known
+    assert run("run", STORIES, "-p", "Once", "-n", "2", "-q", env=bogus).err == ""
+    known = run("version", env={"ENTRO_CPU_DISABLE": "amx,avx512"})
+    assert run("version", env=bogus).out == known.out
 
 
 def check_prompt_longer_than_context():

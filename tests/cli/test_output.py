@@ -2,6 +2,7 @@
 """JSON is valid and complete, stdout holds data only, no progress and no colours in a pipe."""
 import json
 import math
+import shutil
 
 from cli_support import STORIES, TINY, Folder, compress, expect, main, need, run
 
@@ -64,6 +65,36 @@ def check_default_name_of_the_output():
         assert (folder / "little-u4-f32.gguf").is_file()
 
 
+def check_default_name_from_a_folder():
+    """However the folder is named, the file is called after it; it is never a hidden one."""
+    with Folder() as folder:
+        tiny, made = folder / "tiny", "tiny-u4.gguf"
+        shutil.copytree(TINY, tiny)
+        (tiny / "below").mkdir()
+        for source, cwd, place in (
+                ("tiny", folder, folder), ("tiny/", folder, folder), ("tiny/.", folder, folder),
+                ("./tiny/./", folder, folder), (tiny, tiny, folder),
+                ("tiny/config.json", folder, folder), ("tiny/model.safetensors", folder, folder),
+                (".", tiny, tiny), ("./", tiny, tiny), ("config.json", tiny, tiny),
+                ("./model.safetensors", tiny, tiny), ("..", tiny / "below", tiny / "below")):
+            expect(run("compress", source, "--method", "u4", cwd=cwd), 0, str(made), stream="out")
+            assert (place / made).is_file(), (source, list(folder.rglob("*")))
+            (place / made).unlink()
+            assert not list(folder.rglob("*.gguf")), source
+        # A folder may have such a name too.
+        tiny.rename(folder / "tiny.safetensors")
+        expect(run("compress", "tiny.safetensors", "--method", "u4", cwd=folder), 0)
+        assert (folder / "tiny.safetensors-u4.gguf").is_file()
+
+
+def check_statistics_are_named_after_the_folder():
+    with Folder() as folder:
+        shutil.copytree(TINY, folder / "tiny")
+        expect(run("compress", ".", "--calib-tokens", "512", cwd=folder / "tiny"), 0)
+        assert (folder / "tiny" / "tiny.calib").is_dir(), list(folder.rglob("*"))
+        assert (folder / "tiny" / "tiny-watersic.gguf").is_file()
+
+
 def check_inspect_adds_up():
     with Folder() as folder:
         out = compress(STORIES, folder / "out.gguf")
@@ -111,6 +142,15 @@ def check_restore_gives_the_same_model():
         a = parsed("perplexity", coded, text, "-c", "128", "--json")
         b = parsed("perplexity", plain, text, "-c", "128", "--json")
         assert math.isclose(a["perplexity"], b["perplexity"], rel_tol=1e-4), (a, b)
+
+
+def check_restore_takes_plain_models():
+    expect(run("restore", "--help"), 0, "a coded file, a GGUF file or a folder", stream="out")
+    with Folder() as folder:
+        for source in (STORIES, TINY):
+            report = parsed("restore", source, folder / f"{source.stem}.gguf", "--type", "f32", "--json")
+            again = parsed("inspect", folder / f"{source.stem}.gguf", "--json")
+            assert again["kind"] != "entrollm" and len(again["tensors"]) == report["n_tensors"], again
 
 
 def check_perplexity_reports():

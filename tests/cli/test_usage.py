@@ -3,12 +3,14 @@
 from cli_support import expect, main, run
 
 COMMANDS = ["compress", "run", "perplexity", "inspect", "verify", "bench", "restore", "tokenize",
-            "tune"]
+            "compare", "eval", "tune"]
 
 
 def check_help_lists_every_command():
     result = expect(run("help"), 0, *COMMANDS, stream="out")
     assert result.err == ""
+    listing = result.out.split("commands:\n")[1].split("\n\n")[0]
+    assert {line.split()[0] for line in listing.splitlines()} == {*COMMANDS, "help", "version"}, result
     assert run("--help").out == result.out == run("-h").out
 
 

@@ -122,8 +122,20 @@ bool cli_parse_bytes(const char *text, uint64_t *n_bytes)
     return false;
 }
 
+/* Of least memory, which rans has no use for. */
+static void note_packed(const entro_model *model)
+{
+    entro_model_info info;
+    entro_model_get_info(model, &info);
+    if (info.n_packed_matrices > 0)
+        cli_note(
+            "--ram min: matrices in rans are packed all the same, %s of memory, as decoding them "
+            "takes seconds a token; files of 'compress --coding strips' run from their codes",
+            cli_bytes((double)info.n_packed_bytes).s);
+}
+
 int cli_open_to_run(entro_model **out, const cli_command *command, const char *path,
-                    const char *ram, int64_t threads)
+                    const char *ram, int64_t threads, bool quiet)
 {
     entro_model_options options;
     entro_model_options_init(&options);
@@ -138,7 +150,10 @@ int cli_open_to_run(entro_model **out, const cli_command *command, const char *p
             return cli_usage_error(
                 command, "--ram is '%s', expected auto, min, max or a size like 600MB", ram);
     }
-    return open_model(out, path, &options);
+    int code = open_model(out, path, &options);
+    if (!code && !quiet && options.keep == ENTRO_KEEP_CODED)
+        note_packed(*out);
+    return code;
 }
 
 const char *cli_base_name(const char *path)

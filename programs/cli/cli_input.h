@@ -24,9 +24,9 @@ bool cli_parse_bytes(const char *text, uint64_t *n_bytes);
 /* Opens the model with all weights as they are in the file; says what is wrong and returns an exit
  * code. */
 int cli_open_model(entro_model **out, const char *path, bool metadata_only);
-/* The same for generation: 'ram' is what --ram was given. */
+/* The same for generation: 'ram' is what --ram was given; remarks unless 'quiet'. */
 int cli_open_to_run(entro_model **out, const cli_command *command, const char *path,
-                    const char *ram, int64_t threads);
+                    const char *ram, int64_t threads, bool quiet);
 
 /* Whether the model was trained for more than 'n_ctx' tokens, or does not say for how many. */
 bool cli_context_can_grow(const entro_model *model, uint32_t n_ctx);

@@ -48,9 +48,11 @@ const cli_option cli_shared_ram = {
     .kind = CLI_TEXT,
     .value = "SIZE",
     .fallback = "auto",
-    .help = "memory for weights of strips: they run coded (min), or packed in memory at 1 to "
-            "8 bits (max), or packed as far as SIZE goes; auto: packed where that measures "
-            "faster and memory is free"};
+    .help =
+        "memory for weights: those in strips run coded (min), or packed in memory at 1 to 8 "
+        "bits (max), or packed as far as SIZE goes; auto: packed where that measures faster and "
+        "memory is free.  Those in rans, compress's own choice, are packed in every case but a "
+        "SIZE that is too small for it, which takes seconds a token"};
 
 const cli_option cli_shared_kv_type = {
     .name = "kv-type",

@@ -360,7 +360,7 @@ static int bench_model(void *given)
     entro_model *model = NULL;
     int code = make_plan(&p, s);
     if (!code)
-        code = cli_open_to_run(&model, &cli_bench_command, s->model, s->ram, s->threads);
+        code = cli_open_to_run(&model, &cli_bench_command, s->model, s->ram, s->threads, s->quiet);
     if (code)
         return code;
     bench b = {.s = s, .progress = {.quiet = s->quiet}};

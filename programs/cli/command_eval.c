@@ -191,7 +191,7 @@ static int run_all(job *j)
     for (size_t m = 0; m < s->models.n && !code; m++) {
         entro_model *model = NULL;
         j->model = s->models.items[m];
-        code = cli_open_to_run(&model, &cli_eval_command, j->model, s->ram, s->threads);
+        code = cli_open_to_run(&model, &cli_eval_command, j->model, s->ram, s->threads, s->quiet);
         for (size_t t = 0; t < s->tasks.n && !code; t++) {
             j->at = result_of(j, t, m);
             code = run_task(j, model, j->tasks[t]);

@@ -429,7 +429,8 @@ static int run(void *p)
     job j = {.s = p};
     int code = check_usage(j.s);
     if (!code)
-        code = cli_open_to_run(&j.model, &cli_run_command, j.s->model, j.s->ram, j.s->threads);
+        code = cli_open_to_run(&j.model, &cli_run_command, j.s->model, j.s->ram, j.s->threads,
+                               j.s->quiet);
     if (!code)
         code = read_prompt(&j);
     if (!code) {

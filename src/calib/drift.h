@@ -25,8 +25,8 @@
 #include "model/decoder.h"
 
 enum { EN_DRIFT_TOKENS = 20480 }; /* usual number */
-#define EN_DRIFT_BLEND 0.2f
-#define EN_DRIFT_RIDGE 0.01
+#define EN_DRIFT_BLEND 0.3f
+#define EN_DRIFT_RIDGE 1.0
 
 typedef struct en_drift en_drift;
 

@@ -52,6 +52,30 @@ def check_int8_cache():
     assert len(result.out) > 100
 
 
+def check_guesses_change_nothing():
+    """Speculation draws what drawing one by one would have, greedy or not, whatever weights are kept as."""
+    with Folder() as folder:
+        strips = compress(TINY, folder / "strips.gguf", "--coding", "strips")
+        rans = compress(STORIES, folder / "rans.gguf", "--method", "rtn", "--coding", "rans")
+        for model, ram in [(STORIES, "auto"), (strips, "min"), (strips, "max"), (rans, "auto")]:
+            for how in (["--temp", "0"], ["--temp", "0.8", "-s", "7"], ["--temp", "1.2", "-s", "3"]):
+                args = [model, *ONCE, "-n", "90", "-c", "128", "--ignore-eos", "--ram", ram, *how]
+                reports = [json.loads(text(*args, "--json", "--speculate", s)) for s in ("on", "off")]
+                assert reports[0]["text"] == reports[1]["text"], (model, how)
+                assert reports[1]["n_drafted"] == 0
+                if how[1] == "0":
+                    assert reports[0]["n_drafted"] > 0, "nothing was guessed, so nothing is tested"
+
+
+def check_rans_has_no_least_memory():
+    with Folder() as folder:
+        rans = compress(STORIES, folder / "rans.gguf", "--method", "rtn", "--coding", "rans")
+        args = (rans, *ONCE, "-n", "2")
+        expect(run("run", *args, "--ram", "min"), 0, "packed all the same", "--coding strips")
+        assert "packed all" not in run("run", *args, "--ram", "min", "-q").err
+        assert "packed all" not in run("run", *args, "--ram", "max").err
+
+
 def check_limits():
     report = json.loads(text(STORIES, *ONCE, "-n", "10", "--json", "--ignore-eos"))
     assert report["n_generated"] == 10 and report["finish"] == "length", report

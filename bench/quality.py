@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""The frontier of docs/quality.md: files of several sizes of one model, and how far each predicts from the source.
+"""The frontiers of docs/quality.md: files of several sizes of one model, and how far each predicts from the source.
 
     bench/quality.py MODEL TEXT --windows 8 --bpw 2.8 3.5 4.25 --folder models/quality
                      [--calib FILE ...] [--method watersic] [--coding rans] [--set PATTERN=METHOD ...]
-                     [--peers qwen-1.5b] [--svg docs/quality.svg]
+                     [--peers qwen-1.5b] [--svg docs/quality-1.5b.svg]
 
 Files and results stay in the folder (NAME-watersic-3.5.gguf, .json, .compare.json; the names tell of --coding and
---set): what is there is not made again.  Prints a Markdown table; --svg draws it, with the peers' published points beside it.
+--set): what is there is not made again.  Prints a Markdown table; --svg draws it, with the peers' published points beside
+it (docs/quality-135m.svg with --peers smollm2-135m, docs/quality-1.5b.svg with --peers qwen-1.5b).
 """
 import argparse
 import json

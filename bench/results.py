@@ -2,9 +2,9 @@
 """The tables of docs/results.md: one model, its source and every method, side by side.
 
     python3 bench/results.py SOURCE.gguf TEXT [--windows N] [--threads N] [--out FOLDER]
-                             [--methods u8,u4,u8-row,u4-row,rtn:3.5] [--program build/release/entrollm]
+                             [--methods u8,u4,u8-row,u4-row,rtn:3.5,rtn:4.5] [--repetitions N] [--program build/release/entrollm]
 
-Compresses SOURCE with each method in both codings and, for its size, with one table a model; measures
+Compresses SOURCE with each method in both codings and, for its size, with one table a model (rtn in strips only); measures
 perplexity (context 512, first N windows; of strips: words hold the same integers), generation and
 prompt speed from the coded form and packed in memory, and peak memory of the coded form; prints
 Markdown.  Coded files are kept in FOLDER (default models/results) and made again only when missing.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Where the bytes beyond the entropy go, in files of coding 1 (docs/format.md, docs/coding.md): a table.
 
-    bench/words_excess.py FILE.gguf ...                                   (Python with numpy and gguf)
+    build/venv/bin/python bench/words_excess.py FILE.gguf ...             (Python with numpy and gguf: ./check makes it)
 
 Everything in percent of the entropy of the file's integers, tensor by tensor.  'codes' is what the words' codes take
 beyond it, half a byte less an eighth counted for the end of each stream; 'Huffman' is what a code with a word for

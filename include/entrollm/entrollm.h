@@ -82,8 +82,8 @@ ENTRO_API void entro_debug_fail_allocation(uint64_t countdown);
 /* ---- progress -------------------------------------------------------------------------- */
 
 typedef struct entro_progress {
-    const char
-        *stage; /* "statistics", "rates", "measure", "encode", "verify", "tune", "perplexity" ... */
+    const char *
+        stage; /* "check", "statistics", "rates", "measure", "encode", "verify", "tune", "perplexity" ... */
     const char *item; /* tensor or file at hand; may be NULL */
     uint64_t done;    /* in 'unit's */
     uint64_t total;   /* 0 when unknown */
@@ -262,7 +262,8 @@ ENTRO_API void entro_session_close(entro_session *session);
 
 /*
  * Appends tokens to the context and computes the logits after the last one.  ENTRO_ERR_CONTEXT
- * when they do not fit (nothing is appended); ENTRO_ERR_CHECKSUM when a coded stream is damaged.
+ * when they do not fit (nothing is appended); ENTRO_ERR_CHECKSUM when a coded stream is damaged;
+ * ENTRO_ERR_FORMAT when a logit is NaN or infinite.
  */
 ENTRO_API entro_status entro_session_decode(entro_session *session, const entro_token *tokens,
                                             size_t n_tokens, entro_error *err);

@@ -556,7 +556,7 @@ typedef struct entro_verify_report {
 /* Checks structure, every checksum and every coded stream of a container, and that original files
  * come out as they were; with 'source' (or NULL) also that each weight lies within half a step of the
  * source's, of a lossless one that it is the same; of "watersic", whose errors make up for each other, that
- * the tensor as a whole is near the source's (max_steps then does not count it); of a tuned model, that gains
+ * weights have the signs of the source's, more than by chance (max_steps then does not count them); of a tuned model, that gains
  * and biases are near them. */
 ENTRO_API entro_status entro_verify(const char *path, const char *source,
                                     const entro_job_options *opt, entro_verify_report *report,

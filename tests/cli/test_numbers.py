@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Numbers of a source: those that are not finite are named, and what cannot be calibrated on is."""
+"""Numbers of a source: those that are not finite are named; huge ones do not make a file another's."""
 import json
 import shutil
 import struct
 
-from cli_support import TINY, Folder, expect, main, need, run
+from cli_support import SHARED, TINY, Folder, expect, main, need, run
 
-need(TINY)
-NAN, INF = 0x7FC0, 0x7F80  # bf16
+STORIES_TEXT = SHARED / "data/eval/calibration/tinystories_1000.json"
+need(TINY, STORIES_TEXT)
+NAN, INF, HUGE = 0x7FC0, 0x7F80, 0x4780  # bf16; the last one is 65536
 METHODS = ("rtn", "u8", "u8-row", "u4-row", "u4-row-sparse", "watersic")
+CALIBRATION = ("--calib", STORIES_TEXT, "--calib-tokens", 4096)
 
 
 def copy_of_tiny(folder, change):
@@ -78,6 +80,56 @@ def check_models_that_predict_nan_are_not_scored():
             done = expect(run(*command), 1, f"{name}: the model's prediction is no number", "is nan")
             assert "nan" not in done.out, done
         assert not (folder / "cache").exists()
+
+
+def check_one_huge_weight_does_not_decide_whose_a_file_is():
+    with Folder() as folder:
+        model, coded = with_number(folder, "model.layers.0.mlp.down_proj.weight", 5, 7, HUGE), folder / "coded.gguf"
+        for rate in (2, 4):
+            expect(run("compress", model, coded, "--bpw", rate, "--force", *CALIBRATION), 0)
+            expect(run("verify", coded, "--source", model), 0)
+
+
+def swap_layers(header, _):
+    """Matrices of the two layers change places: as another model's would, they have the shapes of these."""
+    def swapped(name):
+        if "norm" in name:
+            return name
+        return name.replace(".0.", ".x.").replace(".1.", ".0.").replace(".x.", ".1.")
+    return {swapped(name): about for name, about in header.items()}
+
+
+def check_another_source_is_found_out_at_every_rate():
+    with Folder() as folder:
+        other, coded = copy_of_tiny(folder, swap_layers), folder / "coded.gguf"
+        for rate in (1.5, 2, 4):
+            expect(run("compress", TINY, coded, "--bpw", rate, "--force", *CALIBRATION), 0)
+            expect(run("verify", coded, "--source", TINY), 0)
+            expect(run("verify", coded, "--source", other), 1, "have the sign of the source's",
+                   "it was not made from this source")
+
+
+def check_sparse_matrices_are_judged_together():
+    """Too few weights that are not 0 to judge the matrix by itself, but enough for the file."""
+    name = "model.layers.1.mlp.down_proj.weight"
+
+    def change(turn):
+        def change_data(header, data):
+            first, end = header[name]["data_offsets"]
+            n_rows, n_cols = header[name]["shape"]
+            kept = first + n_rows // 9 * n_cols * 2
+            data[kept:end] = bytes(end - kept)
+            data[first + 1:kept:2] = bytes(b ^ turn for b in data[first + 1:kept:2])
+        return change_data
+
+    with Folder() as folder:
+        (folder / "other").mkdir()
+        model, other = copy_of_tiny(folder, change(0)), copy_of_tiny(folder / "other", change(0x80))
+        coded = folder / "coded.gguf"
+        expect(run("compress", model, coded, "--bpw", 15.15, "--set", "blk.1.ffn_down*=watersic", "--set", "*=keep",
+                   *CALIBRATION), 0)
+        expect(run("verify", coded, "--source", model), 0)
+        expect(run("verify", coded, "--source", other), 1, f"error: {coded}: ", "expected at least 55.0 %")
 
 
 def check_text_that_is_too_short_is_named():

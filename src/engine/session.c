@@ -105,8 +105,8 @@ static entro_status check_tokens(const entro_session *s, const int32_t *tokens, 
 }
 
 /*
- * A model that predicts NaN must not look like one that works: whoever scores or samples would go on with numbers
- * that mean nothing.  The kernel looks at a row in a hundredth of the time that the row takes to be made.
+ * A model that predicts NaN must not look like one that works: whoever scores or samples would go on with
+ * numbers that mean nothing.  A logit is looked at once, where making it took n_embd products.
  */
 static entro_status check_logits(const entro_session *s, const float *logits, size_t n_tokens,
                                  entro_error *err)

@@ -86,8 +86,8 @@ ENTRO_API void entro_debug_fail_allocation(uint64_t countdown);
 /* ---- progress -------------------------------------------------------------------------- */
 
 typedef struct entro_progress {
-    const char
-        *stage; /* "statistics", "rates", "measure", "encode", "verify", "tune", "perplexity" ... */
+    const char *
+        stage; /* "check", "statistics", "rates", "measure", "encode", "verify", "tune", "perplexity" ... */
     const char *item; /* tensor or file at hand; may be NULL */
     uint64_t done;    /* in 'unit's */
     uint64_t total;   /* 0 when unknown */
@@ -266,7 +266,8 @@ ENTRO_API void entro_session_close(entro_session *session);
 
 /*
  * Appends tokens to the context and computes the logits after the last one.  ENTRO_ERR_CONTEXT
- * when they do not fit (nothing is appended); ENTRO_ERR_CHECKSUM when a coded stream is damaged.
+ * when they do not fit (nothing is appended); ENTRO_ERR_CHECKSUM when a coded stream is damaged;
+ * ENTRO_ERR_FORMAT when a logit is NaN or infinite.
  */
 ENTRO_API entro_status entro_session_decode(entro_session *session, const entro_token *tokens,
                                             size_t n_tokens, entro_error *err);
@@ -559,7 +560,7 @@ typedef struct entro_verify_report {
 /* Checks structure, every checksum and every coded stream of a container, and that original files
  * come out as they were; with 'source' (or NULL) also that each weight lies within half a step of the
  * source's, of a lossless one that it is the same; of "watersic", whose errors make up for each other, that
- * the tensor as a whole is near the source's (max_steps then does not count it); of a tuned model, that gains
+ * weights have the signs of the source's, more than by chance (max_steps then does not count them); of a tuned model, that gains
  * and biases are near them. */
 ENTRO_API entro_status entro_verify(const char *path, const char *source,
                                     const entro_job_options *opt, entro_verify_report *report,

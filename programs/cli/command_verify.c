@@ -97,8 +97,9 @@ const cli_command cli_verify_command = {
     .about =
         "Reads the whole file, compares the checksum of each tensor and decodes each coded "
         "stream.  With --source it also compares the weights with those they were made from: "
-        "each must lie within half a quantization step (of watersic, the tensor as a whole near "
-        "the source's), or be the same where nothing was quantized; gains and biases of a tuned "
+        "each must lie within half a quantization step (of watersic, have the source's sign more "
+        "often than by chance), or be the same where nothing was quantized; gains and biases of a "
+        "tuned "
         "file "
         "must be near the source's.  Of a lossless file the "
         "original files are made once more, in memory, for "

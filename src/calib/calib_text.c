@@ -149,11 +149,14 @@ static entro_status read_all(reading *r, en_calib_text *text, const char *const 
         EN_TRY(read_file(r, i, paths[i], err));
         n_ids += r->files[i].n;
     }
-    if (n_ids < r->n_text)
-        return en_fail(err, ENTRO_ERR_ARGUMENT,
-                       "the calibration text is %zu tokens long, one sequence needs %" PRIu32
-                       "; use a longer text",
-                       n_ids, r->n_text);
+    if (n_ids < r->n_text) {
+        en_fail(err, ENTRO_ERR_ARGUMENT,
+                "%s %zu tokens long, one sequence needs %" PRIu32 "; use a longer text",
+                r->n_files == 1 ? "the calibration text is" : "the calibration texts together are",
+                n_ids, r->n_text);
+        en_error_place(err, "%s", r->n_files == 1 ? paths[0] : text->name);
+        return ENTRO_ERR_ARGUMENT;
+    }
     EN_TRY(join_rest(r, err));
     return interleave(r, text, err);
 }

@@ -9,7 +9,8 @@
  * importances are made, up to EN_COLLECT_KEPT_BYTES of layers' inputs and the output matrix in f32.
  *
  * A file that is there already, of the same model, text and settings, is not made again, so a killed
- * run goes on where it stopped (layers before are run again, forward only).  Files of another text are
+ * run goes on with what is missing: importances from their beginning, covariances at the layer where it
+ * stopped (layers before are run again, forward only).  Files of another text are
  * overwritten, those of another model are refused.
  */
 #ifndef EN_CALIB_COLLECT_H

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "engine/engine.h"
 #include "model/decoder.h"
+#include "quant/finite.h"
 
 enum {
     DEFAULT_MAX_CTX = 4096,
@@ -103,6 +104,28 @@ static entro_status check_tokens(const entro_session *s, const int32_t *tokens, 
     return ENTRO_OK;
 }
 
+/*
+ * A model that predicts NaN must not look like one that works: whoever scores or samples would go on with
+ * numbers that mean nothing.  A logit is looked at once, where making it took n_embd products.
+ */
+static entro_status check_logits(const entro_session *s, const float *logits, size_t n_tokens,
+                                 entro_error *err)
+{
+    size_t n_vocab = s->model->decoder->hp.n_vocab;
+    for (size_t t = 0; t < n_tokens; t++, logits += n_vocab) {
+        size_t i = en_finite_count(logits, n_vocab);
+        if (i == n_vocab)
+            continue;
+        en_fail(err, ENTRO_ERR_FORMAT,
+                "the model's prediction is no number: the logit of token %zu is %s, expected "
+                "finite numbers (damaged weights?)",
+                i, en_finite_name(logits[i]));
+        en_error_place(err, "%s", en_source_path(s->model->source));
+        return ENTRO_ERR_FORMAT;
+    }
+    return ENTRO_OK;
+}
+
 /* all_logits NULL: only the last token's, into the session. */
 static entro_status decode(entro_session *s, const int32_t *tokens, size_t n_tokens,
                            float *all_logits, entro_error *err)
@@ -120,6 +143,8 @@ static entro_status decode(entro_session *s, const int32_t *tokens, size_t n_tok
             s->has_logits = false; /* until they are whole */
         EN_TRY(en_decoder_forward(s->state, tokens + done, n, s->n_past + (uint32_t)done, which,
                                   logits, err));
+        if (which != EN_LOGITS_NONE)
+            EN_TRY(check_logits(s, logits, which == EN_LOGITS_ALL ? n : 1, err));
         done += n;
     }
     if (n_tokens == 0)
@@ -175,7 +200,8 @@ const float *en_session_hidden(const entro_session *s)
 entro_status en_session_output(entro_session *s, const float *hidden, uint32_t n_tokens,
                                float *logits, entro_error *err)
 {
-    return en_decoder_output(s->state, hidden, n_tokens, logits, err);
+    EN_TRY(en_decoder_output(s->state, hidden, n_tokens, logits, err));
+    return check_logits(s, logits, n_tokens, err);
 }
 
 void en_session_get_memory(const entro_session *s, entro_memory *memory)

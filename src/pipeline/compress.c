@@ -2,6 +2,7 @@
  * compress.c - source model to container, tensor by tensor.
  *
  *   plan:      what becomes of each tensor, and what will stand in the file (compress_plan.h)
+ *   check:     numbers of the source that nobody else looks at are finite (source_check.h)
  *   calibrate: statistics of inputs and outputs, where a method wants them (calibration.h)
  *   rates:     what a slope will cost, where a size is asked for (rate_search.h)
  *   measure:   with one table a model, every coded tensor is quantized once for its histogram
@@ -30,6 +31,7 @@
 #include "pipeline/compress_tune.h"
 #include "pipeline/encoder.h"
 #include "pipeline/rate_search.h"
+#include "pipeline/source_check.h"
 #include "pipeline/table_choice.h"
 
 typedef struct compression {
@@ -488,6 +490,7 @@ static entro_status run(compression *c, const char *source, const char *path, en
     EN_TRY(en_compress_tune_check(&c->plan, source, c->opt, err));
     EN_TRY(en_compress_drift_check(&c->plan, c->opt, err));
     EN_TRY(en_job_open(&c->job, c->opt->n_threads, c->opt->progress, c->opt->progress_user, err));
+    EN_TRY(en_source_check(&c->plan, &c->job, err));
     if (c->plan.needs_statistics)
         EN_TRY(en_calibration_open(&c->calibration, source, path, c->opt, &c->job, err));
     EN_TRY(en_compress_drift_open(&c->drift, &c->calibration, path, c->opt, &c->job, err));

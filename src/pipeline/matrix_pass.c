@@ -89,10 +89,7 @@ static entro_status load_item(void *context, uint32_t item, uint32_t thread, ent
         size_t k = en_finite_count(row, p->n_cols);
         if (k == p->n_cols)
             continue;
-        return en_fail(err, ENTRO_ERR_UNSUPPORTED,
-                       "weight %zu of row %zu is %g, expected a finite number: the source is "
-                       "damaged, or was not made for use",
-                       k, first + r, (double)row[k]);
+        return en_fail_not_finite(first + r, k, row[k], err);
     }
     return ENTRO_OK;
 }

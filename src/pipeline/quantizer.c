@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
+#include "quant/finite.h"
 
 enum {
     CHUNK_ELEMS = 1 << 24,
@@ -91,12 +92,15 @@ static entro_status read_block(en_quantizer *q, uint32_t segment, float *rows, u
     return en_source_read_rows(q->source, q->tensor, *row, *n_rows, rows, err);
 }
 
-static entro_status fail_values(uint64_t row, const char *what, entro_error *err)
+/* Smallest and largest weight of a row, all of which must be finite. */
+static entro_status row_range(const en_quantizer *q, uint64_t row, const float *w, float *lo,
+                              float *hi, entro_error *err)
 {
-    return en_fail(err, ENTRO_ERR_UNSUPPORTED,
-                   "row %llu %s, which no grid can hold; store this tensor as it is with "
-                   "'--keep NAME'",
-                   (unsigned long long)row, what);
+    size_t n = (size_t)q->plan.n_cols;
+    if (en_kernels_get()->min_max(w, n, lo, hi))
+        return ENTRO_OK;
+    size_t col = en_finite_count(w, n);
+    return en_fail_not_finite(row, col, w[col], err);
 }
 
 static entro_status measure_block(void *context, uint32_t segment, uint32_t thread,
@@ -108,9 +112,7 @@ static entro_status measure_block(void *context, uint32_t segment, uint32_t thre
     EN_TRY(read_block(q, segment, t->rows, &row, &n_rows, err));
     for (uint64_t r = 0; r < n_rows; r++) {
         float lo, hi;
-        if (!en_kernels_get()->min_max(t->rows + r * q->plan.n_cols, (size_t)q->plan.n_cols, &lo,
-                                       &hi))
-            return fail_values(row + r, "holds a NaN or an infinity", err);
+        EN_TRY(row_range(q, row + r, t->rows + r * q->plan.n_cols, &lo, &hi, err));
         t->lo = lo < t->lo ? lo : t->lo;
         t->hi = hi > t->hi ? hi : t->hi;
     }
@@ -135,7 +137,10 @@ static entro_status make_grid(const en_quantizer *q, uint64_t row, float lo, flo
 {
     *grid = en_quant_grid(lo, hi, q->plan.method->bits);
     if (!isfinite(grid->step))
-        return fail_values(row, "spans more than the range of f32", err);
+        return en_fail(err, ENTRO_ERR_UNSUPPORTED,
+                       "row %llu spans more than the range of f32, which no grid can hold; store "
+                       "this tensor as it is with '--keep NAME'",
+                       (unsigned long long)row);
     return ENTRO_OK;
 }
 
@@ -144,8 +149,7 @@ static entro_status make_row_grid(en_quantizer *q, uint64_t row, const float *w,
                                   entro_error *err)
 {
     float lo, hi;
-    if (!en_kernels_get()->min_max(w, (size_t)q->plan.n_cols, &lo, &hi))
-        return fail_values(row, "holds a NaN or an infinity", err);
+    EN_TRY(row_range(q, row, w, &lo, &hi, err));
     if (!q->plan.half_grids)
         EN_TRY(make_grid(q, row, lo, hi, grid, err));
     else if (!en_quant_grid_half(lo, hi, q->plan.method->bits, grid))

@@ -53,7 +53,7 @@ entro_status en_quantizer_open(en_quantizer *q, const en_source *source, en_job 
                                const en_quantizer_need *need, entro_error *err);
 void en_quantizer_close(en_quantizer *q); /* a zeroed one is fine */
 
-/* Quantizes; moves the job's progress from 'done' by n_bytes.  ENTRO_ERR_UNSUPPORTED when the
+/* Quantizes; moves the job's progress from 'done' by n_bytes.  ENTRO_ERR_FORMAT when the
  * tensor holds a NaN or an infinity. */
 entro_status en_quantizer_run(en_quantizer *q, const en_tensor *tensor,
                               const en_quant_method *method, uint64_t done, uint64_t n_bytes,

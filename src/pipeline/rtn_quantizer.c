@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "entropy/integer_histogram.h"
 #include "kernels/kernels.h"
+#include "quant/finite.h"
 #include "quant/method.h"
 #include "tensor/half.h"
 
@@ -73,12 +74,12 @@ static entro_status measure_block(void *context, uint32_t block, uint32_t thread
     uint64_t n = left < rows_per_block(q) ? left : rows_per_block(q);
     for (uint64_t r = first; r < first + n; r++) {
         EN_TRY(read_row(q, r, thread, err));
-        double rms = row_rms(q->threads[thread].row, (size_t)q->n_cols);
-        if (!isfinite(rms))
-            return en_fail(err, ENTRO_ERR_UNSUPPORTED,
-                           "row %llu holds a NaN or an infinity, which no grid can hold; store "
-                           "this tensor as it is with '--keep NAME'",
-                           (unsigned long long)r);
+        const float *row = q->threads[thread].row;
+        double rms = row_rms(row, (size_t)q->n_cols);
+        if (!isfinite(rms)) {
+            size_t col = en_finite_count(row, (size_t)q->n_cols);
+            return en_fail_not_finite(r, col, row[col], err);
+        }
         q->steps[r] = (float)rms;
     }
     return ENTRO_OK;

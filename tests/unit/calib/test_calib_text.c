@@ -148,6 +148,9 @@ static void short_files_are_joined(void **state)
     entro_error err = {0};
     assert_int_equal(en_calib_text_read(&text, paths, 2, t, 8, 100, &err), ENTRO_ERR_ARGUMENT);
     assert_non_null(strstr(err.message, "7 tokens long, one sequence needs 8"));
+    assert_string_equal(err.where, "a.txt + b.txt");
+    assert_int_equal(en_calib_text_read(&text, paths, 1, t, 8, 100, &err), ENTRO_ERR_ARGUMENT);
+    assert_string_equal(err.where, paths[0]);
     paths[1] = "/nowhere/text";
     assert_int_equal(en_calib_text_read(&text, paths, 2, t, 5, 100, &err), ENTRO_ERR_NOT_FOUND);
     paths[1] = write_text("empty", "", 0);

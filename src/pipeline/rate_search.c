@@ -341,7 +341,7 @@ static entro_status next(en_rate_search *s, double value, bool *again, entro_err
     s->passes[s->n_counted++] = (en_rate_pass){s->x, value};
     if (is_good(s, value))
         return ENTRO_OK;
-    if (s->x == (fits(s, value) ? largest_end(s) : smallest_end(s)))
+    if (fabs(s->x - (fits(s, value) ? largest_end(s) : smallest_end(s))) < 1e-6)
         return is_near(s, value) ? ENTRO_OK : fail_at_end(s, value, err);
     const en_rate_pass *less = nearest(s, true), *more = nearest(s, false);
     bool both = less != NULL && more != NULL;

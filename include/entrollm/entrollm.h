@@ -403,8 +403,9 @@ typedef struct entro_compress_options {
      * wherever they can be. */
     const char *coding;
     double bits; /* entropy that rtn aims at, 1 to 9 bits a weight; 0: 4 */
-    /* How large the file is to become, everything counted: met from below, within 0.5 %.  For "watersic"
-     * and "rtn".  Bits are a parameter's, of the whole file.  At most one of the two; 0: not asked. */
+    /* How large the file is to become, everything counted: met from below, within 0.5 %, or 2 % where the sizes
+     * of a tiny model have steps (report's 'size_below').  For "watersic" and "rtn".  Bits are a parameter's, of
+     * the whole file.  At most one of the two; 0: not asked. */
     uint64_t file_bytes;
     double bits_per_param;
     /* Folder of what calibration has found about this model (docs/statistics.md): used when it is there,
@@ -468,6 +469,10 @@ typedef struct entro_compress_report {
     double kld_untuned, kld_tuned;          /* NAN: likewise */
     bool is_tuned;
     uint64_t n_drift_tokens; /* that matrices were corrected with; 0: they were not */
+    /* Share by which size or expected KLD are below what was asked for; NAN: that was not.  'is_asked_met': by no
+     * more than 0.5 % of the size, 4 % of the KLD; else this was the nearest that could be made. */
+    double size_below, kld_below;
+    bool is_asked_met;
 } entro_compress_report;
 
 /* Reads 'source' (GGUF file or Hugging Face folder) and writes the container 'path' under a

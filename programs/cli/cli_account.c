@@ -122,6 +122,21 @@ static void print_gains(const cli_account *a)
     printf("\n");
 }
 
+/* What a search for a size or a KLD came to. */
+static void print_search(const entro_compress_report *r)
+{
+    bool is_size = isnan(r->kld_below);
+    double below = is_size ? r->size_below : r->kld_below;
+    const char *what = is_size ? "size" : "KLD", *s = r->n_passes == 1 ? "" : "es";
+    if (isnan(below))
+        return;
+    if (!r->is_asked_met)
+        printf("  %-8s %.1f %% below what was asked, the nearest in %u pass%s\n", what, 100 * below,
+               r->n_passes, s);
+    else if (r->n_passes > 1)
+        printf("  %-8s met in %u passes\n", what, r->n_passes);
+}
+
 void cli_account_print(const cli_account *a)
 {
     const entro_compress_report *r = &a->report;
@@ -155,8 +170,7 @@ void cli_account_print(const cli_account *a)
                r->is_tuned ? "gains and biases" : "not, it was no better",
                cli_small(r->kld_untuned).s, cli_small(r->kld_tuned).s,
                (unsigned long long)r->n_check_tokens);
-    if (r->n_passes > 1)
-        printf("  size     met in %u passes\n", r->n_passes);
+    print_search(r);
     printf("  time     %.2f s, %s/s of source, %s weights/s; peak memory %s\n", r->seconds,
            cli_bytes((double)r->n_source_bytes / r->seconds).s, cli_count(n / r->seconds).s,
            cli_bytes((double)r->peak_resident).s);
@@ -251,6 +265,9 @@ int cli_account_json(const cli_account *a)
     cli_json_real(o, "expected_kld", r->expected_kld);
     cli_json_int(o, "n_passes", r->n_passes);
     cli_json_real(o, "rate_choice", r->rate_choice);
+    cli_json_real(o, "size_below", r->size_below);
+    cli_json_real(o, "kld_below", r->kld_below);
+    json_object_set_new(o, "is_asked_met", json_boolean(r->is_asked_met));
     cli_json_int(o, "n_drift_tokens", r->n_drift_tokens);
     cli_json_int(o, "n_tune_tokens", r->n_tune_tokens);
     cli_json_int(o, "n_check_tokens", r->n_check_tokens);
@@ -264,34 +281,45 @@ int cli_account_json(const cli_account *a)
     return cli_json_print(o);
 }
 
+static json_t *try_json(double bpw, const entro_compress_report *r, const entro_error *error)
+{
+    bool is_made = error->status == ENTRO_OK;
+    json_t *o = json_object();
+    cli_json_real(o, "bits_asked", bpw);
+    json_object_set_new(o, "n_file_bytes",
+                        is_made ? json_integer((json_int_t)r->n_file_bytes) : json_null());
+    cli_json_real(o, "bits_per_param", is_made ? r->bits_per_param : NAN);
+    cli_json_real(o, "entropy", is_made ? r->entropy : NAN);
+    cli_json_real(o, "loss", is_made ? r->loss : NAN);
+    cli_json_real(o, "expected_kld", is_made ? r->expected_kld : NAN);
+    json_object_set_new(o, "error", is_made ? json_null() : json_string(error->message));
+    return o;
+}
+
+static void print_try(double bpw, const entro_compress_report *r, const entro_error *error)
+{
+    if (error->status != ENTRO_OK)
+        printf("%8.2f  %s\n", bpw, error->message);
+    else
+        printf("%8.2f  %10.3f  %10s  %10s %%  %12s\n", bpw, r->bits_per_param,
+               cli_bytes((double)r->n_file_bytes).s,
+               cli_figure(100 * r->rms_error / r->rms_weight, 3).s,
+               cli_figure(r->expected_kld, 3).s);
+}
+
 int cli_account_tries(bool json, const cli_tries *tries)
 {
-    const entro_compress_report *reports = tries->reports;
-    const double *bpw = tries->bpw;
-    const size_t n = tries->n;
     if (json) {
         json_t *o = json_object(), *list = json_array();
-        for (size_t i = 0; i < n; i++) {
-            json_t *one = json_object();
-            cli_json_real(one, "bits_asked", bpw[i]);
-            cli_json_int(one, "n_file_bytes", reports[i].n_file_bytes);
-            cli_json_real(one, "bits_per_param", reports[i].bits_per_param);
-            cli_json_real(one, "entropy", reports[i].entropy);
-            cli_json_real(one, "loss", reports[i].loss);
-            cli_json_real(one, "expected_kld", reports[i].expected_kld);
-            json_array_append_new(list, one);
-        }
+        for (size_t i = 0; i < tries->n; i++)
+            json_array_append_new(list,
+                                  try_json(tries->bpw[i], &tries->reports[i], &tries->errors[i]));
         json_object_set_new(o, "tries", list);
         return cli_json_print(o);
     }
     printf("%8s  %10s  %10s  %12s  %12s\n", "asked", "bits/param", "file", "error (rms)",
            "KLD up to");
-    for (size_t i = 0; i < n; i++) {
-        const entro_compress_report *r = &reports[i];
-        printf("%8.2f  %10.3f  %10s  %10s %%  %12s\n", bpw[i], r->bits_per_param,
-               cli_bytes((double)r->n_file_bytes).s,
-               cli_figure(100 * r->rms_error / r->rms_weight, 3).s,
-               cli_figure(r->expected_kld, 3).s);
-    }
+    for (size_t i = 0; i < tries->n; i++)
+        print_try(tries->bpw[i], &tries->reports[i], &tries->errors[i]);
     return CLI_EXIT_OK;
 }

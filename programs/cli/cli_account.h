@@ -42,6 +42,7 @@ enum { CLI_MAX_TRIES = 32 };
 typedef struct cli_tries {
     double bpw[CLI_MAX_TRIES]; /* asked */
     entro_compress_report reports[CLI_MAX_TRIES];
+    entro_error errors[CLI_MAX_TRIES]; /* of sizes that cannot be met, which have no report */
     size_t n;
 } cli_tries;
 /* Returns the exit code. */

@@ -203,6 +203,10 @@ static void put_tries_table(FILE *out, const cli_tries *tries)
           out);
     for (size_t i = 0; i < tries->n; i++) {
         const entro_compress_report *r = &tries->reports[i];
+        if (tries->errors[i].status != ENTRO_OK) {
+            fprintf(out, "<tr><td>%g<td colspan=\"6\" class=\"left\">cannot be met", tries->bpw[i]);
+            continue;
+        }
         fprintf(out, "<tr><td>%g<td>%s<td>%s<td>%s<td>%s %%<td>%s<td>%s", tries->bpw[i],
                 cli_figure(r->bits_per_param, 4).s, cli_bytes((double)r->n_file_bytes).s,
                 cli_figure(r->entropy, 4).s, cli_figure(100 * r->rms_error / r->rms_weight, 3).s,
@@ -215,15 +219,20 @@ static void put_tries(FILE *out, const cli_tries *tries)
 {
     cli_frontier_point points[CLI_MAX_TRIES];
     char names[CLI_MAX_TRIES][32];
-    bool has_kld = tries->n > 0 && isfinite(tries->reports[0].expected_kld);
+    bool has_kld = false;
+    for (size_t i = 0; i < tries->n; i++)
+        has_kld |= tries->errors[i].status == ENTRO_OK && isfinite(tries->reports[i].expected_kld);
+    size_t n = 0;
     for (size_t i = 0; i < tries->n; i++) {
         const entro_compress_report *r = &tries->reports[i];
+        if (tries->errors[i].status != ENTRO_OK)
+            continue;
         snprintf(names[i], sizeof(names[i]), "%g bits, %s", tries->bpw[i],
                  cli_bytes((double)r->n_file_bytes).s);
-        points[i] = (cli_frontier_point){.name = names[i],
-                                         .bits = r->bits_per_param,
-                                         .loss = has_kld ? r->expected_kld
-                                                         : 100 * r->rms_error / r->rms_weight};
+        points[n++] = (cli_frontier_point){.name = names[i],
+                                           .bits = r->bits_per_param,
+                                           .loss = has_kld ? r->expected_kld
+                                                           : 100 * r->rms_error / r->rms_weight};
     }
     fputs("<h2>The frontier of this model, as expected</h2><p class=\"soft\">", out);
     fputs(has_kld ? "KLD is at most expected to be this, from calibration's estimate of the loss."
@@ -232,7 +241,7 @@ static void put_tries(FILE *out, const cli_tries *tries)
     fputs(" What KLD a file has, and where other models stand, is measured by <code>entrollm "
           "compare --page</code>.</p>\n",
           out);
-    cli_frontier_draw(out, points, tries->n,
+    cli_frontier_draw(out, points, n,
                       has_kld ? "KLD expected, nats a token" : "error, % of the weights' rms");
     put_tries_table(out, tries);
 }

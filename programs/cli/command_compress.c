@@ -60,7 +60,9 @@ static const cli_option options[] = {
      .kind = CLI_TEXT,
      .offset = offsetof(settings, try),
      .value = "LIST",
-     .help = "bits a parameter like 2.5,3,3.5,4: says what each would cost, and writes nothing"},
+     .help =
+         "bits a parameter like 2.5,3,3.5,4: says what each would cost, or that it cannot be met, "
+         "and writes nothing"},
     {.name = "page",
      .kind = CLI_TEXT,
      .offset = offsetof(settings, page),
@@ -114,7 +116,9 @@ static const cli_option options[] = {
      .kind = CLI_REAL,
      .offset = offsetof(settings, bits),
      .value = "B",
-     .help = "entropy of rtn's integers, bits a weight; 4 without it",
+     .help = "entropy of rtn's integers, bits a weight; 4 without it.  Above about 7.3 u8-row is "
+             "mostly the "
+             "smaller file",
      .min = 1,
      .max = 9},
     {.name = "coding",
@@ -289,6 +293,21 @@ static void fill_options(entro_compress_options *opt, const settings *s, cli_pro
     opt->n_tune_tokens = (uint64_t)s->tune;
 }
 
+/* Above these bits of entropy integers are more than tables hold (docs/methods.md). */
+#define MOST_SENSIBLE_BITS 7.3
+
+/* What is hardly meant so. */
+static void note_size(const settings *s, const entro_compress_report *r)
+{
+    if (s->bits > MOST_SENSIBLE_BITS)
+        cli_note("above %g bits of entropy, integers on a list make files grow fast: --method "
+                 "u8-row is mostly the smaller file, and --method lossless may be",
+                 MOST_SENSIBLE_BITS);
+    if (r->n_file_bytes > r->n_source_bytes)
+        cli_note("the file is larger than its source, which has %s",
+                 cli_bytes((double)r->n_source_bytes).s);
+}
+
 static int run_job(const settings *s, const char *output, const char *statistics,
                    uint64_t file_bytes)
 {
@@ -320,6 +339,8 @@ static int run_job(const settings *s, const char *output, const char *statistics
         cli_account_print(&account);
     if (!code && s->page)
         code = cli_page_write(&account, s->page);
+    if (!code && !s->quiet)
+        note_size(s, &account.report);
     cli_account_release(&account);
     return code;
 }
@@ -344,10 +365,16 @@ static size_t parse_tries(const char *list, double bpw[CLI_MAX_TRIES])
     }
 }
 
+/* A size that cannot be met, unlike other failures, leaves the other sizes. */
+static bool can_go_on(const entro_error *failed)
+{
+    return !failed || failed->status == ENTRO_ERR_ARGUMENT;
+}
+
 /* Makes every file under a name of its own, reports it, removes it. */
 static int try_sizes(const settings *s, const char *output, const char *statistics)
 {
-    cli_tries tries;
+    cli_tries tries = {0};
     tries.n = parse_tries(s->try, tries.bpw);
     if (tries.n == 0)
         return cli_usage_error(&cli_compress_command,
@@ -357,23 +384,26 @@ static int try_sizes(const settings *s, const char *output, const char *statisti
     if (asprintf(&name, "%s.try", output) < 0)
         return cli_fail_text("out of memory");
     cli_progress progress = {.quiet = s->quiet};
-    entro_error err = {.status = ENTRO_OK};
-    entro_status status = ENTRO_OK;
+    const entro_error *failed = NULL;
+    size_t n_made = 0;
     cli_progress_begin(&progress);
-    for (size_t i = 0; i < tries.n && status == ENTRO_OK; i++) {
+    for (size_t i = 0; i < tries.n && can_go_on(failed); i++) {
         entro_compress_options opt;
         fill_options(&opt, s, &progress, NULL);
         opt.account = NULL;
         opt.bits_per_param = tries.bpw[i];
         opt.statistics = statistics;
         opt.overwrite = true;
-        status = entro_compress(s->source, name, &opt, &tries.reports[i], &err);
+        if (entro_compress(s->source, name, &opt, &tries.reports[i], &tries.errors[i]) == ENTRO_OK)
+            n_made++;
+        else
+            failed = &tries.errors[i];
         remove(name);
     }
     cli_progress_clear(&progress);
     free(name);
-    if (status != ENTRO_OK)
-        return cli_fail(&err);
+    if (failed && (n_made == 0 || !can_go_on(failed)))
+        return cli_fail(failed);
     int code = cli_account_tries(s->json, &tries);
     return code || !s->page ? code : cli_page_write_tries(s->source, s->method, &tries, s->page);
 }

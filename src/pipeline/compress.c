@@ -382,7 +382,8 @@ static entro_status prepare_search(compression *c, entro_error *err)
         target = (uint64_t)(recipe->bits_per_param / 8 * (double)c->plan.n_params);
     target -= en_compress_tune_bytes(c->opt, target);
     en_rate_search_init(&c->search, target);
-    c->search.target_loss = recipe->max_kld / EN_KLD_OF_LOSS;
+    c->search.target_kld = recipe->max_kld;
+    c->search.n_params = c->plan.n_params;
     if (!en_recipe_has_target(recipe))
         return ENTRO_OK;
     en_job_stage(&c->job, "rates", c->plan.n_coded_bytes);
@@ -472,8 +473,8 @@ static entro_status write_file(compression *c, const char *path, entro_error *er
 static entro_status search_next(compression *c, bool *again, entro_error *err)
 {
     bool is_first_try = c->drift.n_tokens > 0 && !corrects(c);
-    if (c->search.target_loss > 0)
-        EN_TRY(en_rate_search_next_loss(&c->search, c->account.loss, again, err));
+    if (c->search.target_kld > 0)
+        EN_TRY(en_rate_search_next_kld(&c->search, EN_KLD_OF_LOSS * c->account.loss, again, err));
     else
         EN_TRY(en_rate_search_next(&c->search, en_gguf_output_bytes(&c->out), again, err));
     if (is_first_try) {
@@ -512,6 +513,10 @@ static void make_report(const compression *c, double start, entro_compress_repor
     r->n_passes = c->search.n_passes;
     r->n_drift_tokens = c->drift.n_used;
     r->rate_choice = en_recipe_has_target(&c->plan.recipe) ? c->search.x : NAN;
+    double below = en_rate_search_below(&c->search);
+    r->size_below = c->search.target > 0 ? below : NAN;
+    r->kld_below = c->search.target_kld > 0 ? below : NAN;
+    r->is_asked_met = en_rate_search_is_met(&c->search);
     r->seconds = en_clock_seconds() - start;
     r->peak_resident = en_memory_peak_resident();
 }

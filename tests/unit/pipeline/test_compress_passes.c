@@ -100,6 +100,8 @@ static void sizes_are_met_and_statistics_used_again(void **state)
         entro_compress_report r = test_compress(tiny, path, &opt);
         double most = opt.bits_per_param / 8 * (double)r.n_params;
         assert_true((double)r.n_file_bytes <= most && (double)r.n_file_bytes >= 0.98 * most);
+        assert_true(fabs(r.size_below - 1 + (double)r.n_file_bytes / floor(most)) < 1e-9);
+        assert_true(r.is_asked_met == (r.size_below <= 0.005) && isnan(r.kld_below));
         assert_true(s.statistics == (i == 0));
         assert_int_equal(s.n_tensors, r.n_coded_tensors * r.n_passes);
         assert_true(s.n_classes >= s.n_tensors && r.loss > 0 && isfinite(r.loss));
@@ -116,7 +118,8 @@ static void sizes_are_met_and_statistics_used_again(void **state)
     expect(ENTRO_ERR_ARGUMENT, "another model", stories, test_path("other.gguf"), &opt);
     opt.bits_per_param = 0;
     opt.file_bytes = 1000;
-    expect(ENTRO_ERR_ARGUMENT, "can have from about", tiny, test_path("small.gguf"), &opt);
+    expect(ENTRO_ERR_ARGUMENT, "the smallest that this model can have", tiny,
+           test_path("small.gguf"), &opt);
     opt.bits_per_param = 4;
     expect(ENTRO_ERR_ARGUMENT, "leave out one", tiny, test_path("both.gguf"), &opt);
     remove_folder(folder);
@@ -170,6 +173,34 @@ static void rounding_meets_sizes_too(void **state)
     expect(ENTRO_ERR_ARGUMENT, "leave out", tiny, test_path("both.gguf"), &opt);
     entro_compress_options u8 = options("u8", 5);
     expect(ENTRO_ERR_ARGUMENT, "whose bits are fixed", tiny, test_path("u8.gguf"), &u8);
+}
+
+/* Where lists of exceptions make files grow fast: up to the end, and what is said to be the end can be had. */
+static void fine_rates_are_met_or_refused(void **state)
+{
+    (void)state;
+    const char *path = test_path("fine.gguf"), *folder = test_path("calib");
+    static const double bits[] = {7.85, 8.2, 8.55};
+    for (int i = 0; i < 6; i++) {
+        entro_compress_options opt = options(i < 3 ? "watersic" : "rtn", bits[i % 3]);
+        opt.n_calib = i < 3 ? opt.n_calib : 0;
+        opt.statistics = i < 3 ? folder : NULL;
+        entro_compress_report r = test_compress(tiny, path, &opt);
+        assert_true(r.bits_per_param <= bits[i % 3] && r.is_asked_met && r.n_passes <= 5);
+    }
+    for (int i = 0; i < 2; i++) {
+        entro_compress_options opt = options(i ? "rtn" : "watersic", 16);
+        entro_error err = {0};
+        opt.n_calib = i ? 0 : opt.n_calib;
+        opt.statistics = i ? NULL : folder;
+        assert_int_equal(en_compress(tiny, path, &opt, NULL, &err), ENTRO_ERR_ARGUMENT);
+        assert_non_null(strstr(err.message, "largest"));
+        opt.bits_per_param = strtod(strrchr(err.message, '(') + 1, NULL);
+        assert_true(opt.bits_per_param > 8.4 && opt.bits_per_param < 9.6);
+        entro_compress_report r = test_compress(tiny, path, &opt);
+        assert_true(r.is_asked_met && r.size_below < 0.001);
+    }
+    remove_folder(folder);
 }
 
 /* Half a percent of the weights on a list narrows the grids of all others. */
@@ -255,6 +286,7 @@ int main(void)
         cmocka_unit_test(models_calibrate_on_what_they_write),
         cmocka_unit_test(no_tokenizer_no_text),
         cmocka_unit_test(rounding_meets_sizes_too),
+        cmocka_unit_test(fine_rates_are_met_or_refused),
         cmocka_unit_test(outliers_apart_lower_the_error),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);

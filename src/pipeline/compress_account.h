@@ -22,8 +22,8 @@ typedef struct en_compress_account {
 } en_compress_account;
 
 /* What a loss estimated on the text of calibration is expected to be as KLD on other text: measured were
- * 1.4 to 1.9 (docs/quality.md). */
-#define EN_KLD_OF_LOSS 1.9
+ * 1.5 to 2.0, more the fewer bits (docs/quality.md). */
+#define EN_KLD_OF_LOSS 2.1
 
 /* Empties it for pass number 'pass'. */
 void en_compress_account_start(en_compress_account *a, const entro_compress_options *opt,

@@ -376,6 +376,7 @@ entro_status en_rate_search_next_kld(en_rate_search *s, double kld, bool *again,
 void en_rate_search_forget(en_rate_search *s)
 {
     s->n_counted = 0;
+    s->repeats = false;
 }
 
 double en_rate_search_below(const en_rate_search *s)

@@ -409,3 +409,23 @@ size_t en_meta_format(const en_meta_value *value, char *out, size_t n_out)
         out[text.n < n_out ? text.n : n_out - 1] = '\0';
     return text.n;
 }
+
+static bool same_span(en_span a, en_span b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool en_meta_equal(const en_meta_value *a, const en_meta_value *b)
+{
+    if (a->type != b->type || a->is_array != b->is_array || a->n != b->n)
+        return false;
+    if (!a->is_array)
+        return a->type == EN_META_STRING ? same_span(a->string, b->string) : a->u == b->u;
+    if (a->type != EN_META_STRING)
+        return a->n == 0 ||
+               memcmp(a->data, b->data, (size_t)a->n * en_meta_type_bytes(a->type)) == 0;
+    for (uint64_t i = 0; i < a->n; i++)
+        if (!same_span(a->strings[i], b->strings[i]))
+            return false;
+    return true;
+}

@@ -84,6 +84,9 @@ entro_status en_meta_set_adopted(en_meta *meta, const char *key, const en_meta_v
                                  void *owned, entro_error *err);
 void en_meta_remove(en_meta *meta, const char *key); /* absent is fine */
 
+/* Of the same type, with the same bits. */
+bool en_meta_equal(const en_meta_value *a, const en_meta_value *b);
+
 /* The value as text for people: arrays shortened.  Returns the whole length; writes at most n_out
  * bytes, always terminated. */
 size_t en_meta_format(const en_meta_value *value, char *out, size_t n_out);

@@ -35,6 +35,28 @@ entro_status en_file_meta_copy(en_meta **out, const en_source *source, entro_err
     return ENTRO_OK;
 }
 
+entro_status en_file_meta_compare(const en_meta *file, const en_source *source, entro_error *err)
+{
+    const en_meta *meta = en_source_meta(source);
+    for (size_t i = 0; i < en_meta_count(meta); i++) {
+        const char *key = en_meta_key(meta, i);
+        if (is_dropped(key))
+            continue;
+        const en_meta_value *theirs = en_meta_at(meta, i), *ours = en_meta_get(file, key);
+        if (ours != NULL && en_meta_equal(ours, theirs))
+            continue;
+        char is[80] = "nothing", expected[80];
+        if (ours != NULL)
+            en_meta_format(ours, is, sizeof is);
+        en_meta_format(theirs, expected, sizeof expected);
+        return en_fail(err, ENTRO_ERR_MISMATCH,
+                       "metadata '%s' is %s, the source has %s%s: damaged, or not made from it",
+                       key, is, expected,
+                       strcmp(is, expected) == 0 ? " and differs further on" : "");
+    }
+    return ENTRO_OK;
+}
+
 entro_status en_file_meta_set_u64(en_meta *meta, const char *key, uint64_t value, entro_error *err)
 {
     en_meta_value v = {.type = EN_META_U64, .n = 1, .u = value};

@@ -12,6 +12,10 @@
  */
 entro_status en_file_meta_copy(en_meta **out, const en_source *source, entro_error *err);
 
+/* Whether a file made from 'source' has all of these, as they are there: ENTRO_ERR_MISMATCH names the first that it
+ * has not. */
+entro_status en_file_meta_compare(const en_meta *file, const en_source *source, entro_error *err);
+
 entro_status en_file_meta_set_u64(en_meta *meta, const char *key, uint64_t value, entro_error *err);
 
 #endif

@@ -3,7 +3,7 @@
  *
  * Without a source: the structure (checked by opening it), every tensor's checksum, and that every
  * segment or chunk decodes to exactly its number of codes from exactly its bytes.  With a source also the
- * numbers: coded weights lie within half a step of the source's, plain and lossless ones are the same.  Passes
+ * metadata and the numbers: coded weights lie within half a step of the source's, plain and lossless ones are the same.  Passes
  * that feed errors back put them where they matter least, not where they are least: of their tensors the
  * signs are counted; gains and biases of a tuned file (tune.c) are judged as a whole.  The files that a
  * lossless container was made from are made once more, into nothing, for their checksums.
@@ -17,6 +17,7 @@
 #include "container/format_keys.h"
 #include "container/weight_rows.h"
 #include "kernels/kernels.h"
+#include "pipeline/file_meta.h"
 #include "pipeline/restore_original.h"
 #include "quant/pass.h"
 
@@ -394,6 +395,11 @@ static entro_status check_all(verification *v, entro_error *err)
         if (en_container_find(v->container, name) == NULL)
             return en_fail(err, ENTRO_ERR_MISMATCH, "has no tensor '%s', which the source has",
                            name);
+    }
+    entro_status status = en_file_meta_compare(en_source_meta(v->file), v->source, err);
+    if (status != ENTRO_OK) {
+        en_error_place(err, "%s", en_source_path(v->file));
+        return status;
     }
     return check_file_agreement(v, err);
 }

@@ -126,6 +126,31 @@ static void wrong_sources_are_found(void **state)
     unlink(test_path("c"));
 }
 
+/* A bit of a number and one of a token: metadata has no checksum, but a source has it, too. */
+static void changed_metadata_are_found(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"llama.attention.layer_norm_rms_epsilon",
+                                       "tokenizer.ggml.tokens"};
+    make(test_path("c"), "u8", "tensor");
+    size_t n;
+    uint8_t *bytes = test_file_read(test_path("c"), &n);
+    for (int i = 0; i < 2; i++) {
+        uint8_t *key = memmem(bytes, n, keys[i], strlen(keys[i]));
+        assert_non_null(key);
+        /* behind the type (4 bytes); an array's has its elements' type, their number and a length before them */
+        uint8_t *at = key + strlen(keys[i]) + (i == 0 ? 4 + 2 : 4 + 4 + 8 + 8 + 1);
+        *at ^= 1;
+        test_file_write(test_path("d"), bytes, n);
+        *at ^= 1;
+        assert_int_equal(en_verify(test_path("d"), NULL, NULL, NULL, NULL), ENTRO_OK);
+        expect(test_path("d"), stories, ENTRO_ERR_MISMATCH, keys[i]);
+    }
+    free(bytes);
+    unlink(test_path("c"));
+    unlink(test_path("d"));
+}
+
 static bool cancel(void *user, const entro_progress *p)
 {
     (void)user;
@@ -147,7 +172,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reports_what_was_checked),  cmocka_unit_test(finds_flipped_bytes),
         cmocka_unit_test(truncated_file_is_refused), cmocka_unit_test(wrong_files_are_named),
-        cmocka_unit_test(wrong_sources_are_found),   cmocka_unit_test(callback_cancels),
+        cmocka_unit_test(wrong_sources_are_found),   cmocka_unit_test(changed_metadata_are_found),
+        cmocka_unit_test(callback_cancels),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
 }

@@ -211,6 +211,17 @@ setup_model() {
     $VENV/bin/python scripts/fetch_model.py smollm2 >"$LOGS/model.log" 2>&1 </dev/null
 }
 
+# setup_vocabulary: Llama 3's tokens, which one group of the tokenizers' tests compares; without them that is left out
+setup_vocabulary() {
+    if python3 scripts/fetch_model.py --check llama3-vocabulary >/dev/null 2>&1; then
+        say vocabulary "Llama 3's is there, checksum right"
+    elif setup_venv && $VENV/bin/python scripts/fetch_model.py llama3-vocabulary >"$LOGS/vocabulary.log" 2>&1 </dev/null; then
+        say vocabulary "Llama 3's fetched (2 MB)"
+    else
+        say vocabulary "Llama 3's NOT there, see $LOGS/vocabulary.log: its tokenizer is not compared"
+    fi
+}
+
 # ---- build ------------------------------------------------------------------------------------------
 
 # configure_and_build PRESET TARGET [CMAKE OPTION...]

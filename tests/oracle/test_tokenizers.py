@@ -8,8 +8,8 @@ Vocabularies come as tokenizer.json, vocab.json and merges.txt or SentencePiece 
 written as GGUF files into a temporary folder first.  Where llama.cpp and Hugging Face disagree
 (NFC in Qwen2 and GPT-NeoX), Hugging Face is right here.
 
-Llama 3's vocabulary is not in the tests' data; 'build/venv/bin/python scripts/fetch_model.py llama3-vocabulary'
-brings it, and without it that group is left out.
+Llama 3's vocabulary is not in the tests' data; ./check fetches it ('build/venv/bin/python scripts/fetch_model.py
+llama3-vocabulary'), and without it that group is left out.
 """
 import base64
 import io

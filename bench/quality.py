@@ -2,11 +2,11 @@
 """The frontiers of docs/quality.md: files of several sizes of one model, and how far each predicts from the source.
 
     bench/quality.py MODEL TEXT --windows 8 --bpw 2.8 3.5 4.25 --folder models/quality
-                     [--calib FILE ...] [--method watersic] [--coding rans] [--set PATTERN=METHOD ...]
+                     [--calib FILE ...] [--method watersic] [--coding rans] [--set PATTERN=METHOD ...] [--drift]
                      [--peers qwen-1.5b] [--svg docs/quality-1.5b.svg]
 
-Files and results stay in the folder (NAME-watersic-3.5.gguf, .json, .compare.json; the names tell of --coding and
---set): what is there is not made again.  Prints a Markdown table; --svg draws it, with the peers' published points beside
+Files and results stay in the folder (NAME-watersic-3.5.gguf, .json, .compare.json; the names tell of --coding, --set
+and --drift): what is there is not made again.  Prints a Markdown table; --svg draws it, with the peers' published points beside
 it (docs/quality-135m.svg with --peers smollm2-135m, docs/quality-1.5b.svg with --peers qwen-1.5b).
 """
 import argparse
@@ -42,11 +42,12 @@ def kept(path, make):
 
 def point(args, bpw):
     stem = "-".join([args.model.stem, args.method, *([args.coding] if args.coding else []),
-                     *(["set"] if args.set else []), f"{bpw:g}"])
+                     *(["set"] if args.set else []), *(["drift"] if args.drift else []), f"{bpw:g}"])
     out = args.folder / f"{stem}.gguf"
     calib = [word for file in args.calib for word in ("--calib", file)]
     more = [word for rule in args.set for word in ("--set", rule)]
     more += ["--coding", args.coding] if args.coding else []
+    more += ["--drift"] if args.drift else []
     made = kept(args.folder / f"{stem}.json", lambda: entrollm(
         "compress", args.model, out, "--method", args.method, "--bpw", bpw, "--force", "--json", *more,
         *(calib + ["--statistics", args.folder / f"{args.model.stem}.calib"]
@@ -118,6 +119,7 @@ def main():
     parser.add_argument("--method", default="watersic")
     parser.add_argument("--coding")
     parser.add_argument("--set", nargs="*", default=[])
+    parser.add_argument("--drift", action="store_true")
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--calib", nargs="*", default=[])
     parser.add_argument("--peers", choices=sorted(PEERS))

@@ -217,10 +217,12 @@ static void subtract(float *x, const float *y, size_t n)
         x[i] -= y[i];
 }
 
-/* wanted and the inputs of a batch go into the sums of the group at hand. */
-static void add_sums(en_drift *d, const batch *b, const float *inputs, size_t n)
+/* 'wanted' holds what the source has; less what the quantized model has, and with the inputs of a batch, it goes into
+ * the sums of the group at hand. */
+static void add_sums(en_drift *d, const batch *b, const float *coded, const float *inputs, size_t n)
 {
     bool add = b->first > 0;
+    subtract(d->wanted, coded, b->n_tokens * numbers(d)->n_embd);
     en_pool *pool = d->run.job->pool;
     en_gram_cross(d->wanted, numbers(d)->n_embd, inputs, n, b->n_tokens, add, d->cross, pool);
     en_gram(inputs, n, b->n_tokens, n, add, d->gram, pool);
@@ -235,8 +237,7 @@ static entro_status run_qkv(en_drift *d, const batch *b, entro_error *err)
     copy(d->wanted, tape->attn_in, n);
     copy(tape->x, b->y, n);
     EN_TRY(steps(d, &d->coded, b, EN_BLOCK_ATTN_NORM, EN_BLOCK_ATTN_NORM, err));
-    subtract(d->wanted, tape->attn_in, n);
-    add_sums(d, b, tape->attn_in, numbers(d)->n_embd);
+    add_sums(d, b, tape->attn_in, tape->attn_in, numbers(d)->n_embd);
     return ENTRO_OK;
 }
 
@@ -251,8 +252,7 @@ static entro_status run_attention(en_drift *d, const batch *b, entro_error *err)
     EN_TRY(steps(d, &d->coded, b, EN_BLOCK_ATTN_NORM, EN_BLOCK_ATTN_OUTPUT, err));
     copy(b->heads, tape->attn_out, b->n_tokens * q);
     copy(d->wanted, b->x, n);
-    subtract(d->wanted, tape->middle, n);
-    add_sums(d, b, tape->attn_out, q);
+    add_sums(d, b, tape->middle, tape->attn_out, q);
     return ENTRO_OK;
 }
 
@@ -267,8 +267,7 @@ static entro_status run_gate_up(en_drift *d, const batch *b, entro_error *err)
     copy(tape->attn_out, b->heads, b->n_tokens * en_block_q_floats(numbers(d)));
     EN_TRY(steps(d, &d->coded, b, EN_BLOCK_ATTN_OUTPUT, EN_BLOCK_FFN_NORM, err));
     copy(b->y, tape->middle, n);
-    subtract(d->wanted, tape->ffn_in, n);
-    add_sums(d, b, tape->ffn_in, numbers(d)->n_embd);
+    add_sums(d, b, tape->ffn_in, tape->ffn_in, numbers(d)->n_embd);
     return ENTRO_OK;
 }
 
@@ -282,8 +281,7 @@ static entro_status run_ffn_down(en_drift *d, const batch *b, entro_error *err)
     copy(tape->middle, b->y, n);
     EN_TRY(steps(d, &d->coded, b, EN_BLOCK_FFN_NORM, EN_BLOCK_FFN_DOWN, err));
     copy(d->wanted, b->x, n);
-    subtract(d->wanted, d->out, n);
-    add_sums(d, b, tape->ffn_out, numbers(d)->n_ff);
+    add_sums(d, b, d->out, tape->ffn_out, numbers(d)->n_ff);
     return ENTRO_OK;
 }
 

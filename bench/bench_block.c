@@ -1,6 +1,6 @@
 /*
  * bench_block.c - speed of the calibration's forward and backward passes, in GFLOP/s beside those of
- * BLAS alone.
+ * BLAS alone, with products of f32 and, where the processor has it, of bf16.
  *
  *   bench_block [SEQUENCES [POSITIONS]]        default: 4 of 512
  *
@@ -14,8 +14,10 @@
 
 #include "quant/blas.h"
 
+#include "base/cpu.h"
 #include "base/memory.h"
 #include "calib/block.h"
+#include "calib/gram.h"
 
 enum { EMBD = 1536, FF = 8960, HEADS = 12, KV_HEADS = 2, DIM = 128, VOCAB = 151936, RUNS = 3 };
 enum { Q = HEADS * DIM, QKV = Q + 2 * KV_HEADS * DIM, LAYERS = 28, TOKENS_WANTED = 8192 };
@@ -59,6 +61,7 @@ typedef struct setting {
     en_pool *pool;
     float *x, *head_in;
     double *sums;
+    float *sums_of_inputs;
 } setting;
 
 static void check(entro_status status)
@@ -91,10 +94,12 @@ static void prepare(setting *s)
                           .attn_output = random_floats((size_t)EMBD * Q, 0.05f),
                           .gate_up = random_floats((size_t)2 * FF * EMBD, 0.05f),
                           .ffn_down = random_floats((size_t)EMBD * FF, 0.02f)};
-    s->head = (en_head){&s->hp, gain, random_floats((size_t)VOCAB * EMBD, 0.05f)};
+    s->head =
+        (en_head){.hp = &s->hp, .norm = gain, .output = random_floats((size_t)VOCAB * EMBD, 0.05f)};
     s->x = random_floats(s->n_tokens * EMBD, 1.0f);
     s->head_in = random_floats(s->n_tokens * EMBD, 0.0f);
     s->sums = calloc(VOCAB, sizeof *s->sums);
+    s->sums_of_inputs = random_floats((size_t)FF * FF, 0.0f);
     const en_weights none = {0};
     check(en_pool_new(&s->pool, 0, NULL));
     check(en_block_tape_new(&s->tape, &s->hp, s->n_sequences, s->n_positions, NULL));
@@ -112,6 +117,15 @@ static void blas(setting *s)
     en_blas_get()->sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)s->n_tokens, 2 * FF,
                          EMBD, 1.0f, s->tape.x, EMBD, s->block.gate_up, EMBD, 0.0f, s->tape.gate_up,
                          2 * FF);
+}
+
+/* The inputs of a layer's down-projection. */
+static void covariance(setting *s)
+{
+    int before = en_blas_take();
+    en_gram(s->tape.ffn_out, FF, s->n_tokens, FF, s->tape.precision, false, s->sums_of_inputs,
+            s->pool);
+    en_blas_give_back(before);
 }
 
 static void forward(setting *s)
@@ -160,6 +174,22 @@ static double measure(setting *s, const char *what, void (*fn)(setting *), doubl
     return least.cpu / n_tokens;
 }
 
+static void measure_passes(setting *s, en_precision precision)
+{
+    double attention = 2.0 * Q * (s->n_positions + 1) / 2; /* of one of its products, causal */
+    double down = 2.0 * FF * EMBD, all = 2.0 * EMBD * (QKV + Q + 2.0 * FF) + down;
+    s->tape.precision = s->head.precision = precision;
+    printf("-- %s\n", precision == EN_PRECISION_BF16 ? "bf16" : "f32");
+    double a_token = LAYERS * measure(s, "forward", forward, all + 2 * attention);
+    a_token += LAYERS * measure(s, "forward, tape", forward_tape, all - down + 2 * attention);
+    a_token += LAYERS * measure(s, "backward", backward, all + 5 * attention);
+    a_token += measure(s, "head", head, 4.0 * VOCAB * EMBD);
+    measure(s, "covariance", covariance, (double)FF * FF); /* half of it is wanted */
+    printf("%d layers, %d tokens: forward, forward for the tape, backward, head: %.0f s of one "
+           "core\n",
+           LAYERS, TOKENS_WANTED, a_token * TOKENS_WANTED);
+}
+
 int main(int argc, char **argv)
 {
     static setting s = {.n_sequences = 4, .n_positions = 512};
@@ -172,8 +202,6 @@ int main(int argc, char **argv)
         return 2;
     }
     prepare(&s);
-    double attention = 2.0 * Q * (s.n_positions + 1) / 2; /* of one of its products, causal */
-    double down = 2.0 * FF * EMBD, all = 2.0 * EMBD * (QKV + Q + 2.0 * FF) + down;
     printf("%u sequences of %u, %u threads, OpenBLAS for %s\n", s.n_sequences, s.n_positions,
            en_pool_n_threads(s.pool), entro_cpu_name());
     measure(&s, "sgemm", blas, 2.0 * 2 * FF * EMBD);
@@ -181,12 +209,8 @@ int main(int argc, char **argv)
     en_blas_get()->set_num_threads(1);
     measure(&s, "sgemm, 1 core", blas, 2.0 * 2 * FF * EMBD);
     en_blas_get()->set_num_threads(before);
-    double a_token = LAYERS * measure(&s, "forward", forward, all + 2 * attention);
-    a_token += LAYERS * measure(&s, "forward, tape", forward_tape, all - down + 2 * attention);
-    a_token += LAYERS * measure(&s, "backward", backward, all + 5 * attention);
-    a_token += measure(&s, "head", head, 4.0 * VOCAB * EMBD);
-    printf("%d layers, %d tokens: forward, forward for the tape, backward, head: %.0f s of one "
-           "core\n",
-           LAYERS, TOKENS_WANTED, a_token * TOKENS_WANTED);
+    measure_passes(&s, EN_PRECISION_F32);
+    if (en_cpu_features() & EN_CPU_BF16)
+        measure_passes(&s, EN_PRECISION_BF16);
     return 0;
 }

@@ -28,7 +28,7 @@ Rules that hold for every command:
 - **`--json`** prints one object. Sizes are bytes, rates tokens or bytes a second, numbers that do not
   exist `null`.
 - **Models** are a file made by `compress`, somebody else's GGUF file, or a Hugging Face folder.
-- `ENTRO_CPU_DISABLE=avx512,avx2` leaves out processor features (amx, avx512, avx2, dotprod, neon), for comparing;
+- `ENTRO_CPU_DISABLE=avx512,avx2` leaves out processor features (amx, bf16, avx512, avx2, dotprod, neon), for comparing;
   a name that is none of these is remarked on.
 
 """

@@ -72,7 +72,7 @@ ENTRO_API const char *entro_version(void);
 ENTRO_API const char *entro_status_name(entro_status status);
 
 /* The processor features in use, e.g. "avx512 avx2" or "neon" or "reference"; honours the
- * environment variable ENTRO_CPU_DISABLE (comma separated: amx,avx512,avx2,neon,dotprod). */
+ * environment variable ENTRO_CPU_DISABLE (comma separated: amx,bf16,avx512,avx2,neon,dotprod). */
 ENTRO_API const char *entro_cpu_name(void);
 
 /* The first name in ENTRO_CPU_DISABLE that is none of these, which has no effect: *n_name characters inside

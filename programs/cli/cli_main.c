@@ -68,10 +68,10 @@ static void note_unknown_features(void)
     size_t n = 0;
     const char *name = entro_cpu_unknown(&n);
     if (name)
-        cli_note(
-            "ENTRO_CPU_DISABLE names '%.*s', which is no feature; known are amx, avx512, avx2, "
-            "dotprod and neon",
-            (int)n, name);
+        cli_note("ENTRO_CPU_DISABLE names '%.*s', which is no feature; known are amx, bf16, "
+                 "avx512, avx2, "
+                 "dotprod and neon",
+                 (int)n, name);
 }
 
 static int run_command(const cli_command *command, int argc, char **argv)

@@ -45,6 +45,8 @@ static uint32_t detect(void)
         features |= EN_CPU_AVX512;
     if ((features & EN_CPU_AVX512) && may_use_tiles())
         features |= EN_CPU_AMX;
+    if ((features & EN_CPU_AVX512) && __builtin_cpu_supports("avx512bf16"))
+        features |= EN_CPU_BF16;
 #elif defined(__aarch64__)
     features |= EN_CPU_NEON; /* part of the base architecture */
     if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
@@ -60,9 +62,10 @@ static uint32_t features_of(const char *name, size_t n_name)
         const char *name;
         uint32_t features;
     } names[] = {
-        {"avx2", EN_CPU_AVX2 | EN_CPU_AVX512 | EN_CPU_AMX},
-        {"avx512", EN_CPU_AVX512 | EN_CPU_AMX},
+        {"avx2", EN_CPU_AVX2 | EN_CPU_AVX512 | EN_CPU_AMX | EN_CPU_BF16},
+        {"avx512", EN_CPU_AVX512 | EN_CPU_AMX | EN_CPU_BF16},
         {"amx", EN_CPU_AMX},
+        {"bf16", EN_CPU_BF16},
         {"neon", EN_CPU_NEON | EN_CPU_DOTPROD},
         {"dotprod", EN_CPU_DOTPROD},
     };

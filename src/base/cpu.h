@@ -12,11 +12,12 @@ enum {
     EN_CPU_NEON = 1 << 2,
     EN_CPU_DOTPROD = 1 << 3, /* NEON with dot products of bytes */
     EN_CPU_AMX = 1 << 4,     /* tiles of bytes, beside EN_CPU_AVX512 */
+    EN_CPU_BF16 = 1 << 5,    /* products of bf16, beside EN_CPU_AVX512 */
 };
 
 /* Detected once, less what the environment variable ENTRO_CPU_DISABLE names (comma separated:
- * avx2, avx512, amx, neon, dotprod; disabling avx2 disables avx512 too, avx512 amx, and neon
- * dotprod). */
+ * avx2, avx512, amx, bf16, neon, dotprod; disabling avx2 disables avx512 too, avx512 amx and bf16, and
+ * neon dotprod). */
 uint32_t en_cpu_features(void);
 
 /* Processors this process may run on, at least 1. */

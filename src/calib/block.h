@@ -37,14 +37,15 @@ entro_status en_block_load(en_block *block, const en_layer *layer, en_pool *pool
 /* What the forward pass leaves; the inputs of the four groups of matrices among it. */
 typedef struct en_block_tape {
     uint32_t n_sequences, n_positions;
-    float *x;        /* tokens x n_embd: the layer's input, kept */
-    float *attn_in;  /* tokens x n_embd: input of q, k, v */
-    float *qkv;      /* rotated, with biases */
-    float *attn_out; /* tokens x q floats: input of attn_output */
-    float *middle;   /* tokens x n_embd: residual between attention and feed-forward */
-    float *ffn_in;   /* tokens x n_embd: input of gate and up */
-    float *gate_up;  /* tokens x 2 n_ff, with biases, before silu */
-    float *ffn_out;  /* tokens x n_ff: silu(gate) * up: input of ffn_down */
+    float *x;               /* tokens x n_embd: the layer's input, kept */
+    float *attn_in;         /* tokens x n_embd: input of q, k, v */
+    float *qkv;             /* rotated, with biases */
+    float *attn_out;        /* tokens x q floats: input of attn_output */
+    float *middle;          /* tokens x n_embd: residual between attention and feed-forward */
+    float *ffn_in;          /* tokens x n_embd: input of gate and up */
+    float *gate_up;         /* tokens x 2 n_ff, with biases, before silu */
+    float *ffn_out;         /* tokens x n_ff: silu(gate) * up: input of ffn_down */
+    en_precision precision; /* of products with matrices; of a new tape f32 */
 } en_block_tape;
 
 entro_status en_block_tape_new(en_block_tape *tape, const en_hparams *hp, uint32_t n_sequences,
@@ -118,6 +119,7 @@ typedef struct en_head {
     const en_hparams *hp;
     const float *norm;   /* gain */
     const float *output; /* n_vocab x n_embd */
+    en_precision precision;
 } en_head;
 entro_status en_head_backward(const en_head *head, uint32_t n_tokens, float *x, float *head_in,
                               const int32_t *labels, uint64_t seed, double *fisher, double *loss,

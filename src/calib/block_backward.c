@@ -93,12 +93,18 @@ static void at_bias(const pass *p, const float *dy, size_t n, double *sums)
 static void through_matrix(const pass *p, const float *dy, size_t n_rows, const float *w, float *dx,
                            size_t n_cols, double *squares, uint32_t group)
 {
-    en_product product = {
-        .x = dy, .w = w, .y = dx, .n_tokens = p->n_tokens, .n_in = n_rows, .n_out = n_cols};
+    en_product product = {.x = dy,
+                          .w = w,
+                          .y = dx,
+                          .n_tokens = p->n_tokens,
+                          .n_in = n_rows,
+                          .n_out = n_cols,
+                          .precision = p->tape->precision};
     if (squares != NULL)
         en_sum_squares(dy, p->n_tokens, n_rows, squares, p->pool);
     if (p->sums->gradients[group] != NULL)
-        en_gradient_add(p->hp, group, dy, p->n_tokens, p->sums->gradients[group], p->pool);
+        en_gradient_add(p->hp, group, dy, p->n_tokens, p->tape->precision,
+                        p->sums->gradients[group], p->pool);
     en_product_run(&product, p->pool);
 }
 

@@ -92,7 +92,8 @@ static void multiply(const pass *p, const float *x, size_t n_in, const float *w,
                           .n_in = n_in,
                           .n_out = n_out,
                           .is_transposed = true,
-                          .beta = beta};
+                          .beta = beta,
+                          .precision = p->tape->precision};
     en_product_run(&product, p->pool);
 }
 

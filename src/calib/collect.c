@@ -104,7 +104,7 @@ static void plan_progress(inputs *in)
 static void add_covariance(inputs *in, const float *x, size_t n_tokens, uint32_t group, bool add)
 {
     size_t n = en_layer_group_of(&in->run->decoder->hp, group).n_inputs;
-    en_gram(x, n, n_tokens, n, add, in->sums[group], in->run->job->pool);
+    en_gram(x, n, n_tokens, n, in->run->precision, add, in->sums[group], in->run->job->pool);
 }
 
 static entro_status collect_batch(inputs *in, uint64_t first, uint32_t n, bool with_sums,
@@ -185,8 +185,8 @@ static entro_status collect_output(inputs *in, entro_error *err)
     norming norm = {r->decoder, in->x};
     en_pool_run(r->job->pool, norm_token, &norm, (uint32_t)r->id.n_tokens);
     for (size_t t = 0; t < r->id.n_tokens; t += step)
-        en_gram(in->x + t * n, n, r->id.n_tokens - t < step ? r->id.n_tokens - t : step, n, t > 0,
-                in->sums[0], r->job->pool);
+        en_gram(in->x + t * n, n, r->id.n_tokens - t < step ? r->id.n_tokens - t : step, n,
+                r->precision, t > 0, in->sums[0], r->job->pool);
     en_statistics_item item = {EN_OUTPUT_COVARIANCE, n, NULL, in->sums[0],
                                1.0 / (double)r->id.n_tokens};
     return write_file(in, EN_STATISTICS_OUTPUT, 0, &item, 1, err);
@@ -252,6 +252,7 @@ static entro_status plan_text(en_collect_run *r, const en_collect_options *opt, 
     r->id.n_tokens = r->n_sequences * text->n_positions;
     r->id.n_fisher_tokens = r->n_fisher * text->n_positions;
     r->id.seed = opt->seed;
+    r->precision = opt->precision;
     r->id.text_hash = en_hash64(text->tokens, n_used * text->n_positions * sizeof *text->tokens);
     snprintf(r->id.text, sizeof r->id.text, "%s", text->name);
     for (uint64_t t = 0; t < n_used * text->n_positions; t++)

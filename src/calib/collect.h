@@ -18,12 +18,14 @@
 
 #include "base/job.h"
 #include "calib/calib_text.h"
+#include "calib/products.h"
 #include "model/decoder.h"
 
 typedef struct en_collect_options {
     uint64_t n_tokens;        /* for covariances; 0: EN_COLLECT_TOKENS, or as many as there are */
     uint64_t n_fisher_tokens; /* 0: EN_COLLECT_FISHER_TOKENS */
     uint64_t seed;            /* of the labels */
+    en_precision precision;   /* of products */
 } en_collect_options;
 
 /* Text of the model's own takes a while to write: a fifth less costs 2 % of the KLD (docs/quality.md). */

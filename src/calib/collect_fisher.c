@@ -136,7 +136,10 @@ static entro_status head_with(fisher *f, uint64_t n, uint64_t seed, entro_error 
 {
     en_collect_run *r = f->run;
     const en_hparams *hp = &r->decoder->hp;
-    en_head head = {.hp = hp, .norm = r->decoder->weights.output_norm, .output = f->out_matrix};
+    en_head head = {.hp = hp,
+                    .norm = r->decoder->weights.output_norm,
+                    .output = f->out_matrix,
+                    .precision = r->precision};
     uint32_t n_positions = r->text->n_positions;
     memcpy(r->item, "output", sizeof "output");
     for (uint64_t s = 0, b; s < n; s += b) {
@@ -279,7 +282,7 @@ static void add_gradients(fisher *f, uint64_t first, uint64_t n)
         f->energy[ids[t]] += sum;
         f->counts[ids[t]]++;
     }
-    en_gram(f->dx, n_embd, n_tokens, n_embd, true, f->gradients, r->job->pool);
+    en_gram(f->dx, n_embd, n_tokens, n_embd, r->precision, true, f->gradients, r->job->pool);
 }
 
 static entro_status run_group(fisher *f, uint64_t first, uint64_t n, uint64_t seed,

@@ -18,6 +18,7 @@ entro_status en_collect_prepare(en_collect_run *r, uint32_t n_batch, entro_error
     r->n_batch = n_batch;
     EN_TRY(en_block_new(&r->block, &d->hp, err));
     EN_TRY(en_block_tape_new(&r->tape, &d->hp, n_batch, n_positions, err));
+    r->tape.precision = r->precision;
     EN_TRY(en_rope_new(&r->rope, &d->hp, &d->weights, n_positions, n_positions, err));
     en_rope_fill(&r->rope, 0, n_positions);
     return ENTRO_OK;

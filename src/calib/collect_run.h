@@ -16,6 +16,7 @@ typedef struct en_collect_run {
     const en_calib_text *text;
     en_job *job;
     en_statistics_identity id;
+    en_precision precision; /* of products with matrices, and of covariances */
     /* Sequences of the text: [0, n_sequences) for covariances, and those for importances. */
     uint64_t n_sequences, first_fisher, n_fisher;
     en_block block;

@@ -109,7 +109,8 @@ static entro_status forward_layer(distillation *d, uint32_t layer, const float *
 static entro_status run_source(distillation *d, uint64_t sequence, float *wanted, entro_error *err)
 {
     const side *s = &d->source;
-    const en_head head = {&s->decoder->hp, s->decoder->weights.output_norm, s->output};
+    const en_head head = {
+        .hp = &s->decoder->hp, .norm = s->decoder->weights.output_norm, .output = s->output};
     const float *from = s->embedded + sequence * en_collect_sequence_floats(&d->run);
     d->run.decoder = s->decoder;
     for (uint32_t i = 0; i < numbers(d)->n_layers; i++, from = d->x)
@@ -139,7 +140,8 @@ static entro_status judge(distillation *d, const float *wanted, bool with_gradie
                           entro_error *err)
 {
     const side *s = &d->student;
-    const en_head head = {&s->decoder->hp, s->decoder->weights.output_norm, s->output};
+    const en_head head = {
+        .hp = &s->decoder->hp, .norm = s->decoder->weights.output_norm, .output = s->output};
     const en_head_teacher teacher = {d->source.output, wanted};
     EN_TRY(en_head_distill(&head, &teacher, BATCH * d->run.text->n_positions, d->x,
                            with_gradients ? d->vectors.output_norm : NULL, kld, d->run.job->pool,

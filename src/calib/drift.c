@@ -225,7 +225,7 @@ static void add_sums(en_drift *d, const batch *b, const float *coded, const floa
     subtract(d->wanted, coded, b->n_tokens * numbers(d)->n_embd);
     en_pool *pool = d->run.job->pool;
     en_gram_cross(d->wanted, numbers(d)->n_embd, inputs, n, b->n_tokens, add, d->cross, pool);
-    en_gram(inputs, n, b->n_tokens, n, add, d->gram, pool);
+    en_gram(inputs, n, b->n_tokens, n, EN_PRECISION_F32, add, d->gram, pool);
 }
 
 static entro_status run_qkv(en_drift *d, const batch *b, entro_error *err)

@@ -40,7 +40,7 @@ size_t en_gradient_layer_floats(const en_hparams *hp)
 }
 
 void en_gradient_add(const en_hparams *hp, uint32_t group, const float *dy, size_t n_tokens,
-                     float *blocks, en_pool *pool)
+                     en_precision precision, float *blocks, en_pool *pool)
 {
     en_gradient_group g = en_gradient_group_of(hp, group);
     size_t stride = 0, first = 0;
@@ -50,7 +50,7 @@ void en_gradient_add(const en_hparams *hp, uint32_t group, const float *dy, size
         for (size_t b = 0; b < en_row_blocks(g.n_rows[m]); b++) {
             size_t row = en_row_block_first(g.n_rows[m], b);
             size_t n = en_row_block_first(g.n_rows[m], b + 1) - row;
-            en_gram(dy + first + row, stride, n_tokens, n, true, blocks, pool);
+            en_gram(dy + first + row, stride, n_tokens, n, precision, true, blocks, pool);
             blocks += n * n;
         }
 }

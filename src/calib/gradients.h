@@ -10,7 +10,7 @@
 #ifndef EN_CALIB_GRADIENTS_H
 #define EN_CALIB_GRADIENTS_H
 
-#include "base/pool.h"
+#include "calib/products.h"
 #include "model/hparams.h"
 
 enum { EN_GRADIENT_GROUPS = 4, EN_GRADIENT_MATRICES = 3 /* at most, of a group */ };
@@ -27,6 +27,6 @@ size_t en_gradient_layer_floats(const en_hparams *hp);
 
 /* Adds the gradients of n_tokens at all outputs of a group (a row a token) to its blocks. */
 void en_gradient_add(const en_hparams *hp, uint32_t group, const float *dy, size_t n_tokens,
-                     float *blocks, en_pool *pool);
+                     en_precision precision, float *blocks, en_pool *pool);
 
 #endif

@@ -1,6 +1,8 @@
 /* gram.c - see gram.h. */
 #include "calib/gram.h"
 
+#include "base/memory.h"
+#include "calib/bf16_product.h"
 #include "quant/blas.h"
 
 /* Inputs of a tile: products are at full speed, and a small matrix still makes enough tiles for all threads. */
@@ -11,6 +13,7 @@ typedef struct gram {
     size_t stride, n_tokens, n, tile, n_tiles;
     float beta;
     float *sums;
+    uint32_t *scratch; /* NULL: in f32 */
 } gram;
 
 static size_t tile_of(size_t n)
@@ -21,9 +24,24 @@ static size_t tile_of(size_t n)
     return (tile + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
 }
 
+static void run_short_tile(const gram *g, size_t first, size_t n_rows, size_t second,
+                           uint32_t thread)
+{
+    bool is_diagonal = first == second;
+    en_bf16_product product = {.a = {g->x + first, g->stride, false},
+                               .b = {g->x + second, g->stride, false},
+                               .n_rows = n_rows,
+                               .n_cols = is_diagonal ? n_rows : g->tile,
+                               .n = g->n_tokens,
+                               .c = g->sums + first * g->n + second,
+                               .stride = g->n,
+                               .add = g->beta != 0,
+                               .is_lower = is_diagonal};
+    en_bf16_product_run(&product, g->scratch, thread);
+}
+
 static void run_tile(void *context, uint32_t item, uint32_t thread)
 {
-    (void)thread;
     const gram *g = context;
     size_t row = 0, col = item;
     while (col > row) /* item = row (row + 1) / 2 + col */
@@ -32,7 +50,9 @@ static void run_tile(void *context, uint32_t item, uint32_t thread)
     int n = (int)g->n, n_tokens = (int)g->n_tokens, stride = (int)g->stride;
     int n_rows = (int)(g->n - first < g->tile ? g->n - first : g->tile);
     float *out = g->sums + first * g->n + second;
-    if (row == col)
+    if (g->scratch != NULL)
+        run_short_tile(g, first, (size_t)n_rows, second, thread);
+    else if (row == col)
         en_blas_get()->ssyrk(CblasRowMajor, CblasLower, CblasTrans, n_rows, n_tokens, 1,
                              g->x + first, stride, g->beta, out, n);
     else
@@ -41,14 +61,16 @@ static void run_tile(void *context, uint32_t item, uint32_t thread)
                              n);
 }
 
-void en_gram(const float *x, size_t stride, size_t n_tokens, size_t n, bool add, float *sums,
-             en_pool *pool)
+void en_gram(const float *x, size_t stride, size_t n_tokens, size_t n, en_precision precision,
+             bool add, float *sums, en_pool *pool)
 {
     gram g = {
         .x = x, .stride = stride, .n_tokens = n_tokens, .n = n, .tile = tile_of(n), .sums = sums};
     g.beta = add ? 1.0f : 0.0f;
     g.n_tiles = (n + g.tile - 1) / g.tile;
+    g.scratch = en_precision_scratch(precision, pool);
     en_pool_run(pool, run_tile, &g, (uint32_t)(g.n_tiles * (g.n_tiles + 1) / 2));
+    en_free(g.scratch);
 }
 
 /* ---- of two -------------------------------------------------------------------------------- */

@@ -136,13 +136,15 @@ static double run_slice(slice *s, double *fisher)
                           .n_tokens = s->n,
                           .n_in = hp->n_embd,
                           .n_out = hp->n_vocab,
-                          .is_transposed = true};
+                          .is_transposed = true,
+                          .precision = s->head->precision};
     en_product backward = {.x = s->logits,
                            .w = s->head->output,
                            .y = s->d_in,
                            .n_tokens = s->n,
                            .n_in = hp->n_vocab,
-                           .n_out = hp->n_embd};
+                           .n_out = hp->n_embd,
+                           .precision = s->head->precision};
     double loss = 0;
     en_product_run(&forward, s->pool);
     en_pool_run(s->pool, token_loss, s, (uint32_t)s->n);

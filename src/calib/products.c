@@ -8,6 +8,11 @@
  */
 #include "calib/products.h"
 
+#include <assert.h>
+
+#include "base/cpu.h"
+#include "base/memory.h"
+#include "calib/bf16_product.h"
 #include "quant/blas.h"
 
 int en_blas_take(void)
@@ -22,6 +27,13 @@ void en_blas_give_back(int n_threads)
     en_blas_get()->set_num_threads(n_threads);
 }
 
+uint32_t *en_precision_scratch(en_precision precision, en_pool *pool)
+{
+    bool is_faster = en_cpu_features() & EN_CPU_BF16;
+    return precision == EN_PRECISION_BF16 && is_faster ? en_bf16_scratch(en_pool_n_threads(pool))
+                                                       : NULL;
+}
+
 /* ---- products ---------------------------------------------------------------------------- */
 
 /* Tiles above GOOD_TILE are cut until there are ENOUGH, smaller ones only until there are FEW. */
@@ -32,6 +44,7 @@ typedef struct tiling {
     const en_product *p;
     size_t tile_tokens, tile_out; /* of one tile */
     uint32_t n_token_tiles, n_out_tiles;
+    uint32_t *scratch; /* NULL: in f32 */
 } tiling;
 
 /* How many tiles of at most 'most' there are; their size is evened out. */
@@ -68,25 +81,40 @@ static size_t at_most(size_t n, size_t limit)
 /* Neighbours share their columns of W. */
 static void run_tile(void *context, uint32_t item, uint32_t thread)
 {
-    (void)thread;
     const tiling *t = context;
     const en_product *p = t->p;
     size_t token = item % t->n_token_tiles * t->tile_tokens;
     size_t out = item / t->n_token_tiles * t->tile_out;
     size_t n_tokens = at_most(p->n_tokens - token, t->tile_tokens);
     size_t n_out = at_most(p->n_out - out, t->tile_out);
-    en_blas_get()->sgemm(CblasRowMajor, CblasNoTrans, p->is_transposed ? CblasTrans : CblasNoTrans,
-                         (blasint)n_tokens, (blasint)n_out, (blasint)p->n_in, 1.0f,
-                         p->x + token * p->n_in, (blasint)p->n_in,
-                         p->w + (p->is_transposed ? out * p->n_in : out),
-                         (blasint)(p->is_transposed ? p->n_in : p->n_out), p->beta,
-                         p->y + token * p->n_out + out, (blasint)p->n_out);
+    const float *x = p->x + token * p->n_in, *w = p->w + (p->is_transposed ? out * p->n_in : out);
+    size_t w_stride = p->is_transposed ? p->n_in : p->n_out;
+    float *y = p->y + token * p->n_out + out;
+    if (t->scratch == NULL) {
+        en_blas_get()->sgemm(CblasRowMajor, CblasNoTrans,
+                             p->is_transposed ? CblasTrans : CblasNoTrans, (blasint)n_tokens,
+                             (blasint)n_out, (blasint)p->n_in, 1.0f, x, (blasint)p->n_in, w,
+                             (blasint)w_stride, p->beta, y, (blasint)p->n_out);
+        return;
+    }
+    en_bf16_product product = {.a = {x, p->n_in, true},
+                               .b = {w, w_stride, p->is_transposed},
+                               .n_rows = n_tokens,
+                               .n_cols = n_out,
+                               .n = p->n_in,
+                               .c = y,
+                               .stride = p->n_out,
+                               .add = p->beta != 0};
+    en_bf16_product_run(&product, t->scratch, thread);
 }
 
 void en_product_run(const en_product *product, en_pool *pool)
 {
+    assert(product->beta == 0 || product->beta == 1);
     tiling t = plan(product);
+    t.scratch = en_precision_scratch(product->precision, pool);
     en_pool_run(pool, run_tile, &t, t.n_token_tiles * t.n_out_tiles);
+    en_free(t.scratch);
 }
 
 /* ---- sums of columns --------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /*
- * products.h - products of f32 matrices on BLAS, cut into tiles for the threads of a pool; sums
+ * products.h - products of f32 matrices on BLAS, or rounded to bf16 (bf16_product.h), cut into tiles for the threads of a pool; sums
  * of columns.
  *
  * Who has the cores: BLAS computes on the thread that calls it, and the pool's threads call it, each for
@@ -22,8 +22,18 @@
 int en_blas_take(void);
 void en_blas_give_back(int n_threads);
 
+/* Of the numbers that are multiplied; sums are f32. */
+typedef enum en_precision {
+    EN_PRECISION_F32,
+    EN_PRECISION_BF16 /* where the processor is faster with it, else f32 */
+} en_precision;
+
+/* What products of this precision need beside their factors, to be en_free()d; NULL: they are done in f32, as
+ * this processor gains nothing by bf16, or memory is out. */
+uint32_t *en_precision_scratch(en_precision precision, en_pool *pool);
+
 /*
- * y = x W + beta y with x: n_tokens x n_in, y: n_tokens x n_out, W: n_in x n_out; or, transposed,
+ * y = x W + beta y (beta: 0 or 1) with x: n_tokens x n_in, y: n_tokens x n_out, W: n_in x n_out; or, transposed,
  * x W^T with W: n_out x n_in, as weights are stored.
  */
 typedef struct en_product {
@@ -32,6 +42,7 @@ typedef struct en_product {
     size_t n_tokens, n_in, n_out;
     bool is_transposed;
     float beta;
+    en_precision precision;
 } en_product;
 
 void en_product_run(const en_product *product, en_pool *pool);

@@ -16,6 +16,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
     en_kernels_init_dequantize_ref(table);
     en_kernels_init_strips_ref(table);
     en_kernels_init_blocks_ref(table);
+    en_kernels_init_bf16_ref(table);
     table->rans_decode = en_rans_decode;
     table->strip_encode = en_strip_encode_ref;
     table->strip_count = en_strip_count_ref;
@@ -42,6 +43,8 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
     }
     if (cpu_features & EN_CPU_AMX)
         en_kernels_init_units_amx(table);
+    if (cpu_features & EN_CPU_BF16)
+        en_kernels_init_tile_bf16(table);
 #elif defined(__aarch64__)
     if (cpu_features & EN_CPU_NEON) {
         en_kernels_init_neon(table);

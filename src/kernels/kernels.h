@@ -13,6 +13,7 @@
 
 #include "entropy/rans.h"
 #include "entropy/strip_list.h"
+#include "kernels/bf16_tile.h"
 #include "tensor/dtype.h"
 
 /* A vector for dot_blocks: integers q of at most EN_PLANES_MAX, and sums that its blocks need. */
@@ -75,6 +76,9 @@ typedef struct en_kernels {
     float (*dot_f16)(const uint16_t *a, const float *x, size_t n);
     void (*axpy_f16)(float a, const uint16_t *x, float *y, size_t n); /* y += a x */
     float (*sum)(const float *x, size_t n);
+    /* Products of bf16 (bf16_tile.h); packing is exact. */
+    en_bf16_tile_fn bf16_tile;
+    en_bf16_pack_fn bf16_pack_along, bf16_pack_across;
 
     /* ---- rows of int8 with scales (the KV cache) ----
      *
@@ -183,6 +187,7 @@ void en_kernels_init_ref(en_kernels *table);
 void en_kernels_init_dequantize_ref(en_kernels *table);
 void en_kernels_init_strips_ref(en_kernels *table);
 void en_kernels_init_blocks_ref(en_kernels *table);
+void en_kernels_init_bf16_ref(en_kernels *table);
 void en_kernels_init_avx2(en_kernels *table);
 void en_kernels_init_strips_avx2(en_kernels *table);
 void en_kernels_init_strip_encode_avx2(en_kernels *table);
@@ -200,6 +205,7 @@ void en_kernels_init_blocks_avx512(en_kernels *table);
 void en_kernels_init_scaled_units_avx512(en_kernels *table);
 void en_kernels_init_scaled_units_avx2(en_kernels *table);
 void en_kernels_init_units_amx(en_kernels *table);
+void en_kernels_init_tile_bf16(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);
 void en_kernels_init_blocks_neon(en_kernels *table);

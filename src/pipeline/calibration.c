@@ -59,7 +59,7 @@ static entro_status collect(const en_calibration *c, const char *folder,
     const en_text_wanted wanted = {opt->calib, opt->n_calib, n + EN_COLLECT_FISHER_TOKENS,
                                    opt->seed};
     EN_TRY(en_calibration_text(&text, c->model, folder, &wanted, job, err));
-    en_collect_options how = {.n_tokens = n, .seed = opt->seed};
+    en_collect_options how = {.n_tokens = n, .seed = opt->seed, .precision = EN_PRECISION_BF16};
     entro_status status = en_statistics_collect(folder, c->model->decoder, &text, &how, job, err);
     en_calib_text_free(&text);
     return status;

@@ -184,11 +184,11 @@ def check_stop_empty():
 def check_unknown_processor_feature():
     """Said once, with the names there are; what is computed stays the same."""
     bogus = {"ENTRO_CPU_DISABLE": "amx, bogus,avx512"}
-    said_of_it = "ENTRO_CPU_DISABLE names 'bogus', which is no feature; known are amx, avx512, avx2, dotprod and neon"
+    said_of_it = "ENTRO_CPU_DISABLE names 'bogus', which is no feature; known are amx, bf16, avx512, avx2, dotprod and neon"
     for command in (["version"], ["inspect", STORIES], ["run", STORIES, "-p", "Once", "-n", "2"]):
         result = expect(run(*command, env=bogus), 0, said_of_it)
         assert result.err.count("ENTRO_CPU_DISABLE") == 1 and "ENTRO_CPU" not in result.out, result
-        for known in ("", "avx2", "amx,avx512,,avx2 dotprod,neon,"):
+        for known in ("", "avx2", "amx,avx512,,avx2 dotprod,bf16,neon,"):
             assert "ENTRO_CPU" not in run(*command, env={"ENTRO_CPU_DISABLE": known}).err, known
     assert run("run", STORIES, "-p", "Once", "-n", "2", "-q", env=bogus).err == ""
     known = run("version", env={"ENTRO_CPU_DISABLE": "amx,avx512"})

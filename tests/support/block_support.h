@@ -112,7 +112,7 @@ static inline double test_model_loss(test_model *m, const int32_t *labels, uint6
                                      double *fisher)
 {
     entro_error err = {0};
-    en_head head = {m->hp, m->decoder->weights.output_norm, m->output};
+    en_head head = {.hp = m->hp, .norm = m->decoder->weights.output_norm, .output = m->output};
     double loss = -1;
     test_must(en_head_backward(&head, m->n_tokens, m->x, m->head_in, labels, seed, fisher, &loss,
                                m->pool, &err),

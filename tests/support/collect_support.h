@@ -47,16 +47,14 @@ static inline bool test_count_call(void *user, const entro_progress *p)
     return s->n_until < 0 || s->n_calls++ < s->n_until;
 }
 
-static inline entro_status test_collect(const char *folder, const entro_model *model,
-                                        const en_calib_text *text, uint64_t n_tokens,
-                                        uint64_t n_fisher, uint32_t n_threads, int n_until,
-                                        entro_error *err)
+static inline entro_status test_collect_as(const char *folder, const entro_model *model,
+                                           const en_calib_text *text, const en_collect_options *opt,
+                                           uint32_t n_threads, int n_until, entro_error *err)
 {
     en_job job;
     test_stopping stop = {.n_until = n_until};
-    en_collect_options opt = {.n_tokens = n_tokens, .n_fisher_tokens = n_fisher, .seed = 1};
     assert_int_equal(en_job_open(&job, n_threads, test_count_call, &stop, NULL), ENTRO_OK);
-    entro_status status = en_statistics_collect(folder, model->decoder, text, &opt, &job, err);
+    entro_status status = en_statistics_collect(folder, model->decoder, text, opt, &job, err);
     if (status == ENTRO_OK && stop.n_calls > 0)
         assert_int_equal(stop.last, job.state.total);
     assert_string_equal(job.state.unit, "B");
@@ -64,13 +62,30 @@ static inline entro_status test_collect(const char *folder, const entro_model *m
     return status;
 }
 
+static inline entro_status test_collect(const char *folder, const entro_model *model,
+                                        const en_calib_text *text, uint64_t n_tokens,
+                                        uint64_t n_fisher, uint32_t n_threads, int n_until,
+                                        entro_error *err)
+{
+    en_collect_options opt = {.n_tokens = n_tokens, .n_fisher_tokens = n_fisher, .seed = 1};
+    return test_collect_as(folder, model, text, &opt, n_threads, n_until, err);
+}
+
+static inline void test_collect_with(const char *folder, const entro_model *model,
+                                     const en_calib_text *text, const en_collect_options *opt,
+                                     uint32_t n_threads)
+{
+    entro_error err = {0};
+    if (test_collect_as(folder, model, text, opt, n_threads, -1, &err) != ENTRO_OK)
+        fail_msg("%s: %s", err.where, err.message);
+}
+
 static inline void test_collect_well(const char *folder, const entro_model *model,
                                      const en_calib_text *text, uint64_t n_tokens,
                                      uint64_t n_fisher, uint32_t n_threads)
 {
-    entro_error err = {0};
-    if (test_collect(folder, model, text, n_tokens, n_fisher, n_threads, -1, &err) != ENTRO_OK)
-        fail_msg("%s: %s", err.where, err.message);
+    en_collect_options opt = {.n_tokens = n_tokens, .n_fisher_tokens = n_fisher, .seed = 1};
+    test_collect_with(folder, model, text, &opt, n_threads);
 }
 
 static inline void test_collect_remove(const char *folder)

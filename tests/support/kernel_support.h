@@ -72,6 +72,7 @@ static inline int test_kernels_open(int n_regions, size_t n_bytes)
     test_add_variant("avx2", EN_CPU_AVX2);
     test_add_variant("avx512", EN_CPU_AVX2 | EN_CPU_AVX512);
     test_add_variant("amx", EN_CPU_AVX2 | EN_CPU_AVX512 | EN_CPU_AMX);
+    test_add_variant("bf16", EN_CPU_AVX2 | EN_CPU_AVX512 | EN_CPU_BF16);
     test_add_variant("neon", EN_CPU_NEON);
     test_add_variant("dotprod", EN_CPU_NEON | EN_CPU_DOTPROD);
     return 0;

@@ -265,7 +265,7 @@ static entro_status run_once(const en_decoder *d, en_pool *pool, entro_error *er
     en_block_tape tape = {0};
     float x[POSITIONS * 64], head_in[POSITIONS * 64], output[VOCAB * 64];
     double loss, fisher[VOCAB] = {0};
-    const en_head head = {&d->hp, d->weights.output_norm, output};
+    const en_head head = {.hp = &d->hp, .norm = d->weights.output_norm, .output = output};
     entro_status status = en_rope_new(&rope, &d->hp, &d->weights, 64, POSITIONS, err);
     if (status == ENTRO_OK)
         status = en_block_new(&block, &d->hp, err);

@@ -60,7 +60,7 @@ static void drop(setting *s)
 /* Of tokens first .. first + n - 1; gradients to s->dx. */
 static double run(setting *s, uint32_t first, uint32_t n, const int32_t *labels, uint64_t seed)
 {
-    const en_head head = {&s->hp, s->norm, s->output};
+    const en_head head = {.hp = &s->hp, .norm = s->norm, .output = s->output};
     size_t at = (size_t)first * s->hp.n_embd;
     double loss = -1;
     memcpy(s->dx + at, s->x + at, n * s->hp.n_embd * sizeof *s->x);

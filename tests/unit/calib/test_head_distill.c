@@ -60,7 +60,7 @@ static void drop(setting *s)
 /* Of tokens first .. first + n - 1; gradients to s->dx and, added, to s->gain. */
 static double run(setting *s, uint32_t first, uint32_t n, double *gain)
 {
-    const en_head head = {&s->hp, s->norm, s->output};
+    const en_head head = {.hp = &s->hp, .norm = s->norm, .output = s->output};
     size_t at = (size_t)first * s->hp.n_embd;
     const en_head_teacher teacher = {s->their_output, s->their_input + at};
     double kld = -1;
@@ -149,7 +149,7 @@ static void a_model_does_not_diverge_from_itself(void **state)
     (void)state;
     enum { N = 9, EMBD = 8, VOCAB = 40 };
     setting s = prepare(VOCAB, EMBD, N, 1);
-    const en_head head = {&s.hp, s.norm, s.output};
+    const en_head head = {.hp = &s.hp, .norm = s.norm, .output = s.output};
     memcpy(s.their_output, s.output, (size_t)VOCAB * EMBD * sizeof *s.output);
     en_head_norm(&head, N, s.x, s.their_input, s.pool);
     assert_true(fabs(run(&s, 0, N, s.gain)) < 1e-6);

@@ -10,10 +10,15 @@
 #include "quant/blas.h"
 
 #include "base/memory.h"
+#include "base/cpu.h"
+#include "calib/bf16_product.h"
 #include "calib/block.h"
+#include "calib/gram.h"
 #include "calib/products.h"
 #include "container/strip_payload.h"
 #include "container/strip_write.h"
+#include "kernels/kernels.h"
+#include "tensor/half.h"
 
 static float number(uint64_t *seed)
 {
@@ -54,7 +59,7 @@ static void check(size_t n_tokens, size_t n_in, size_t n_out, bool is_transposed
     float *x = numbers(n_tokens * n_in, 3), *w = numbers(n_in * n_out, 4), *y = numbers(n + 1, 5);
     float *before = malloc((n + 1) * sizeof *before);
     memcpy(before, y, (n + 1) * sizeof *y);
-    en_product p = {x, w, y, n_tokens, n_in, n_out, is_transposed, beta};
+    en_product p = {x, w, y, n_tokens, n_in, n_out, is_transposed, beta, EN_PRECISION_F32};
     int blas = en_blas_take();
     en_product_run(&p, pool);
     en_blas_give_back(blas);
@@ -79,6 +84,112 @@ static void products_of_any_shape(void **state)
         for (int k = 0; k < 4; k++)
             check(shapes[i][0], shapes[i][1], shapes[i][2], k & 1, k & 2 ? 1.0f : 0.0f, pool);
     en_pool_free(pool);
+}
+
+/* ---- in bf16 ----------------------------------------------------------------------------- */
+
+static double rounded(float x)
+{
+    uint16_t bf16;
+    en_kernels_get()->f32_to_bf16(&x, &bf16, 1);
+    return (double)en_bf16_to_f32(bf16);
+}
+
+static double number_of(const en_bf16_factor *f, size_t line, size_t k)
+{
+    return rounded(f->is_along ? f->x[line * f->stride + k] : f->x[k * f->stride + line]);
+}
+
+/* Against sums of rounded numbers in double, whatever this processor has. */
+static void check_bf16(size_t n_rows, size_t n, size_t n_cols, int how)
+{
+    bool a_along = how & 1, b_along = how & 2, add = how & 4, is_lower = n_rows == n_cols;
+    size_t stride = n_cols + 1, n_sums = n_rows * stride;
+    size_t a_stride = (a_along ? n : n_rows) + 2, b_stride = (b_along ? n : n_cols) + 3;
+    float *a = numbers((a_along ? n_rows : n) * a_stride, 6);
+    float *b = numbers((b_along ? n_cols : n) * b_stride, 7);
+    float *c = numbers(n_sums, 8), *before = malloc(n_sums * sizeof *c);
+    uint32_t *scratch = en_bf16_scratch(2);
+    assert_true(scratch != NULL && before != NULL);
+    memcpy(before, c, n_sums * sizeof *c);
+    en_bf16_product p = {.a = {a, a_stride, a_along},
+                         .b = {b, b_stride, b_along},
+                         .n_rows = n_rows,
+                         .n_cols = n_cols,
+                         .n = n,
+                         .c = c,
+                         .stride = stride,
+                         .add = add,
+                         .is_lower = is_lower};
+    en_bf16_product_run(&p, scratch, 1);
+    for (size_t i = 0; i < n_sums; i += 1 + n_sums / 5000) {
+        size_t row = i / stride, col = i % stride;
+        if (is_lower && col > row && col < n_cols)
+            continue;
+        double want = add || col >= n_cols ? (double)before[i] : 0;
+        for (size_t k = 0; k < n && col < n_cols; k++)
+            want += number_of(&p.a, row, k) * number_of(&p.b, col, k);
+        assert_true(fabs((double)c[i] - want) < 1e-6 * (double)n + 1e-6);
+    }
+    en_free(scratch);
+    free(a);
+    free(b);
+    free(c);
+    free(before);
+}
+
+static void products_of_bf16_of_any_shape(void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {{1, 1, 1},     {12, 256, 32},  {13, 257, 33},
+                                       {7, 90, 1060}, {300, 31, 300}, {150, 600, 40}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (int how = 0; how < 8; how++)
+            check_bf16(shapes[i][0], shapes[i][1], shapes[i][2], how);
+}
+
+/* Where the processor has bf16 the result is that of rounded numbers, elsewhere that of f32; with any number of
+ * threads the same. */
+static void precision_is_chosen_by_the_processor(void **state)
+{
+    (void)state;
+    enum { TOKENS = 300, IN = 70, OUT = 600 };
+    bool has_bf16 = en_cpu_features() & EN_CPU_BF16;
+    float *x = numbers(TOKENS * IN, 9), *w = numbers(IN * OUT, 10);
+    float *y[4], *sums[2];
+    for (int i = 0; i < 4; i++) {
+        en_pool *pool = new_pool(1 + 2 * (uint32_t)(i % 2));
+        y[i] = numbers(TOKENS * OUT, 11);
+        en_product p = {
+            x, w, y[i], TOKENS, IN, OUT, true, 0, i < 2 ? EN_PRECISION_BF16 : EN_PRECISION_F32};
+        int blas = en_blas_take();
+        en_product_run(&p, pool);
+        if (i < 2) {
+            sums[i] = numbers(IN * IN, 12);
+            en_gram(x, IN, TOKENS, IN, EN_PRECISION_BF16, false, sums[i], pool);
+        }
+        en_blas_give_back(blas);
+        en_pool_free(pool);
+    }
+    assert_memory_equal(y[0], y[1], TOKENS * OUT * sizeof *y[0]);
+    assert_memory_equal(y[2], y[3], TOKENS * OUT * sizeof *y[0]);
+    assert_true((memcmp(y[0], y[2], TOKENS * OUT * sizeof *y[0]) != 0) == has_bf16);
+    for (size_t i = 0; i < IN; i++)
+        for (size_t j = 0; j <= i; j++) {
+            double want = 0;
+            for (size_t t = 0; t < TOKENS; t++) {
+                float a = x[t * IN + i], b = x[t * IN + j];
+                want += has_bf16 ? rounded(a) * rounded(b) : (double)a * (double)b;
+            }
+            assert_true(sums[0][i * IN + j] == sums[1][i * IN + j]);
+            assert_true(fabs((double)sums[0][i * IN + j] - want) < 1e-6 * TOKENS);
+        }
+    for (int i = 0; i < 4; i++)
+        free(y[i]);
+    free(sums[0]);
+    free(sums[1]);
+    free(x);
+    free(w);
 }
 
 static void threads_of_blas_come_back(void **state)
@@ -216,6 +327,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_any_shape),
+        cmocka_unit_test(products_of_bf16_of_any_shape),
+        cmocka_unit_test(precision_is_chosen_by_the_processor),
         cmocka_unit_test(threads_of_blas_come_back),
         cmocka_unit_test(squares_are_summed_in_double),
         cmocka_unit_test(coded_matrices_come_in_the_models_order),

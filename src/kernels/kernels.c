@@ -50,6 +50,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_neon(table);
         en_kernels_init_strips_neon(table);
         en_kernels_init_blocks_neon(table);
+        en_kernels_init_rans_neon(table);
     }
     if (cpu_features & EN_CPU_DOTPROD) {
         en_kernels_init_strips_dotprod(table);

@@ -209,6 +209,7 @@ void en_kernels_init_tile_bf16(en_kernels *table);
 void en_kernels_init_neon(en_kernels *table);
 void en_kernels_init_strips_neon(en_kernels *table);
 void en_kernels_init_blocks_neon(en_kernels *table);
+void en_kernels_init_rans_neon(en_kernels *table);
 void en_kernels_init_strips_dotprod(en_kernels *table);
 void en_kernels_init_blocks_dotprod(en_kernels *table);
 void en_kernels_init_scaled_units_dotprod(en_kernels *table);

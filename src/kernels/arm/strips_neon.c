@@ -21,7 +21,6 @@ enum { HALF_GROUP = GROUP / 2 };
 
 /* ---- words ------------------------------------------------------------------------------- */
 
-/* For 8 bits, those of lanes that take a word: the words' bytes, 255 for lanes that take none. */
 #define RANK(M, I)  (2 * __builtin_popcount((M) & ((1u << (I)) - 1)))
 #define BYTES(M, I) (M) >> (I)&1 ? RANK(M, I) : 255, (M) >> (I)&1 ? RANK(M, I) + 1 : 255
 #define ENTRY(M)                                                                                   \
@@ -34,8 +33,8 @@ enum { HALF_GROUP = GROUP / 2 };
 #define ENTRIES_64(M)                                                                              \
     ENTRIES_16(M), ENTRIES_16((M) + 16), ENTRIES_16((M) + 32), ENTRIES_16((M) + 48)
 
-static const _Alignas(64) uint8_t word_bytes[256][16] = {ENTRIES_64(0u), ENTRIES_64(64u),
-                                                         ENTRIES_64(128u), ENTRIES_64(192u)};
+const _Alignas(64) uint8_t en_neon_word_bytes[256][16] = {ENTRIES_64(0u), ENTRIES_64(64u),
+                                                          ENTRIES_64(128u), ENTRIES_64(192u)};
 
 /*
  * Who takes a word: byte 2 g of 'wants' has a bit for each even lane of group g, byte 2 g + 1 for each
@@ -75,7 +74,7 @@ INLINED unsigned byte_of(uint64_t v, int i)
 INLINED uint16x8_t refill(uint16_t *low_at, uint16_t *high_at, const uint8_t *next, unsigned wants,
                           uint8x16_t right, uint8x16_t left)
 {
-    uint8x16_t from = vld1q_u8(word_bytes[wants]);
+    uint8x16_t from = vld1q_u8(en_neon_word_bytes[wants]);
     uint16x8_t taken = vreinterpretq_u16_u8(vcgezq_s8(vreinterpretq_s8_u8(from)));
     uint16x8_t high = vld1q_u16(high_at);
     uint16x8_t low = vbslq_u16(taken, high, vld1q_u16(low_at));

@@ -1,5 +1,6 @@
 /*
- * strips_neon.h - what the NEON variants of coding 2 share: the decoder and the loops around it.
+ * strips_neon.h - what the NEON variants of coding 2 share: the decoder and the loops around it; and with
+ * coding 4 the table that hands out words.
  */
 #ifndef EN_KERNELS_ARM_STRIPS_NEON_H
 #define EN_KERNELS_ARM_STRIPS_NEON_H
@@ -12,6 +13,9 @@
 enum { GROUP = 16, N_GROUPS = EN_STRIP_LANES / GROUP, GROUP_ROWS = EN_STRIP_ROWS / N_GROUPS };
 
 #define INLINED static inline __attribute__((always_inline))
+
+/* For 8 bits, those of lanes that take a word: the words' bytes, 255 for lanes that take none. */
+extern const uint8_t en_neon_word_bytes[256][16];
 
 /*
  * sums[vector * 16 + row] += v . x of decoded units, x from column 'col' on.  No value takes more

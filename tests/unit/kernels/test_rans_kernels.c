@@ -57,6 +57,14 @@ static void check(const en_kernels *variant)
     check_canary(units);
 }
 
+static void every_vector_set_has_a_decoder_of_its_own(void **context)
+{
+    (void)context;
+    for (int i = 0; i < n_variants; i++)
+        assert_int_equal(variants[i].rans_decode == en_rans_decode,
+                         strcmp(variant_names[i], "reference") == 0);
+}
+
 /* The reference is among them: it too keeps within its bounds. */
 static void variants_equal_the_reference(void **context)
 {
@@ -74,6 +82,9 @@ static int set_up(void **context)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(variants_equal_the_reference)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_vector_set_has_a_decoder_of_its_own),
+        cmocka_unit_test(variants_equal_the_reference),
+    };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -358,19 +358,18 @@ static entro_status add_to_search(compression *c, uint32_t i, entro_error *err)
 {
     const en_tensor *t = en_source_tensor(c->plan.source, i);
     const en_quant_method *method = c->plan.choices[i].method;
-    size_t n_cols = (size_t)t->dims[0];
-    float *spreads = NULL;
-    if (method->pass != NULL) {
-        spreads = en_alloc(n_cols, sizeof *spreads);
-        if (spreads == NULL)
-            return en_fail_memory(err);
-        entro_status status = en_matrix_pass_spreads(&c->strips.pass, t, method, spreads, err);
-        if (status != ENTRO_OK) {
-            en_free(spreads);
-            return status;
-        }
-    }
-    return en_rate_search_add(&c->search, en_tensor_n_rows(t), n_cols, spreads, err);
+    uint64_t n_rows = en_tensor_n_rows(t), n_cols = t->dims[0];
+    if (method->pass == NULL)
+        return en_rate_search_add(&c->search, n_rows, n_cols, NULL, NULL, err);
+    float *spreads = en_alloc((size_t)(n_rows + n_cols), sizeof *spreads);
+    if (spreads == NULL)
+        return en_fail_memory(err);
+    float *of_cols = spreads + n_rows;
+    entro_status status = en_matrix_pass_spreads(&c->strips.pass, t, method, spreads, of_cols, err);
+    if (status == ENTRO_OK)
+        status = en_rate_search_add(&c->search, n_rows, n_cols, spreads, of_cols, err);
+    en_free(spreads);
+    return status;
 }
 
 /* Everything that the search for a size wants to know. */

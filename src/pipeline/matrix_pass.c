@@ -202,12 +202,12 @@ static entro_status prepare(en_matrix_pass *p, const en_tensor *tensor,
 }
 
 entro_status en_matrix_pass_spreads(en_matrix_pass *p, const en_tensor *tensor,
-                                    const en_quant_method *method, float *spread, entro_error *err)
+                                    const en_quant_method *method, float *row_spread,
+                                    float *col_spread, entro_error *err)
 {
     EN_TRY(prepare(p, tensor, method, err));
-    EN_TRY(make_room(p, err));
     en_pass_problem problem = problem_of(p, method, 1.0);
-    method->pass->spreads(&problem, p->steps, spread);
+    method->pass->spreads(&problem, row_spread, col_spread);
     return ENTRO_OK;
 }
 

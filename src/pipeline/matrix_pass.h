@@ -69,9 +69,10 @@ entro_status en_matrix_pass_open(en_matrix_pass *p, const en_source *source,
                                  en_statistics *statistics, en_job *job, entro_error *err);
 void en_matrix_pass_close(en_matrix_pass *p); /* a zeroed one is fine */
 
-/* The spreads of a pass with a slope, n_cols of the tensor. */
+/* The spreads of a pass with a slope (quant/pass.h). */
 entro_status en_matrix_pass_spreads(en_matrix_pass *p, const en_tensor *tensor,
-                                    const en_quant_method *method, float *spread, entro_error *err);
+                                    const en_quant_method *method, float *row_spread,
+                                    float *col_spread, entro_error *err);
 
 /* All of it: the encoder's plan and writer hold the payload.  Moves the job's progress from 'done' by
  * n_bytes. */

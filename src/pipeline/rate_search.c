@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "base/memory.h"
-#include "quant/watersic.h"
 
 /* What a coded weight takes beyond its entropy, until a pass has told. */
 #define FIRST_OVERHEAD 0.12
@@ -24,21 +23,19 @@ void en_rate_search_init(en_rate_search *s, uint64_t target)
 
 void en_rate_search_free(en_rate_search *s)
 {
-    for (size_t i = 0; i < s->n; i++)
-        en_free(s->matrices[i].spreads);
     en_free(s->matrices);
     *s = (en_rate_search){0};
 }
 
-entro_status en_rate_search_add(en_rate_search *s, uint64_t n_rows, uint64_t n_cols, float *spreads,
+entro_status en_rate_search_add(en_rate_search *s, uint64_t n_rows, uint64_t n_cols,
+                                const float *row_spreads, const float *col_spreads,
                                 entro_error *err)
 {
     if (s->n == s->cap &&
-        !en_grow((void **)&s->matrices, &s->cap, s->n + 1, SIZE_MAX, sizeof *s->matrices)) {
-        en_free(spreads);
+        !en_grow((void **)&s->matrices, &s->cap, s->n + 1, SIZE_MAX, sizeof *s->matrices))
         return en_fail_memory(err);
-    }
-    s->matrices[s->n++] = (en_rate_matrix){n_rows, n_cols, spreads};
+    EN_TRY(en_rate_matrix_set(&s->matrices[s->n], n_rows, n_cols, row_spreads, col_spreads, err));
+    s->n++;
     return ENTRO_OK;
 }
 
@@ -57,9 +54,7 @@ double en_rate_search_bits(const en_rate_search *s, double x)
     double bits = 0;
     for (size_t i = 0; i < s->n; i++) {
         const en_rate_matrix *m = &s->matrices[i];
-        double each = -x;
-        if (m->spreads != NULL)
-            each = en_watersic_expected_bits(m->spreads, (size_t)m->n_cols, exp2(x));
+        double each = m->n_row_bins > 0 ? en_rate_matrix_bits(m, exp2(x)) : -x;
         bits += each * (double)m->n_rows * (double)m->n_cols;
     }
     return s->n > 0 ? bits / n_weights(s) : 0.0;

@@ -5,7 +5,7 @@
  * the same error everywhere.  For "rtn" it is x = -bits.  Either way a step of 1 in x is about one bit
  * a weight.
  *
- *   predict      bytes of all searched matrices at x, from their columns' spreads
+ *   predict      bytes of all searched matrices at x, from the spreads of their rows and columns
  *   start        x whose prediction meets the target
  *   one side     all passes too large, or all too small: prediction + (what it was wrong by), a step of at
  *                most EN_RATE_MAX_STEP
@@ -19,12 +19,7 @@
 #ifndef EN_PIPELINE_RATE_SEARCH_H
 #define EN_PIPELINE_RATE_SEARCH_H
 
-#include "base/status.h"
-
-typedef struct en_rate_matrix {
-    uint64_t n_rows, n_cols;
-    float *spreads; /* owned; NULL: rate -x */
-} en_rate_matrix;
+#include "pipeline/rate_matrix.h"
 
 enum { EN_RATE_MAX_PASSES = 6 };
 
@@ -66,8 +61,9 @@ typedef struct en_rate_search {
 void en_rate_search_init(en_rate_search *s, uint64_t target);
 void en_rate_search_free(en_rate_search *s); /* a zeroed one is fine */
 
-/* 'spreads' (n_cols) is taken over in any case. */
-entro_status en_rate_search_add(en_rate_search *s, uint64_t n_rows, uint64_t n_cols, float *spreads,
+/* Spreads as en_rate_matrix_set() wants them; NULL: of the rate -x. */
+entro_status en_rate_search_add(en_rate_search *s, uint64_t n_rows, uint64_t n_cols,
+                                const float *row_spreads, const float *col_spreads,
                                 entro_error *err);
 
 /* Bits a weight that are expected at x, of all matrices. */

@@ -43,10 +43,10 @@ typedef struct en_pass {
     bool needs_statistics;
     /*
      * Of a pass whose rate follows from a slope (the same for all matrices of a model), else NULL: the
-     * spreads of the columns' numbers, n_cols, of which en_watersic_expected_bits() is the rate.
-     * 'work' takes n_rows floats.
+     * spreads of the columns' numbers, n_cols, and of the rows', n_rows, over their root mean square: divided by
+     * the slope, the product of the two is that of an integer.
      */
-    void (*spreads)(const en_pass_problem *p, float *work, float *spread);
+    void (*spreads)(const en_pass_problem *p, float *row_spread, float *col_spread);
     entro_status (*run)(const en_pass_problem *p, en_pass_result *out, entro_error *err);
 } en_pass;
 

@@ -16,11 +16,12 @@ static en_watersic_problem problem_of(const en_pass_problem *p)
                                  .pool = p->pool};
 }
 
-static void spreads(const en_pass_problem *p, float *work, float *spread)
+static void spreads(const en_pass_problem *p, float *row_spread, float *col_spread)
 {
     en_watersic_problem problem = problem_of(p);
-    en_watersic_row_weights(&problem, work);
-    en_watersic_spreads(&problem, work, spread);
+    en_watersic_row_weights(&problem, row_spread);
+    en_watersic_spreads(&problem, row_spread, col_spread);
+    en_watersic_row_spreads(&problem, row_spread);
 }
 
 static entro_status run(const en_pass_problem *p, en_pass_result *out, entro_error *err)

@@ -57,12 +57,11 @@ void en_watersic_row_weights(const en_watersic_problem *p, float *r);
  * that column j rounds to steps of c, if feedback is left out.
  */
 void en_watersic_spreads(const en_watersic_problem *p, const float *r, float *spread);
+/* r[i] becomes r_i |w_i| over its root mean square: how far row i's numbers spread beside the others'. */
+void en_watersic_row_spreads(const en_watersic_problem *p, float *r);
 
 /* Entropy, in bits, of a uniformly quantized normal distribution: sigma over step. */
 double en_normal_entropy(double sigma_over_step);
-
-/* Bits a weight expected at step c: mean of en_normal_entropy(spread[j] / c). */
-double en_watersic_expected_bits(const float *spread, size_t n_cols, double c);
 
 typedef struct en_watersic_result {
     int32_t *z;        /* n_rows x n_cols; of the caller */

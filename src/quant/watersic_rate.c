@@ -40,6 +40,22 @@ void en_watersic_row_weights(const en_watersic_problem *p, float *r)
         r[i] = floor == 0 ? 1.0f : (float)sqrt((double)p->importance[i] + floor);
 }
 
+void en_watersic_row_spreads(const en_watersic_problem *p, float *r)
+{
+    double all = 0;
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const float *w = p->weights + i * p->n_cols;
+        double sum = 0;
+        for (size_t k = 0; k < p->n_cols; k++)
+            sum += (double)w[k] * (double)w[k];
+        double spread = (double)r[i] * sqrt(sum);
+        all += spread * spread;
+        r[i] = (float)spread;
+    }
+    for (size_t i = 0; i < p->n_rows && all > 0; i++)
+        r[i] = (float)((double)r[i] / sqrt(all / (double)p->n_rows));
+}
+
 /* ---- columns ----------------------------------------------------------------------------- */
 
 void en_watersic_spreads(const en_watersic_problem *p, const float *r, float *spread)
@@ -103,12 +119,4 @@ double en_normal_entropy(double sigma_over_step)
     pthread_once(&once, fill_entropy_table);
     int i = at < N_POINTS - 2 ? (int)at : N_POINTS - 2;
     return entropy_table[i] + (at - i) * (entropy_table[i + 1] - entropy_table[i]);
-}
-
-double en_watersic_expected_bits(const float *spread, size_t n_cols, double c)
-{
-    double sum = 0;
-    for (size_t j = 0; j < n_cols; j++)
-        sum += en_normal_entropy((double)spread[j] / c);
-    return sum / (double)n_cols;
 }

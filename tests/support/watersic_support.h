@@ -85,6 +85,15 @@ static inline entro_status test_watersic_solve(test_watersic *t, double c)
     return en_watersic(&t->p, c, &t->result, &t->half, NULL);
 }
 
+/* Bits a weight at step c, of columns with these spreads. */
+static inline double test_expected_bits(const float *spread, size_t n_cols, double c)
+{
+    double sum = 0;
+    for (size_t j = 0; j < n_cols; j++)
+        sum += en_normal_entropy((double)spread[j] / c);
+    return sum / (double)n_cols;
+}
+
 /* The step at which this many bits are expected. */
 static inline double test_watersic_step(const test_watersic *t, double bits)
 {
@@ -95,7 +104,7 @@ static inline double test_watersic_step(const test_watersic *t, double bits)
     double lo = -60, hi = 60;
     for (int i = 0; i < 60; i++) {
         double middle = (lo + hi) / 2;
-        if (en_watersic_expected_bits(spread, t->p.n_cols, exp2(middle)) > bits)
+        if (test_expected_bits(spread, t->p.n_cols, exp2(middle)) > bits)
             lo = middle;
         else
             hi = middle;

@@ -15,10 +15,14 @@ static en_rate_search make(uint64_t target, bool sloped)
     en_rate_search s;
     en_rate_search_init(&s, target);
     for (int m = 0; m < 3; m++) {
-        float *spreads = sloped ? en_alloc(N_COLS, sizeof *spreads) : NULL;
-        for (int k = 0; spreads != NULL && k < N_COLS; k++)
-            spreads[k] = 1e-4f * (float)(m + 1) * (float)(k + 1);
-        assert_int_equal(en_rate_search_add(&s, N_ROWS, N_COLS, spreads, NULL), ENTRO_OK);
+        static float rows[N_ROWS], cols[N_COLS];
+        for (int i = 0; i < N_ROWS; i++)
+            rows[i] = 0.5f + (float)i / N_ROWS;
+        for (int k = 0; k < N_COLS; k++)
+            cols[k] = 1e-4f * (float)(m + 1) * (float)(k + 1);
+        assert_int_equal(en_rate_search_add(&s, N_ROWS, N_COLS, sloped ? rows : NULL,
+                                            sloped ? cols : NULL, NULL),
+                         ENTRO_OK);
     }
     s.other_bytes = 20000;
     return s;

@@ -39,6 +39,18 @@ static void spreads_are_of_weighted_columns(void **state)
         double expected = sqrt(sum / 5) * (double)t.factor[j * 300 + j];
         assert_true(fabs((double)spread[j] - expected) <= 1e-5 * expected);
     }
+    float rows[5];
+    double norms[5], all = 0;
+    memcpy(rows, r, sizeof rows);
+    en_watersic_row_spreads(&t.p, rows);
+    for (size_t i = 0; i < 5; i++) {
+        norms[i] = 0;
+        for (size_t j = 0; j < 300; j++)
+            norms[i] += pow((double)r[i] * (double)t.weights[i * 300 + j], 2);
+        all += norms[i];
+    }
+    for (size_t i = 0; i < 5; i++)
+        assert_true(fabs((double)rows[i] - sqrt(5 * norms[i] / all)) < 1e-5 * (double)rows[i]);
     memset(t.importance, 0, 5 * sizeof *t.importance);
     en_watersic_row_weights(&t.p, r);
     for (size_t i = 0; i < 5; i++)

@@ -399,8 +399,8 @@ typedef struct entro_compress_options {
     entro_progress_fn progress;
     void *progress_user;
     /* "words", "strips" (fast to decode; tables of each tensor), "rans" (the smallest file; packed in memory
-     * to run; the tokenizer is compressed too), or "auto", as NULL: rans for "watersic", else strips,
-     * wherever they can be. */
+     * to run; the tokenizer is compressed too), or "auto", as NULL: rans for "watersic", else strips wherever
+     * they can be, but rans for matrices whose strips would take more than 7.5 bits a weight. */
     const char *coding;
     double bits; /* entropy that rtn aims at, 1 to 9 bits a weight; 0: 4 */
     /* How large the file is to become, everything counted: met from below, within 0.5 %, or 2 % where the sizes
@@ -447,7 +447,7 @@ typedef struct entro_compress_report {
     double seconds;
     uint64_t peak_resident;
     uint32_t n_strip_tensors; /* of the coded ones, those in strips or rans ... */
-    bool rans;                /* ... in rans */
+    uint32_t n_rans_tensors;  /* ... of these, those in rans */
     uint64_t n_strip_params;
     uint64_t n_exceptions;    /* integers in strips or rans that stand on a list of their own */
     uint32_t n_exact_tensors; /* of the coded ones, those of method lossless */

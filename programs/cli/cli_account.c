@@ -81,6 +81,28 @@ void cli_account_release(cli_account *a)
 
 /* ---- telling ------------------------------------------------------------------------------- */
 
+/* "mixed": some matrices are in strips, others in rans. */
+static const char *name_coding(const entro_compress_report *r, const char *otherwise)
+{
+    if (r->n_strip_tensors == 0)
+        return otherwise;
+    return r->n_rans_tensors == 0                   ? "strips"
+           : r->n_rans_tensors < r->n_strip_tensors ? "mixed"
+                                                    : "rans";
+}
+
+static void print_strips(const entro_compress_report *r)
+{
+    uint32_t n_strips = r->n_strip_tensors - r->n_rans_tensors;
+    printf("  coding   ");
+    if (n_strips > 0)
+        printf("strips for %u ", n_strips);
+    if (r->n_rans_tensors > 0)
+        printf("%srans for %u ", n_strips > 0 ? "and " : "", r->n_rans_tensors);
+    printf("of %u tensors; %.3f %% of their integers are exceptions\n", r->n_coded_tensors,
+           100 * (double)r->n_exceptions / (double)r->n_strip_params);
+}
+
 static void print_coding(const cli_account *a)
 {
     const entro_compress_report *r = &a->report;
@@ -98,9 +120,7 @@ static void print_coding(const cli_account *a)
             "used, or GGUF)\n",
             r->n_left_out, r->n_left_out == 1 ? "" : "s", r->n_left_out == 1 ? "" : "s");
     if (r->n_strip_tensors > 0)
-        printf("  coding   %s for %u of %u tensors; %.3f %% of their integers are exceptions\n",
-               r->rans ? "rans" : "strips", r->n_strip_tensors, r->n_coded_tensors,
-               100 * (double)r->n_exceptions / (double)r->n_strip_params);
+        print_strips(r);
     else if (!isnan(r->bits_other_table))
         printf("           one table a %s would take %s bits\n", other,
                cli_figure(r->bits_other_table, 4).s);
@@ -235,7 +255,7 @@ int cli_account_json(const cli_account *a)
     cli_json_text(o, "output", a->output);
     cli_json_text(o, "method", a->method);
     cli_json_text(o, "table", a->table);
-    cli_json_text(o, "coding", r->rans ? "rans" : r->n_strip_tensors > 0 ? "strips" : a->coding);
+    cli_json_text(o, "coding", name_coding(r, a->coding));
     cli_json_int(o, "n_params", r->n_params);
     cli_json_int(o, "n_source_bytes", r->n_source_bytes);
     cli_json_int(o, "n_file_bytes", r->n_file_bytes);
@@ -250,6 +270,7 @@ int cli_account_json(const cli_account *a)
     cli_json_real(o, "huffman_bits", r->huffman_bits);
     cli_json_real(o, "bits_other_table", r->bits_other_table);
     cli_json_int(o, "n_strip_tensors", r->n_strip_tensors);
+    cli_json_int(o, "n_rans_tensors", r->n_rans_tensors);
     cli_json_int(o, "n_strip_params", r->n_strip_params);
     cli_json_int(o, "n_exceptions", r->n_exceptions);
     cli_json_int(o, "n_exact_tensors", r->n_exact_tensors);

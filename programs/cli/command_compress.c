@@ -129,7 +129,9 @@ static const cli_option options[] = {
      .choices = "auto|words|strips|rans",
      .help = "how integers are coded: strips are the faster to run, words the smaller where most "
              "integers are the same; rans makes the smallest files, which are kept packed in "
-             "memory to run; auto: rans for watersic, strips for others"},
+             "memory to run; auto: rans for watersic, strips for others, but for matrices whose "
+             "strips would take more than 7.5 bits a weight, which packed take hardly more: "
+             "those are in rans"},
     {.name = "table",
      .kind = CLI_TEXT,
      .offset = offsetof(settings, table),

@@ -1,11 +1,11 @@
 /*
  * residency.c - see residency.h.
  *
- * Matrices in coding 4 are packed in every case, unless a budget forbids it.
+ * Matrices in coding 4 are packed in every case, unless a budget forbids it; they come first.
  *
- * The automatic choice is made kind by kind (all gate matrices, all down matrices ...): one token's
- * product with those of a few layers in turn, so that they come from memory and not from a cache, is
- * timed coded, then packed.
+ * The automatic choice is one of those in coding 2, made kind by kind (all gate matrices, all down
+ * matrices ...): one token's product with those of a few layers in turn, so that they come from memory and
+ * not from a cache, is timed coded, then packed.
  */
 #include "engine/residency.h"
 
@@ -13,14 +13,14 @@
 #include "base/memory.h"
 
 enum {
-    MAX_KINDS = 8,
+    MAX_KINDS = 16,
     LAYERS_TIMED = 6,
     ROUNDS = 2,
     SHARE_OF_FREE_MEMORY = 2 /* at most one over this is taken without being asked for */
 };
 static const double worth_it = 0.95; /* packed, of the time coded, at most */
 
-/* The matrices of one kind, one a layer. */
+/* The matrices of one kind and coding, at most one a layer. */
 typedef struct kind {
     en_linear **matrices;
     uint32_t n;
@@ -32,7 +32,7 @@ typedef struct choice {
     en_pool *pool;
     en_linear **all; /* kind after kind */
     kind kinds[MAX_KINDS];
-    uint32_t n_kinds;
+    uint32_t n_kinds, n_rans_kinds; /* the latter are the first of them */
     float *x, *y;
 } choice;
 
@@ -42,8 +42,13 @@ static void add_kind(choice *c, en_linear **matrices, uint32_t n)
         c->kinds[c->n_kinds++] = (kind){matrices, n};
 }
 
-/* Lists matrix number 'which' of every layer; returns the end of the list. */
-static en_linear **list_kind(choice *c, en_linear **at, uint32_t which)
+static bool is_listed(const en_linear *m, bool is_rans)
+{
+    return en_linear_can_pack(m) && (m->coded->strips->rans != NULL) == is_rans;
+}
+
+/* Lists matrix number 'which' of every layer, where it is in this coding; returns the end of the list. */
+static en_linear **list_kind(choice *c, en_linear **at, uint32_t which, bool is_rans)
 {
     en_weights *w = &c->decoder->weights;
     uint32_t n_qkv = en_arch_n_qkv(c->decoder->hp.arch);
@@ -54,27 +59,37 @@ static en_linear **list_kind(choice *c, en_linear **at, uint32_t which)
                        : which < n_qkv + n_gate_up  ? &l->gate_up[which - n_qkv]
                        : which == n_qkv + n_gate_up ? &l->attn_output
                                                     : &l->ffn_down;
-        if (en_linear_can_pack(m))
+        if (is_listed(m, is_rans))
             at[n++] = m;
     }
     add_kind(c, at, n);
     return at + n;
 }
 
+/* Those in one coding. */
+static en_linear **list_coding(choice *c, en_linear **at, uint32_t n_layer, bool is_rans)
+{
+    en_linear *output = &c->decoder->weights.output;
+    for (uint32_t i = 0; i < n_layer; i++)
+        at = list_kind(c, at, i, is_rans);
+    /* Of the embedding a token reads one row, which is decoded wherever it lies. */
+    uint32_t n_output = is_listed(output, is_rans);
+    if (n_output > 0)
+        *at = output;
+    add_kind(c, at, n_output);
+    return at + n_output;
+}
+
 static entro_status list_kinds(choice *c, entro_error *err)
 {
-    en_weights *w = &c->decoder->weights;
     const en_arch *arch = c->decoder->hp.arch;
     uint32_t n_layer = en_arch_n_qkv(arch) + en_arch_n_gate_up(arch) + 2;
-    c->all = en_alloc((size_t)w->n_layers * n_layer + 1, sizeof *c->all);
+    c->all = en_alloc((size_t)c->decoder->weights.n_layers * n_layer + 1, sizeof *c->all);
     if (c->all == NULL)
         return en_fail_memory(err);
-    en_linear **at = c->all;
-    for (uint32_t i = 0; i < n_layer; i++)
-        at = list_kind(c, at, i);
-    /* Of the embedding a token reads one row, which is decoded wherever it lies. */
-    *at = &w->output;
-    add_kind(c, at, en_linear_can_pack(&w->output) ? 1 : 0);
+    en_linear **at = list_coding(c, c->all, n_layer, true);
+    c->n_rans_kinds = c->n_kinds;
+    list_coding(c, at, n_layer, false);
     return ENTRO_OK;
 }
 
@@ -105,17 +120,11 @@ static entro_status pack_first(const choice *c, const kind *k, uint32_t n, entro
     return ENTRO_OK;
 }
 
-static bool is_rans(const kind *k)
-{
-    return k->matrices[0]->coded->strips->rans != NULL;
-}
-
 /* Coding 4 is for files: decoded for every token it would take seconds. */
 static entro_status pack_rans(const choice *c, entro_error *err)
 {
-    for (uint32_t i = 0; i < c->n_kinds; i++)
-        if (is_rans(&c->kinds[i]))
-            EN_TRY(pack_first(c, &c->kinds[i], c->kinds[i].n, err));
+    for (uint32_t i = 0; i < c->n_rans_kinds; i++)
+        EN_TRY(pack_first(c, &c->kinds[i], c->kinds[i].n, err));
     return ENTRO_OK;
 }
 
@@ -126,7 +135,8 @@ static uint64_t coded_bytes(const en_linear *m)
     return m->coded->n_segment_bytes + m->coded->n_side_bytes;
 }
 
-/* Packs from the first matrix on, as long as all weights together stay below 'budget'. */
+/* Packs from the first matrix on, as long as all weights together stay below 'budget'; of those in rans also
+ * what takes less packed. */
 static entro_status fill_budget(choice *c, uint64_t budget, entro_error *err)
 {
     uint64_t used = 0;
@@ -137,12 +147,13 @@ static entro_status fill_budget(choice *c, uint64_t budget, entro_error *err)
         for (uint32_t i = 0; i < c->kinds[k].n; i++) {
             en_linear *m = c->kinds[k].matrices[i];
             uint64_t after = used - coded_bytes(m) + en_linear_pack_bytes(m);
-            if (after > budget)
+            bool is_rans = k < c->n_rans_kinds;
+            if (after > budget && !(is_rans && after < used))
                 continue;
             EN_TRY(pack(c, m, err));
             /* Before, its lists were not known. */
             after = used - coded_bytes(m) + en_linear_pack_bytes(m);
-            if (after <= budget)
+            if (after <= budget || (is_rans && after < used))
                 used = after;
             else
                 unpack(c, m);
@@ -209,12 +220,10 @@ static entro_status measure(choice *c, entro_error *err)
 {
     uint64_t room = en_memory_available() / SHARE_OF_FREE_MEMORY;
     EN_TRY(pack_rans(c, err));
-    if (c->n_kinds > 0)
+    if (c->n_kinds > c->n_rans_kinds)
         EN_TRY(make_vectors(c, err));
-    for (uint32_t i = 0; i < c->n_kinds; i++) {
+    for (uint32_t i = c->n_rans_kinds; i < c->n_kinds; i++) {
         uint64_t n_bytes = 0;
-        if (is_rans(&c->kinds[i]))
-            continue;
         for (uint32_t m = 0; m < c->kinds[i].n; m++)
             n_bytes += en_linear_pack_bytes(c->kinds[i].matrices[m]);
         if (n_bytes > room)

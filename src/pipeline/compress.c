@@ -171,11 +171,13 @@ static entro_status put_words(compression *c, uint32_t i, uint32_t stored, entro
     return status;
 }
 
-/* The tensor that was just coded in strips. */
+/* The tensor that was just coded in strips or rans, and stays so in the next passes: a search would be misled by
+ * sizes that jump back and forth. */
 static entro_status put_strips(compression *c, uint32_t i, uint32_t stored,
                                const en_matrix_figures *figures, entro_error *err)
 {
     const en_strip_writer *w = &c->strips.encoder.writer;
+    c->plan.choices[i].coding = en_matrix_encoder_chosen(&c->strips.encoder);
     en_compress_account_strips(&c->account, en_source_tensor(c->plan.source, i), &c->strips.encoder,
                                figures);
     return put_tensor(c, stored, w->front, w->n_front, err);
@@ -232,6 +234,7 @@ static entro_status put_coded(compression *c, uint32_t i, uint32_t stored, entro
     const en_tensor *t = en_source_tensor(c->plan.source, i);
     const en_store_choice *choice = &c->plan.choices[i];
     uint64_t n_bytes = t->n_bytes, half = n_bytes / 2;
+    c->strips.encoder.asked = choice->coding;
     if (choice->method->exact)
         return put_exact(c, i, stored, err);
     if (choice->method->pass != NULL)
@@ -433,8 +436,8 @@ static void close_all(compression *c)
 static entro_status open_parts(compression *c, entro_error *err)
 {
     const en_quantizer_need *need = &c->plan.need;
-    EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, c->plan.recipe.rans,
-                                   c->calibration.statistics, &c->job, err));
+    EN_TRY(en_compress_strips_open(&c->strips, c->plan.source, c->calibration.statistics, &c->job,
+                                   err));
     EN_TRY(en_planes_encoder_open(&c->planes, &c->job, err));
     EN_TRY(en_quantizer_open(&c->quantizer, c->plan.source, &c->job, need, err));
     return en_encoder_open(&c->encoder, &c->job, err);
@@ -465,7 +468,7 @@ static entro_status write_file(compression *c, const char *path, entro_error *er
         EN_TRY(en_compress_drift_begin(&c->drift, &c->strips.pass, err));
     EN_TRY(encode(c, err));
     en_compress_drift_end(&c->strips.pass);
-    EN_TRY(en_compress_plan_features(&c->plan, c->account.grid_features, err));
+    EN_TRY(en_compress_plan_features(&c->plan, c->account.features, err));
     return compare_tables(c, err);
 }
 

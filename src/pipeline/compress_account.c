@@ -53,7 +53,7 @@ void en_compress_account_words(en_compress_account *a, const en_tensor *t, const
                                 .entropy_one_table = q->plan.entropy,
                                 .loss_alone = NAN,
                                 .histogram = &histogram};
-    a->grid_features |= q->plan.half_grids ? EN_FEATURE_HALF_GRIDS : 0;
+    a->features |= q->plan.half_grids ? EN_FEATURE_HALF_GRIDS : 0;
     add(a, &one, q->plan.huffman_bits, &q->errors);
 }
 
@@ -74,9 +74,12 @@ void en_compress_account_strips(en_compress_account *a, const en_tensor *t,
                                 .entropy_one_table = figures->entropy_one_table,
                                 .loss_alone = figures->loss_alone,
                                 .histogram = figures->histogram};
-    a->grid_features |= e->plan.short_grids  ? EN_FEATURE_SHORT_GRIDS
-                        : e->plan.half_grids ? EN_FEATURE_HALF_GRIDS
-                                             : 0;
+    bool is_rans = en_matrix_encoder_chosen(e) == EN_MATRIX_RANS;
+    a->features |= is_rans ? EN_FEATURE_RANS : EN_FEATURE_STRIPS;
+    a->features |= e->plan.short_grids  ? EN_FEATURE_SHORT_GRIDS
+                   : e->plan.half_grids ? EN_FEATURE_HALF_GRIDS
+                                        : 0;
+    a->n_rans_tensors += is_rans;
     a->n_exceptions += e->writer.n_listed;
     a->n_table_bytes += e->writer.n_table_bytes;
     add(a, &one, e->plan.huffman_bits, figures->errors);
@@ -121,7 +124,7 @@ void en_compress_account_report(const en_compress_account *a, const en_compress_
     r->bits_other_table = no_choice ? NAN : r->bits_per_coded_param + other / n;
     r->n_exact_tensors = plan->n_exact_tensors;
     r->n_strip_tensors = plan->n_strip_tensors;
-    r->rans = plan->recipe.rans && plan->n_strip_tensors > 0;
+    r->n_rans_tensors = a->n_rans_tensors;
     r->n_strip_params = plan->n_strip_params;
     r->n_exceptions = a->n_exceptions;
     r->max_error = a->errors.max_error;

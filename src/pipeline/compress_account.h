@@ -12,9 +12,10 @@ typedef struct en_compress_account {
     uint64_t n_weights, n_coded_bytes, n_exceptions;
     uint64_t n_table_bytes; /* of the tables in use */
     double entropy_bits, huffman_bits;
-    double more_bits;          /* what one table a model takes more than one a tensor */
-    double loss;               /* NAN once a tensor has none */
-    uint64_t grid_features;    /* of the file, that coded tensors need */
+    double more_bits;  /* what one table a model takes more than one a tensor */
+    double loss;       /* NAN once a tensor has none */
+    uint64_t features; /* of the file, that matrices need: grids, codings 2 and 4 */
+    uint32_t n_rans_tensors;
     uint64_t n_original_bytes; /* for the source's files, beyond the weights */
     en_error_sums errors;
     uint32_t pass;

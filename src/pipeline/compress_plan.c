@@ -164,27 +164,23 @@ static entro_status set_source_name(en_compress_plan *p, entro_error *err)
     return en_meta_set_string(p->meta, EN_KEY_SOURCE, text, err);
 }
 
-entro_status en_compress_plan_features(en_compress_plan *p, uint64_t grid_features,
-                                       entro_error *err)
+entro_status en_compress_plan_features(en_compress_plan *p, uint64_t of_payloads, entro_error *err)
 {
-    uint64_t features = 0;
+    uint64_t features = of_payloads;
     if (p->n_exact_tensors > 0 || p->keeps_files)
         features |= EN_FEATURE_PLANES;
     if (p->n_coded_tensors > p->n_strip_tensors + p->n_exact_tensors)
         features |= EN_FEATURE_HUFFMAN | (p->recipe.model_table ? EN_FEATURE_MODEL_TABLE : 0);
-    if (p->n_strip_tensors > 0)
-        features |= p->recipe.rans ? EN_FEATURE_RANS : EN_FEATURE_STRIPS;
     if (p->packed_meta != NULL)
         features |= EN_FEATURE_PACKED_META;
-    features |= grid_features;
     return en_file_meta_set_u64(p->meta, EN_KEY_FEATURES, features, err);
 }
 
-/* The smallest files have a tokenizer packed too. */
+/* Files that are to be small have their tokenizer packed too. */
 static entro_status copy_meta(en_compress_plan *p, entro_error *err)
 {
     EN_TRY(en_file_meta_copy(&p->meta, p->source, err));
-    if (!p->recipe.rans)
+    if (!p->recipe.strips || p->recipe.coding != EN_MATRIX_RANS)
         return ENTRO_OK;
     return en_packed_meta_take(p->meta, &p->packed_meta, &p->n_packed_meta, err);
 }

@@ -49,8 +49,9 @@ entro_status en_compress_plan_open(en_compress_plan *plan, const char *source,
                                    const entro_compress_options *opt, entro_error *err);
 void en_compress_plan_close(en_compress_plan *plan);
 
-/* Called again when all tensors are coded: only then it is known which grids fit 16 or 8 bits. */
-entro_status en_compress_plan_features(en_compress_plan *plan, uint64_t grid_features,
+/* Called again when all tensors are coded: only then it is known which of codings 2 and 4 they are in, and
+ * which grids fit 16 or 8 bits. */
+entro_status en_compress_plan_features(en_compress_plan *plan, uint64_t of_payloads,
                                        entro_error *err);
 
 #endif

@@ -1,11 +1,11 @@
 /* compress_strips.c - see compress_strips.h. */
 #include "pipeline/compress_strips.h"
 
-entro_status en_compress_strips_open(en_compress_strips *s, const en_source *source, bool is_rans,
+entro_status en_compress_strips_open(en_compress_strips *s, const en_source *source,
                                      en_statistics *statistics, en_job *job, entro_error *err)
 {
     *s = (en_compress_strips){0};
-    EN_TRY(en_matrix_encoder_open(&s->encoder, is_rans, job, err));
+    EN_TRY(en_matrix_encoder_open(&s->encoder, job, err));
     EN_TRY(en_matrix_pass_open(&s->pass, source, statistics, job, err));
     return en_rtn_open(&s->rtn, source, job, err);
 }

@@ -11,13 +11,14 @@
 #include "pipeline/rtn_quantizer.h"
 
 typedef struct en_compress_strips {
-    en_matrix_encoder encoder; /* encoder.plan and encoder.writer: the last tensor */
+    /* encoder.asked: to be set before each tensor; plan and writer: of the last one */
+    en_matrix_encoder encoder;
     en_rtn_quantizer rtn;
     en_matrix_pass pass;
 } en_compress_strips;
 
-/* 'statistics': NULL, or what passes ask; is_rans: coding 4. */
-entro_status en_compress_strips_open(en_compress_strips *s, const en_source *source, bool is_rans,
+/* 'statistics': NULL, or what passes ask. */
+entro_status en_compress_strips_open(en_compress_strips *s, const en_source *source,
                                      en_statistics *statistics, en_job *job, entro_error *err);
 void en_compress_strips_close(en_compress_strips *s); /* a zeroed one is fine */
 

@@ -14,6 +14,13 @@ enum {
     RESIDENT_BYTES = 64 << 20,
 };
 
+/*
+ * Packed in memory such integers take 8 bits.  Strips of more than this save less than a sixteenth of that,
+ * for half the speed (u8-row of SmolLM2-135M: 8.1 bits, 88 tokens a second, packed 191), and rans, which is
+ * always packed, makes the file a twentieth smaller and more (docs/performance.md, "Above 7").
+ */
+static const double most_strip_bits = 7.5;
+
 static entro_status open_parts(en_matrix_encoder *e, entro_error *err)
 {
     e->n_encoders = e->job->n_threads > MAX_BATCH ? e->job->n_threads : MAX_BATCH;
@@ -26,10 +33,9 @@ static entro_status open_parts(en_matrix_encoder *e, entro_error *err)
     return ENTRO_OK;
 }
 
-entro_status en_matrix_encoder_open(en_matrix_encoder *e, bool is_rans, en_job *job,
-                                    entro_error *err)
+entro_status en_matrix_encoder_open(en_matrix_encoder *e, en_job *job, entro_error *err)
 {
-    *e = (en_matrix_encoder){.job = job, .is_rans = is_rans};
+    *e = (en_matrix_encoder){.job = job};
     entro_status status = open_parts(e, err);
     if (status != ENTRO_OK)
         en_matrix_encoder_close(e);
@@ -114,15 +120,15 @@ static entro_status choose_pair(void *context, uint32_t pair, uint32_t thread, e
     size_sample(&s);
     s.row = en_alloc((size_t)m->n_cols, sizeof *s.row);
     s.z = en_alloc(s.n_rows * s.n_cols, sizeof *s.z);
-    double bits;
+    double *bits = &e->sample_bits[pair];
     uint32_t n_strips = (uint32_t)(s.n_rows / EN_STRIP_ROWS);
     entro_status status = s.row && s.z ? fill_sample(&s, thread, err) : en_fail_memory(err);
-    if (status == ENTRO_OK && e->is_rans)
+    if (status == ENTRO_OK && e->plan.rans != NULL)
         en_strip_choose_rans(&m->layouts[pair], &e->rans[pair], s.z, s.n_cols, n_strips, s.n_cols,
-                             &bits);
+                             bits);
     else if (status == ENTRO_OK)
         status = en_strip_choose(&m->layouts[pair], &e->codes[pair], s.z, s.n_cols, n_strips,
-                                 s.n_cols, &bits, err);
+                                 s.n_cols, bits, err);
     en_free(s.row);
     en_free(s.z);
     return status;
@@ -140,24 +146,55 @@ static void set_classes(en_strip_plan *plan, const en_strip_classes *classes)
     en_strip_plan_count_chunks(plan);
 }
 
-entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
-                                      const en_integer_rows *rows, entro_error *err)
+static entro_status choose_so(en_matrix_encoder *e, const en_quant_method *method, bool is_rans,
+                              entro_error *err)
 {
+    const en_integer_rows *rows = e->rows;
     en_strip_plan_init(&e->plan, method, en_tensor_n_rows(rows->tensor), rows->tensor->dims[0],
-                       e->is_rans);
+                       is_rans);
     if (rows->classes != NULL)
         set_classes(&e->plan, rows->classes);
     uint32_t n = e->plan.shape.n_row_classes * e->plan.shape.n_col_classes;
-    bool has_room = e->is_rans ? n <= e->rans_cap || en_grow((void **)&e->rans, &e->rans_cap, n,
-                                                             SIZE_MAX, sizeof *e->rans)
-                               : n <= e->codes_cap || en_grow((void **)&e->codes, &e->codes_cap, n,
-                                                              SIZE_MAX, sizeof *e->codes);
+    bool has_room = is_rans ? n <= e->rans_cap || en_grow((void **)&e->rans, &e->rans_cap, n,
+                                                          SIZE_MAX, sizeof *e->rans)
+                            : n <= e->codes_cap || en_grow((void **)&e->codes, &e->codes_cap, n,
+                                                           SIZE_MAX, sizeof *e->codes);
     if (!has_room)
         return en_fail_memory(err);
-    e->plan.codes = e->codes;
-    e->plan.rans = e->rans;
-    e->rows = rows;
+    e->plan.codes = is_rans ? NULL : e->codes;
+    e->plan.rans = is_rans ? e->rans : NULL;
     return en_job_run(e->job, choose_pair, e, 0, n, err);
+}
+
+/* What a weight of the matrix takes, by the samples of its classes. */
+static double chosen_bits(const en_matrix_encoder *e)
+{
+    const en_strip_matrix *m = &e->plan.shape;
+    double bits = 0, n_weights = 0;
+    for (uint32_t r = 0, row = 0; r < m->n_row_classes; row = m->row_class_end[r++])
+        for (uint32_t c = 0, col = 0; c < m->n_col_classes; col = m->col_class_end[c++]) {
+            double n = (double)(m->row_class_end[r] - row) * (m->col_class_end[c] - col);
+            bits += n * e->sample_bits[r * m->n_col_classes + c];
+            n_weights += n;
+        }
+    return bits / n_weights;
+}
+
+entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
+                                      const en_integer_rows *rows, entro_error *err)
+{
+    e->rows = rows;
+    EN_TRY(choose_so(e, method, e->asked == EN_MATRIX_RANS, err));
+    double bits = chosen_bits(e);
+    if (e->asked != EN_MATRIX_BY_RATE || bits <= most_strip_bits)
+        return ENTRO_OK;
+    en_strip_plan strips = e->plan;
+    EN_TRY(choose_so(e, method, true, err));
+    /* With a quarter of the integers out of range strips are the smaller again: a list's differences are
+     * multiples of 16 there, and most take three bytes, in rans seven. */
+    if (chosen_bits(e) >= bits)
+        e->plan = strips;
+    return ENTRO_OK;
 }
 
 /* ---- chunks ------------------------------------------------------------------------------ */

@@ -1,7 +1,8 @@
 /*
  * matrix_encoder.h - turns the integers of a matrix into its payload in coding 2 (strips) or 4 (rans).
  *
- *   choose: a sample of rows, spread over each pair of classes, gives its layout and code
+ *   choose: a sample of rows, spread over each pair of classes, gives its layout and code, and, where
+ *           that is left to the rate, which of the two codings it is
  *   run:    chunks are coded in batches by all threads, each by an encoder of its own, then added
  *           to the payload in order
  *
@@ -14,6 +15,7 @@
 #include "container/strip_write.h"
 #include "formats/source.h"
 #include "pipeline/class_choice.h"
+#include "pipeline/matrix_coding.h"
 
 /* Where integers come from.  Rows and columns are stored ones, in the order of 'classes'. */
 typedef struct en_integer_rows {
@@ -29,10 +31,10 @@ typedef struct en_integer_rows {
 
 typedef struct en_matrix_encoder {
     en_job *job;
-    en_strip_plan plan;  /* of the last matrix */
-    en_pair_code *codes; /* of its pairs of classes */
+    en_matrix_coding asked; /* of the next matrix */
+    en_strip_plan plan;     /* of the last matrix */
+    en_pair_code *codes;    /* of its pairs of classes */
     size_t codes_cap;
-    bool is_rans;
     en_rans_code *rans; /* likewise, in coding 4 */
     size_t rans_cap;
     en_strip_writer writer;     /* front, n_front: the payload after en_matrix_encoder_run() */
@@ -41,16 +43,21 @@ typedef struct en_matrix_encoder {
     int32_t **chunks; /* one a thread */
     size_t chunk_cap;
     const en_integer_rows *rows;
+    double sample_bits[EN_STRIP_MAX_ROW_CLASSES * EN_STRIP_MAX_COL_CLASSES]; /* a weight */
     uint32_t first; /* chunk of the batch */
 } en_matrix_encoder;
 
-entro_status en_matrix_encoder_open(en_matrix_encoder *e, bool is_rans, en_job *job,
-                                    entro_error *err);
+entro_status en_matrix_encoder_open(en_matrix_encoder *e, en_job *job, entro_error *err);
 void en_matrix_encoder_close(en_matrix_encoder *e); /* a zeroed one is fine */
 
 /* Sets e->plan but for grids, scales and entropy, which are the caller's to set. */
 entro_status en_matrix_encoder_choose(en_matrix_encoder *e, const en_quant_method *method,
                                       const en_integer_rows *rows, entro_error *err);
+/* What the last matrix is in: EN_MATRIX_STRIPS or EN_MATRIX_RANS. */
+static inline en_matrix_coding en_matrix_encoder_chosen(const en_matrix_encoder *e)
+{
+    return e->plan.rans != NULL ? EN_MATRIX_RANS : EN_MATRIX_STRIPS;
+}
 /* Codes all chunks; grids and scales are set.  Moves the job's progress from 'done' by n_bytes. */
 entro_status en_matrix_encoder_run(en_matrix_encoder *e, uint64_t done, uint64_t n_bytes,
                                    entro_error *err);

@@ -312,8 +312,8 @@ static entro_status encode(en_matrix_pass *p, const en_quant_method *method,
                            entro_error *err)
 {
     en_strip_classes_free(&p->classes);
-    EN_TRY(en_strip_classes_choose(&p->classes, p->z, p->n_rows, p->n_cols, encoder->is_rans,
-                                   p->job, err));
+    EN_TRY(en_strip_classes_choose(&p->classes, p->z, p->n_rows, p->n_cols,
+                                   encoder->asked == EN_MATRIX_RANS, p->job, err));
     set_stored_order(p);
     uint32_t n_pairs = p->classes.n_row_classes * p->classes.n_col_classes;
     for (uint32_t t = 0; t < p->job->n_threads; t++) {

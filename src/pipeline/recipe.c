@@ -85,6 +85,13 @@ static bool has_integers(const en_recipe *recipe)
     return has;
 }
 
+static const char *coding_name(const en_recipe *recipe)
+{
+    static const char *const names[] = {
+        [EN_MATRIX_STRIPS] = "strips", [EN_MATRIX_RANS] = "rans", [EN_MATRIX_BY_RATE] = "auto"};
+    return recipe->strips ? names[recipe->coding] : "words";
+}
+
 static entro_status make_text(en_recipe *recipe, const entro_compress_options *opt,
                               entro_error *err)
 {
@@ -106,10 +113,7 @@ static entro_status make_text(en_recipe *recipe, const entro_compress_options *o
     size_t at = (size_t)snprintf(recipe->text, n, "%s%s", recipe->method->name, bits);
     if (has_integers(recipe))
         at += (size_t)snprintf(recipe->text + at, n - at, " coding=%s table=%s",
-                               recipe->rans     ? "rans"
-                               : recipe->strips ? "strips"
-                                                : "words",
-                               recipe->model_table ? "model" : "tensor");
+                               coding_name(recipe), recipe->model_table ? "model" : "tensor");
     if (opt->n_drift_tokens > 0)
         at += (size_t)snprintf(recipe->text + at, n - at, " drift=%llu",
                                (unsigned long long)opt->n_drift_tokens);
@@ -132,8 +136,8 @@ static entro_status init_coding(en_recipe *recipe, const entro_compress_options 
     if (!recipe->model_table && strcmp(table, "tensor") != 0)
         return en_fail(err, ENTRO_ERR_ARGUMENT, "table is '%s', expected 'tensor' or 'model'",
                        table);
-    recipe->rans = strcmp(coding, "rans") == 0;
-    recipe->strips = recipe->rans || strcmp(coding, "strips") == 0;
+    recipe->coding = strcmp(coding, "rans") == 0 ? EN_MATRIX_RANS : EN_MATRIX_STRIPS;
+    recipe->strips = recipe->coding == EN_MATRIX_RANS || strcmp(coding, "strips") == 0;
     if (recipe->strips && recipe->model_table)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
                        "coding %s has tables for each tensor, not one for the model; leave out "
@@ -141,7 +145,8 @@ static entro_status init_coding(en_recipe *recipe, const entro_compress_options 
                        coding);
     if (strcmp(coding, "auto") == 0) {
         recipe->strips = !recipe->model_table;
-        recipe->rans = recipe->strips && has_slope(recipe->method); /* whose aim is the size */
+        /* A method with a slope aims at the size. */
+        recipe->coding = has_slope(recipe->method) ? EN_MATRIX_RANS : EN_MATRIX_BY_RATE;
         return ENTRO_OK;
     }
     if (!recipe->strips && strcmp(coding, "words") != 0)
@@ -295,6 +300,7 @@ en_store_choice en_recipe_choose(en_recipe *recipe, const en_tensor *tensor)
     if (choice.method->exact)
         return choose_exact(tensor, choice, rule != NULL);
     choice.strips = recipe->strips && en_strip_fits(n_rows, n_cols);
+    choice.coding = recipe->coding;
     bool is_rtn = choice.method->bits == 0 && choice.method->pass == NULL;
     choice.searched =
         has_slope(choice.method) || (is_rtn && choice.method == recipe->method &&

@@ -9,7 +9,8 @@
  * With the default method "lossless" everything but matrices of plain numbers stays as it is.
  *
  * Coding 2 (strips) is used wherever the matrix fits, unless words were asked for; words otherwise.  Coding 4
- * (rans) takes its place when it was asked for, or when the method's aim is a size.
+ * (rans) takes its place when it was asked for, or when the method's aim is a size, or, where nothing was
+ * asked for, in the matrices whose strips would take too many bits (matrix_encoder.h).
  *
  * Overrides "PATTERN=METHOD" (of rtn also "PATTERN=rtn:BITS") change the choice for tensors of two or
  * more dimensions; the first one that matches wins.
@@ -17,6 +18,7 @@
 #ifndef EN_PIPELINE_RECIPE_H
 #define EN_PIPELINE_RECIPE_H
 
+#include "pipeline/matrix_coding.h"
 #include "quant/method.h"
 #include "tensor/tensor.h"
 
@@ -32,7 +34,8 @@ typedef struct en_store_choice {
     const en_quant_method *method; /* of a coded one */
     double bits;                   /* entropy asked of "rtn" */
     bool searched;                 /* how fine it is follows from the size of the file */
-    bool strips;                   /* coding 2 or 4 */
+    bool strips;                   /* coding 2 or 4 ... */
+    en_matrix_coding coding;       /* ... which; what the rate decides, the first pass does */
 } en_store_choice;
 
 typedef struct en_recipe_rule {
@@ -48,7 +51,7 @@ typedef struct en_recipe {
     uint64_t file_bytes;
     double max_kld; /* asked instead of a size; 0: not */
     bool model_table, strips;
-    bool rans; /* strips are in coding 4 */
+    en_matrix_coding coding; /* of strips */
     en_recipe_rule *rules;
     size_t n_rules;
     char *text; /* as stored in the file: "u8 coding=strips table=tensor output.weight=keep" */

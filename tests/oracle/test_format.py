@@ -416,6 +416,9 @@ def main():
                 check_packed(label, path, container, folder)
             check_lossless(label, path, folder, hash64, source)
         check_damage(container, folder, hash64)
+        both = check_steps("stories260k", stories, gguf_source(stories), "rtn:7 coding=auto table=tensor",
+                           ["--method", "rtn", "--bits", "7"], folder, hash64)
+        assert {p.coding for p in open_container(gguf.GGUFReader(both))[0].values()} == {2, 4}, "one coding alone"
         for coding in ("strips", "rans"):
             check_steps("stories260k", stories, gguf_source(stories), f"watersic bpw=5 coding={coding} table=tensor",
                         ["--method", "watersic", "--bpw", "5", "--calib-tokens", "1024", "--coding", coding,

@@ -141,10 +141,10 @@ static void features_and_recipe_tell_of_strips(void **state)
     opened o = open_tensor(test_path("o"), "blk.0.attn_q.weight");
     const en_meta *meta = en_source_meta(o.source);
     uint64_t features = en_meta_get(meta, EN_KEY_FEATURES)->u;
-    assert_true((features & EN_FEATURE_STRIPS) != 0);
+    assert_true((features & EN_FEATURE_STRIPS) && !(features & EN_FEATURE_RANS));
     assert_true((features & (EN_FEATURE_HUFFMAN | EN_FEATURE_MODEL_TABLE)) == 0);
     assert_true(en_span_is(en_meta_string(meta, EN_KEY_RECIPE),
-                           "rtn:3.25 coding=strips table=tensor blk.0.attn_q.weight=u8"));
+                           "rtn:3.25 coding=auto table=tensor blk.0.attn_q.weight=u8"));
     assert_string_equal(o.coded->method->name, "u8");
     assert_non_null(o.coded->strips);
     close_tensor(&o);
@@ -196,7 +196,7 @@ static void wide_matrices_take_words(void **state)
     test_weights(small, 2048, 2);
     en_tensor tensors[] = {test_floats("wide", wide, WIDE, 2), test_floats("small", small, 64, 32)};
     test_gguf_write(test_path("source"), tensors, 2);
-    entro_compress_options opt = options("u8-row", NULL);
+    entro_compress_options opt = options("u4-row", NULL);
     entro_compress_report r = test_compress(test_path("source"), test_path("o"), &opt);
     assert_true(r.n_coded_tensors == 2 && r.n_strip_tensors == 1);
     verify(test_path("o"), test_path("source"));
@@ -386,6 +386,97 @@ static void refuses_what_integers_cannot_hold(void **state)
     remove_all();
 }
 
+/* ---- the coding that the rate says ------------------------------------------------------- */
+
+static bool is_in_rans(const char *name)
+{
+    opened o = open_tensor(test_path("o"), name);
+    bool is = o.coded->strips->rans != NULL;
+    close_tensor(&o);
+    return is;
+}
+
+/* Of the whole range in rows, and normal in a range that one outlier sets. */
+static void uniform_integers_take_rans(void **state)
+{
+    (void)state;
+    static float uniform[ROWS * COLS];
+    uint64_t seed = 3;
+    for (size_t i = 0; i < ROWS * COLS; i++)
+        uniform[i] = (float)((double)(test_random(&seed) >> 11) * 0x1p-53 - 0.5);
+    make_normal();
+    g_weights[7] = 10.0f;
+    en_tensor tensors[] = {test_floats("uniform", uniform, COLS, ROWS),
+                           test_floats("normal", g_weights, COLS, ROWS)};
+    const char *const one[] = {"uniform=u8-row"};
+    test_gguf_write(test_path("source"), tensors, 2);
+    entro_compress_options opt = options("u8", NULL), other = options("u8", "strips");
+    opt.overrides = other.overrides = one;
+    opt.n_overrides = other.n_overrides = 1;
+    entro_compress_report r = test_compress(test_path("source"), test_path("other"), &other);
+    assert_true(r.n_strip_tensors == 2 && r.n_rans_tensors == 0);
+    uint64_t n_before = r.n_coded_bytes;
+    r = test_compress(test_path("source"), test_path("o"), &opt);
+    assert_true(r.n_strip_tensors == 2 && r.n_rans_tensors == 1);
+    assert_true(r.n_coded_bytes < 0.9 * (double)n_before);
+    assert_true(is_in_rans("uniform") && !is_in_rans("normal"));
+    opened o = open_tensor(test_path("o"), "normal");
+    uint64_t features = en_meta_get(en_source_meta(o.source), EN_KEY_FEATURES)->u;
+    assert_true((features & EN_FEATURE_STRIPS) && (features & EN_FEATURE_RANS));
+    assert_true((features & EN_FEATURE_PACKED_META) == 0);
+    close_tensor(&o);
+    verify(test_path("o"), test_path("source"));
+    restore(test_path("o"), test_path("restored"));
+    restore(test_path("other"), test_path("words"));
+    assert_same_file(test_path("restored"), test_path("words"));
+    remove_all();
+}
+
+/* Up to 7 bits strips save memory, and at 9 bits file, too: most differences take less on their lists. */
+static void rans_is_for_the_rates_between(void **state)
+{
+    (void)state;
+    const struct {
+        double bits;
+        bool is_rans;
+    } cases[] = {{4, false}, {6.5, false}, {7.3, true}, {8, true}, {9, false}};
+    make_normal();
+    write_source();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        entro_compress_options opt = options("rtn", "auto");
+        opt.bits = cases[i].bits;
+        entro_compress_report r = test_compress(test_path("source"), test_path("o"), &opt);
+        assert_true(r.n_rans_tensors == cases[i].is_rans && is_in_rans("w") == cases[i].is_rans);
+        const char *const codings[] = {"strips", "rans"};
+        for (int k = 0; k < 2; k++) {
+            entro_compress_options asked = opt;
+            asked.coding = codings[k];
+            entro_compress_report by_hand =
+                test_compress(test_path("source"), test_path("other"), &asked);
+            assert_true(by_hand.n_rans_tensors == (unsigned)k);
+            assert_true(cases[i].bits <= 7 || r.n_coded_bytes <= by_hand.n_coded_bytes);
+        }
+    }
+    remove_all();
+}
+
+/* Where rans takes over the same size can be had with more bits or fewer: a search that went from one to the other
+ * would not end near it. */
+static void a_search_keeps_the_first_coding(void **state)
+{
+    (void)state;
+    make_normal();
+    write_source();
+    for (int i = 0; i < 6; i++) {
+        entro_compress_options opt = options("rtn", "auto");
+        opt.bits_per_param = 7.44 + 0.02 * i;
+        entro_compress_report r = test_compress(test_path("source"), test_path("o"), &opt);
+        if (!r.is_asked_met || r.n_rans_tensors != 1)
+            fail_msg("%g bits asked for, %g are there", opt.bits_per_param, r.bits_per_param);
+    }
+    remove_all();
+}
+
 /* ---- damage ------------------------------------------------------------------------------ */
 
 static void finds_flipped_bytes_and_wrong_sources(void **state)
@@ -430,6 +521,9 @@ int main(void)
         cmocka_unit_test(outliers_of_many_steps_are_kept),
         cmocka_unit_test(steps_beyond_f16_are_f32),
         cmocka_unit_test(refuses_what_integers_cannot_hold),
+        cmocka_unit_test(uniform_integers_take_rans),
+        cmocka_unit_test(rans_is_for_the_rates_between),
+        cmocka_unit_test(a_search_keeps_the_first_coding),
         cmocka_unit_test(finds_flipped_bytes_and_wrong_sources),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);

@@ -27,7 +27,7 @@ static void follows_the_rule(void **state)
     en_recipe r;
     entro_compress_options opt = {.method = "u8"};
     assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
-    assert_string_equal(r.text, "u8 coding=strips table=tensor");
+    assert_string_equal(r.text, "u8 coding=auto table=tensor");
     en_store_choice c = choose(&r, "token_embd.weight", EN_DTYPE_F16, 2, 64, 64, 1);
     assert_int_equal(c.kind, EN_STORE_CODED);
     assert_string_equal(c.method->name, "u8");
@@ -49,7 +49,8 @@ static void the_calibrated_one_is_the_default(void **state)
     en_recipe r;
     assert_int_equal(en_recipe_init(&r, &(entro_compress_options){0}, NULL), ENTRO_OK);
     assert_string_equal(r.method->name, "watersic");
-    assert_true(r.rans && r.bits_per_param == 4);
+    assert_true(r.coding == EN_MATRIX_RANS && r.bits_per_param == 4);
+    assert_string_equal(r.text, "watersic bpw=4 coding=rans table=tensor");
     en_recipe_free(&r);
 }
 
@@ -83,20 +84,23 @@ static void coding_follows_the_options(void **state)
     const struct {
         const char *coding, *table, *text;
         bool strips;
+        en_matrix_coding which;
     } cases[] = {
-        {"auto", "tensor", "u8 coding=strips table=tensor", true},
-        {"auto", "model", "u8 coding=words table=model", false},
-        {"words", "tensor", "u8 coding=words table=tensor", false},
-        {"strips", "tensor", "u8 coding=strips table=tensor", true},
-        {"rans", "tensor", "u8 coding=rans table=tensor", true},
+        {"auto", "tensor", "u8 coding=auto table=tensor", true, EN_MATRIX_BY_RATE},
+        {"auto", "model", "u8 coding=words table=model", false, 0},
+        {"words", "tensor", "u8 coding=words table=tensor", false, 0},
+        {"strips", "tensor", "u8 coding=strips table=tensor", true, EN_MATRIX_STRIPS},
+        {"rans", "tensor", "u8 coding=rans table=tensor", true, EN_MATRIX_RANS},
     };
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         en_recipe r;
         entro_compress_options opt = {
             .method = "u8", .coding = cases[i].coding, .table = cases[i].table};
         assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
         assert_string_equal(r.text, cases[i].text);
-        assert_true(choose(&r, "a", EN_DTYPE_F16, 2, 64, 64, 1).strips == cases[i].strips);
+        en_store_choice c = choose(&r, "a", EN_DTYPE_F16, 2, 64, 64, 1);
+        assert_true(c.strips == cases[i].strips);
+        assert_true(!c.strips || c.coding == cases[i].which);
         en_recipe_free(&r);
     }
 }
@@ -109,7 +113,7 @@ static void bits_are_those_asked_for(void **state)
         .method = "rtn", .bits = 3.5, .overrides = overrides, .n_overrides = 3};
     en_recipe r;
     assert_int_equal(en_recipe_init(&r, &opt, NULL), ENTRO_OK);
-    assert_string_equal(r.text, "rtn:3.5 coding=strips table=tensor a=rtn:6.5 b=rtn c=u8");
+    assert_string_equal(r.text, "rtn:3.5 coding=auto table=tensor a=rtn:6.5 b=rtn c=u8");
     assert_true(choose(&r, "a", EN_DTYPE_F16, 2, 64, 64, 1).bits == 6.5);
     assert_true(choose(&r, "b", EN_DTYPE_F16, 2, 64, 64, 1).bits == 3.5);
     assert_int_equal(choose(&r, "c", EN_DTYPE_F16, 2, 64, 64, 1).method->bits, 8);

@@ -5,6 +5,9 @@
 #include "container/container.h"
 #include "gguf_support.h"
 
+/* Of the model that was opened last: the matrix that is listed last but for the output. */
+static bool g_last_is_packed;
+
 static const char tiny[] = TEST_SHARED "/data/models/tinystories-656k";
 
 /* The file opened anew, its matrices kept so. */
@@ -20,6 +23,8 @@ static en_residency kept(const char *path, entro_keep keep, uint64_t budget)
     assert_int_equal(en_container_open(&container, source, NULL), ENTRO_OK);
     assert_int_equal(en_decoder_new(&decoder, source, container, NULL), ENTRO_OK);
     assert_int_equal(en_residency_choose(&r, decoder, source, &opt, NULL), ENTRO_OK);
+    const en_weights *w = &decoder->weights;
+    g_last_is_packed = w->layers[w->n_layers - 1].ffn_down.packed != NULL;
     en_decoder_free(decoder);
     en_container_close(container);
     en_source_close(source);
@@ -78,11 +83,37 @@ static void rans_is_packed_unless_a_budget_forbids(void **state)
     assert_true(within.n_packed < r.n_matrices && within.weight_bytes <= r.weight_bytes * 9 / 10);
 }
 
+/* Of a kind whose first layer is in strips, and the others in rans. */
+static void matrices_in_rans_are_packed_first(void **state)
+{
+    (void)state;
+    const char *path = test_path("mixed.gguf");
+    const char *const later[] = {"blk.[!0].*=u8-row"};
+    entro_compress_options opt = {.struct_size = sizeof opt,
+                                  .method = "rtn",
+                                  .bits = 3.5,
+                                  .overrides = later,
+                                  .n_overrides = 1,
+                                  .n_threads = 2,
+                                  .overwrite = true};
+    uint32_t n_rans = test_compress(tiny, path, &opt).n_rans_tensors;
+    en_residency coded = kept(path, ENTRO_KEEP_CODED, 0);
+    assert_true(n_rans > 4 && coded.n_packed == n_rans && coded.n_matrices > n_rans + 4);
+    assert_true(kept(path, ENTRO_KEEP_AUTO, 0).n_packed >= n_rans);
+    assert_int_equal(kept(path, ENTRO_KEEP_PACKED, 0).n_packed, coded.n_matrices);
+    /* With room for little more, which would not last until then. */
+    uint64_t budget = coded.weight_bytes + coded.weight_bytes / 100;
+    en_residency within = kept(path, ENTRO_KEEP_WITHIN, budget);
+    assert_true(within.n_packed >= n_rans && within.n_packed < within.n_matrices);
+    assert_true(within.weight_bytes <= budget && g_last_is_packed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budgets_are_kept),
         cmocka_unit_test(rans_is_packed_unless_a_budget_forbids),
+        cmocka_unit_test(matrices_in_rans_are_packed_first),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
 }

@@ -103,24 +103,46 @@ entro_status en_rans_encoder_add(en_rans_encoder *e, const int32_t *z, size_t st
 
 /* ---- words ------------------------------------------------------------------------------- */
 
-/* From a run's last symbol to its first; returns where the words now begin. */
+/*
+ * What encoding a symbol takes.  x / freq is x * inverse >> SHIFT, exactly: inverse * freq is 2^SHIFT and less than
+ * freq more, and x is below freq * 2^20, so that their product is below 2^SHIFT for all frequencies up to 2^12.
+ * Nor does x * inverse reach 2^64.
+ */
+typedef struct symbol_code {
+    uint64_t inverse;
+    uint32_t freq, start;
+} symbol_code;
+
+enum { SHIFT = 44 };
+
+static void set_symbols(const en_rans_code *code, symbol_code *symbols)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < code->n; i++) {
+        uint32_t freq = code->freq[i];
+        uint64_t inverse = freq > 0 ? ((UINT64_C(1) << SHIFT) + freq - 1) / freq : 0;
+        symbols[i] = (symbol_code){inverse, freq, sum};
+        sum += freq;
+    }
+}
+
+/* From a run's last symbol to its first; returns where the words now begin.  A word is stored in any case, for
+ * whether it is wanted cannot be foreseen. */
 static uint8_t *encode_run(const run *r, const uint8_t *symbols, uint32_t *states, uint8_t *at)
 {
-    uint32_t start[EN_RANS_SYMBOLS], sum = 0;
-    for (uint32_t i = 0; i < r->code->n; i++) {
-        start[i] = sum;
-        sum += r->code->freq[i];
-    }
+    symbol_code codes[EN_RANS_SYMBOLS];
+    set_symbols(r->code, codes);
     for (size_t i = r->n_symbols; i-- > 0;) {
-        uint32_t x = states[i % EN_RANS_STATES], freq = r->code->freq[symbols[i]];
+        const symbol_code *c = &codes[symbols[i]];
+        uint32_t x = states[i % EN_RANS_STATES];
         /* Where the decoder, behind this symbol, is below 2^16. */
-        if (x >= (uint64_t)freq << (32 - EN_RANS_SCALE_BITS)) {
-            at -= 2;
-            en_store16(at, (uint16_t)x);
-            x >>= 16;
-        }
+        bool is_full = x >> (32 - EN_RANS_SCALE_BITS) >= c->freq;
+        en_store16(at - 2, (uint16_t)x);
+        at -= 2 * is_full;
+        x >>= 16 * is_full;
+        uint32_t quotient = (uint32_t)(x * c->inverse >> SHIFT);
         states[i % EN_RANS_STATES] =
-            (x / freq << EN_RANS_SCALE_BITS) + x % freq + start[symbols[i]];
+            (quotient << EN_RANS_SCALE_BITS) + x - quotient * c->freq + c->start;
     }
     return at;
 }

@@ -151,6 +151,21 @@ static void extremes_come_back(void **context)
     en_free(z);
 }
 
+/* The encoder divides by frequencies, and does so by multiplying. */
+static void every_frequency_comes_back(void **context)
+{
+    (void)context;
+    int32_t *z = en_alloc(N, sizeof *z);
+    for (uint16_t freq = 1; freq < EN_RANS_SCALE; freq = (uint16_t)(freq + 13)) {
+        const en_rans_code code = {
+            .base = 0, .n = 2, .freq = {freq, (uint16_t)(EN_RANS_SCALE - freq)}};
+        for (size_t i = 0; i < N; i++)
+            z[i] = test_random(&state) >> (64 - EN_RANS_SCALE_BITS) >= freq;
+        round_trip(z, &code);
+    }
+    en_free(z);
+}
+
 /* A value of its own for every few is cheaper on the list than in the table. */
 static void rare_values_are_listed(void **context)
 {
@@ -208,7 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(normals_take_their_entropy), cmocka_unit_test(extremes_come_back),
         cmocka_unit_test(rare_values_are_listed),     cmocka_unit_test(bad_tables_are_refused),
-        cmocka_unit_test(noise_is_noticed),
+        cmocka_unit_test(every_frequency_comes_back), cmocka_unit_test(noise_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

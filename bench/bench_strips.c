@@ -215,7 +215,8 @@ static void bench_products(const matrix *m)
 {
     static const struct {
         size_t side_by_side, n_vectors;
-    } cases[] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}, {1, 2}, {2, 2}, {3, 2}, {1, 4}, {1, 8}, {1, 16}};
+    } cases[] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}, {1, 2}, {2, 2},
+                 {3, 2}, {1, 4}, {2, 4}, {1, 8}, {1, 16}};
     int32_t *sums = calloc(n_rows * EN_STRIP_MAX_VECTORS, sizeof *sums);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double best = 1e9;
@@ -338,7 +339,7 @@ int main(int argc, char **argv)
            n_rows, n_cols, entro_cpu_name());
     printf(
         "| sigma | mode | entropy | stored | exceptions | 1x1 | 2x1 | 3x1 | 4x1 | 1x2 | 2x2 | 3x2 "
-        "| 1x4 | 1x8 | 1x16 | decode 1 | 2 | 3 | 4 |\n");
+        "| 1x4 | 2x4 | 1x8 | 1x16 | decode 1 | 2 | 3 | 4 |\n");
     for (size_t i = 0; i < (n_given ? n_given : n_sigmas); i++)
         bench_sigma(sigmas[i]);
     bench_units();

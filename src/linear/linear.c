@@ -205,12 +205,15 @@ static void run_planes(job *j, const en_linear_product *p, uint64_t item, uint32
 /* ---- matrices in coding 2 ------------------------------------------------------------------ */
 
 /* One token waits for the decoder (measured with bench_strips: 17, 26 and 29 G weights/s for 1, 2 and 3
- * chunks).  With a few the products fill the time; more have strips decoded before they pass by. */
+ * chunks), two likewise (16 and 21 for 1 and 2).  With a few the products fill the time; more have strips decoded
+ * before they pass by. */
 static uint32_t choose_side_by_side(const job *j, uint32_t n_threads)
 {
-    if (j->n_tokens > 1 && j->n_tokens <= EN_STRIPS_FEW_TOKENS)
+    if (j->n_tokens > 2 && j->n_tokens <= EN_STRIPS_FEW_TOKENS)
         return 1;
-    uint32_t most = j->n_tokens == 1 ? EN_STRIPS_SIDE_BY_SIDE : EN_STRIPS_SIDE_MANY;
+    uint32_t most = j->n_tokens == 1   ? EN_STRIPS_SIDE_BY_SIDE
+                    : j->n_tokens == 2 ? EN_STRIPS_SIDE_TWO
+                                       : EN_STRIPS_SIDE_MANY;
     uint64_t n_chunks = 0;
     for (size_t i = 0; i < j->n_products; i++)
         if (in_strips(j->products[i].matrix))

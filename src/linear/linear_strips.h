@@ -20,6 +20,7 @@ enum {
     EN_STRIPS_FEW_TOKENS = 4,   /* measured: for 8 it makes no difference */
     EN_STRIPS_FEW_PACKED = 5,   /* measured: for more it pays to turn them into bytes once */
     EN_STRIPS_SIDE_BY_SIDE = 3, /* chunks, for one token */
+    EN_STRIPS_SIDE_TWO = 2,     /* for two */
     EN_STRIPS_SIDE_MANY = 4,    /* for more than few */
 };
 

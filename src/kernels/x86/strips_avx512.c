@@ -228,6 +228,7 @@ typedef void dot_fn(en_strip_lanes *const *states, const en_pair_table *table, s
     DEFINE_DOT(MODE, 2, 2)                                                                         \
     DEFINE_DOT(MODE, 3, 2)                                                                         \
     DEFINE_DOT(MODE, 1, 4)                                                                         \
+    DEFINE_DOT(MODE, 2, 4)                                                                         \
     DEFINE_DOT(MODE, 1, 8)
 FOR_MODES(DEFINE_DOTS)
 
@@ -247,7 +248,8 @@ typedef struct variant {
 static const variant variants[] = {
     {4, 1, DOT_ROW(4, 1)}, {3, 1, DOT_ROW(3, 1)}, {2, 1, DOT_ROW(2, 1)},
     {1, 1, DOT_ROW(1, 1)}, {3, 2, DOT_ROW(3, 2)}, {2, 2, DOT_ROW(2, 2)},
-    {1, 2, DOT_ROW(1, 2)}, {1, 4, DOT_ROW(1, 4)}, {1, 8, DOT_ROW(1, 8)},
+    {1, 2, DOT_ROW(1, 2)}, {2, 4, DOT_ROW(2, 4)}, {1, 4, DOT_ROW(1, 4)},
+    {1, 8, DOT_ROW(1, 8)},
 };
 
 /* The next size for which there is a variant. */
@@ -274,11 +276,11 @@ static void dot_few(en_strip_lanes *const *states, size_t n_chunks, const en_pai
     for (size_t v = 0; v < n; v++)
         padded[v] = x[v < n_vectors ? v : 0];
     for (size_t done = 0; done < n_chunks;) {
-        const variant *best = find(n_chunks - done, n);
+        const variant *best = find(n == n_vectors ? n_chunks - done : 1, n);
         int32_t *to = sums + done * n_vectors * EN_STRIP_ROWS;
         if (n == n_vectors) {
             best->by_mode[mode](states + done, table, n_units, padded, to);
-        } else { /* of more than two vectors, one chunk at a time */
+        } else { /* one chunk at a time */
             memset(more, 0, sizeof more);
             memcpy(more, to, n_vectors * EN_STRIP_ROWS * sizeof *to);
             best->by_mode[mode](states + done, table, n_units, padded, more);

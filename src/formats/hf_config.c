@@ -51,7 +51,7 @@ static entro_status read_positive(reading *r, const en_json_node *object, const 
 
 static void arch_key(const reading *r, const char *name, char *key, size_t n_key)
 {
-    snprintf(key, n_key, "%s.%s", r->config->arch->gguf, name);
+    snprintf(key, n_key, "%s.%s", r->config->arch->name, name);
 }
 
 static entro_status set_u32(reading *r, const char *name, uint32_t value)
@@ -84,17 +84,17 @@ static entro_status read_arch(reading *r)
     if (classes != NULL && classes->type == EN_JSON_ARRAY && classes->n > 0)
         en_json_string(classes + 1, &hf_class);
     en_json_string(en_json_get(r->root, "model_type"), &model_type);
-    r->config->arch = en_hf_arch_find(hf_class.p, model_type.p);
+    r->config->arch = en_arch_find_hf(hf_class.p, model_type.p);
     if (r->config->arch == NULL) {
         char known[256];
-        en_hf_arch_list(known, sizeof known);
+        en_arch_list_hf(known, sizeof known);
         if (hf_class.p == NULL && model_type.p == NULL)
             return en_fail(r->err, ENTRO_ERR_FORMAT,
                            "neither 'architectures' nor 'model_type' says what model this is");
         return en_fail(r->err, ENTRO_ERR_UNSUPPORTED, "unknown architecture '%.100s' (known: %s)",
                        hf_class.p != NULL ? hf_class.p : model_type.p, known);
     }
-    return en_meta_set_string(r->meta, "general.architecture", r->config->arch->gguf, r->err);
+    return en_meta_set_string(r->meta, "general.architecture", r->config->arch->name, r->err);
 }
 
 static entro_status refuse_what_differs(reading *r)
@@ -162,14 +162,14 @@ static uint32_t count_windowed_layers(const reading *r)
         return n < types->n ? n : n_layers;
     }
     int64_t first = 0; /* qwen2: layers below this one see everything */
-    if (r->config->arch->window == EN_HF_WINDOW_IF_USED)
+    if (r->config->arch->hf.window == EN_HF_WINDOW_IF_USED)
         en_json_int(en_json_get(r->root, "max_window_layers"), &first);
     return first <= 0 ? n_layers : first >= n_layers ? 0 : n_layers - (uint32_t)first;
 }
 
 static entro_status read_window(reading *r)
 {
-    en_hf_window kind = r->config->arch->window;
+    en_hf_window kind = r->config->arch->hf.window;
     uint32_t window = 0;
     bool used = kind != EN_HF_WINDOW_NEVER;
     if (kind == EN_HF_WINDOW_IF_USED) {

@@ -8,7 +8,7 @@
 #ifndef EN_FORMATS_HF_CONFIG_H
 #define EN_FORMATS_HF_CONFIG_H
 
-#include "formats/hf_arch.h"
+#include "arch/arch.h"
 #include "formats/json_parse.h"
 #include "formats/metadata.h"
 
@@ -22,7 +22,7 @@ typedef struct en_hf_computed {
 enum { EN_HF_MAX_COMPUTED = 2 };
 
 typedef struct en_hf_config {
-    const en_hf_arch *arch;
+    const en_arch *arch;
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, n_head_dim, n_vocab;
     bool tied;        /* the output matrix is the embedding */
     bool may_be_tied; /* config.json does not say */

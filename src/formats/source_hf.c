@@ -322,7 +322,7 @@ static entro_status add_stored(hf_source *s, const char *hf_name, const char *gg
     if (e == NULL)
         return en_fail(err, ENTRO_ERR_NOT_FOUND,
                        "tensor '%s' is missing from the safetensors files (%s needs it)", hf_name,
-                       s->config.arch->hf_class);
+                       s->config.arch->hf.class_name);
     en_tensor *t = next_tensor(s, gguf_name);
     EN_TRY(en_safetensors_tensor(e, t, err));
     s->stored[s->source.n_tensors].data = e->data;
@@ -333,7 +333,7 @@ static entro_status add_stored(hf_source *s, const char *hf_name, const char *gg
 
 static entro_status add_layer(hf_source *s, uint32_t layer, entro_error *err)
 {
-    for (const en_hf_rule *rule = s->config.arch->rules; rule->hf != NULL; rule++) {
+    for (const en_hf_rule *rule = s->config.arch->hf.rules; rule->hf != NULL; rule++) {
         char hf_name[EN_MAX_TENSOR_NAME], gguf_name[EN_MAX_TENSOR_NAME];
         bool found;
         snprintf(hf_name, sizeof hf_name, "model.layers.%u.%s", layer, rule->hf);
@@ -366,7 +366,7 @@ static entro_status reserve_tensors(hf_source *s, entro_error *err)
         return en_fail(err, ENTRO_ERR_FORMAT,
                        "config.json says %u layers, the safetensors files hold %llu tensors in all",
                        s->config.n_layers, (unsigned long long)n_entries);
-    while (s->config.arch->rules[n_rules].hf != NULL)
+    while (s->config.arch->hf.rules[n_rules].hf != NULL)
         n_rules++;
     size_t n = (size_t)s->config.n_layers * n_rules + 3 + EN_HF_MAX_COMPUTED;
     s->source.tensors = en_alloc(n, sizeof *s->source.tensors);

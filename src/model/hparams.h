@@ -7,8 +7,8 @@
 #ifndef EN_MODEL_HPARAMS_H
 #define EN_MODEL_HPARAMS_H
 
+#include "arch/arch.h"
 #include "formats/metadata.h"
-#include "model/arch.h"
 
 typedef struct en_rope_params {
     float base;            /* angle of pair i at position p: p * base^(-2i / n_rot) */

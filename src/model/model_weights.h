@@ -37,15 +37,4 @@ entro_status en_weights_load(en_weights *w, en_hparams *hp, const en_source *sou
                              const en_container *container, entro_error *err);
 void en_weights_free(en_weights *w); /* a zeroed one is fine */
 
-/* How many matrices a layer's q, k, v (gate, up) are. */
-static inline uint32_t en_arch_n_qkv(const en_arch *arch)
-{
-    return arch->fused_qkv ? 1 : 3;
-}
-
-static inline uint32_t en_arch_n_gate_up(const en_arch *arch)
-{
-    return arch->fused_gate_up ? 1 : 2;
-}
-
 #endif

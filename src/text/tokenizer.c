@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "arch/arch.h"
 #include "base/memory.h"
 #include "text/tokenizer_parts.h"
 #include "text/unicode_class.h"
@@ -107,26 +108,35 @@ static void mark_ends(en_tokenizer *t, const en_meta *meta)
     }
 }
 
+static bool is_one_of(en_span text, const char *const *list)
+{
+    while (*list != NULL && !en_span_is(text, *list))
+        list++;
+    return *list != NULL;
+}
+
 /*
  * Which special tokens swallow white space next to them.  GGUF has no key for it; a folder's
- * tokenizer.json says so in entrollm.tokenizer.strip (one number a token: 1 left, 2 right), and
- * Phi-3 does it for all but three.
+ * tokenizer.json says so in entrollm.tokenizer.strip (one number a token: 1 left, 2 right), of
+ * others the architecture is asked.
  */
 static void mark_strips(en_tokenizer *t, const en_meta *meta)
 {
     const en_meta_value *strips = en_meta_get(meta, "entrollm.tokenizer.strip");
     bool listed = strips != NULL && strips->is_array && strips->type != EN_META_STRING &&
                   strips->n == t->vocab.n;
-    bool phi3 = t->vocab.kind == EN_VOCAB_SENTENCEPIECE && strips == NULL &&
-                en_span_is(en_meta_string(meta, "general.architecture"), "phi3");
-    if (!listed && !phi3)
+    const en_arch *arch = en_arch_find(en_meta_string(meta, "general.architecture"));
+    const char *const *keep = NULL;
+    if (strips == NULL && t->vocab.kind == EN_VOCAB_SENTENCEPIECE && arch != NULL)
+        keep = arch->keep_space;
+    if (!listed && keep == NULL)
         return;
     for (uint32_t i = 0; i < t->special.all.n; i++) {
         int32_t id = t->special.all.ids[i];
-        en_span text = en_vocab_token(&t->vocab, id);
-        int64_t strip = listed ? en_meta_array_int(strips, (uint64_t)id) : 2;
-        if (phi3 && (en_span_is(text, "<unk>") || en_span_is(text, "<s>") ||
-                     en_span_is(text, "<|endoftext|>")))
+        int64_t strip = 2;
+        if (listed)
+            strip = en_meta_array_int(strips, (uint64_t)id);
+        else if (is_one_of(en_vocab_token(&t->vocab, id), keep))
             strip = 0;
         t->vocab.flags[id] |= (strip & 1 ? EN_TOKEN_LSTRIP : 0) | (strip & 2 ? EN_TOKEN_RSTRIP : 0);
     }

@@ -115,8 +115,8 @@ static void other_names_lead_nowhere(void **state)
 static void parts_tile_their_fields(void **state)
 {
     (void)state;
-    const en_arch *const archs[] = {&en_arch_llama, &en_arch_mistral, &en_arch_phi3,
-                                    &en_arch_qwen2};
+#define ADDRESS(name) &en_arch_##name,
+    const en_arch *const archs[] = {EN_ARCH_LIST(ADDRESS)};
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
         en_hparams hp = {.arch = archs[i],
                          .n_heads = 6,

@@ -57,8 +57,9 @@ tsan)
 aarch64)
     [ "${ARM:-yes}" = yes ] || skip "$ARM"
     # A model's loss over hundreds of stories, or calibration, takes minutes in an emulator and finds
-    # nothing new.
-    suite aarch64 -R '^(unit|fuzz)/' -E 'test_reference_loss|test_collect|test_calib_writer|test_compress_passes'
+    # nothing new.  Of the program: what is coded, restored, generated and scored, and the second decoder.
+    suite aarch64 -R '^(unit|fuzz|api)/|^cli/test_(evaluation|generation|lossless|mistakes)|^oracle/test_(chat|format|gguf_reader)' \
+        -E 'test_reference_loss|test_collect|test_calib_writer|test_compress_passes'
     ;;
 *)
     echo "usage: check_step.sh rooms|format|headers|asan|tsan|aarch64" >&2

@@ -30,6 +30,7 @@ Rules that hold for every command:
 - **Models** are a file made by `compress`, somebody else's GGUF file, or a Hugging Face folder.
 - `ENTRO_CPU_DISABLE=avx512,avx2` leaves out processor features (amx, bf16, avx512, avx2, dotprod, neon), for comparing;
   a name that is none of these is remarked on.
+- `ENTRO_SAVE_SECONDS=20` is how often statistics that are being collected save what is done, in seconds.
 
 """
 

@@ -93,6 +93,8 @@ typedef struct entro_progress {
     uint64_t total;   /* 0 when unknown */
     const char *unit; /* "B" for bytes, "tok", "window" */
     double value;     /* stage's running figure (perplexity so far), NAN when none */
+    uint64_t resumed; /* of 'done', what an earlier run that was stopped had done of the stage */
+    const char *note; /* for people, once: what the stage goes on from; else NULL */
 } entro_progress;
 
 /* Called from the thread that runs the job, about ten times a second at most.  Returning false

@@ -101,7 +101,11 @@ int cli_generator_prompt(cli_generator *g, const entro_token *tokens, size_t n_t
     cli_progress_begin(&g->progress);
     for (size_t at = n_same; at < n_tokens;) {
         size_t n = n_tokens - at < PROMPT_STEP ? n_tokens - at : PROMPT_STEP;
-        entro_progress progress = {"prompt", NULL, at - n_same, n_tokens - n_same, "tok", NAN};
+        entro_progress progress = {.stage = "prompt",
+                                   .done = at - n_same,
+                                   .total = n_tokens - n_same,
+                                   .unit = "tok",
+                                   .value = NAN};
         /* Nothing to show before the first step is done. */
         if (at == n_same ? cli_interrupted() != 0 : !cli_progress_show(&g->progress, &progress)) {
             g->finish = CLI_FINISH_INTERRUPT;

@@ -111,7 +111,8 @@ static void draw_bar(char *out, size_t n_out, double fraction, int width)
 static void describe(char *out, size_t n_out, const entro_progress *progress, double seconds)
 {
     char rate[40], left[40] = "", value[40] = "";
-    double speed = seconds > 0 ? (double)progress->done / seconds : 0;
+    double done = (double)(progress->done - progress->resumed);
+    double speed = seconds > 0 ? done / seconds : 0;
     const char *unit = progress->unit ? progress->unit : "";
     if (strcmp(unit, "B") == 0)
         cli_format_rate(rate, sizeof(rate), speed);
@@ -143,6 +144,10 @@ bool cli_progress_show(void *user, const entro_progress *progress)
     double now = cli_now();
     if (cli_interrupted())
         return false;
+    if (progress->note && !line->quiet) {
+        cli_progress_clear(line);
+        cli_note("%s", progress->note);
+    }
     if (line->quiet || !isatty(STDERR_FILENO) || is_plain_terminal())
         return true;
     const char *stage = progress->stage ? progress->stage : "";

@@ -125,7 +125,12 @@ static int parse_sizes(sizes *out, const char *text, const char *option)
 
 static bool show_step(bench *b, const char *test)
 {
-    entro_progress progress = {"bench", test, b->n_done, b->n_steps, "run", NAN};
+    entro_progress progress = {.stage = "bench",
+                               .item = test,
+                               .done = b->n_done,
+                               .total = b->n_steps,
+                               .unit = "run",
+                               .value = NAN};
     return cli_progress_show(&b->progress, &progress);
 }
 

@@ -8,13 +8,12 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "calib/statistics_file.h"
+#include "calib/unfinished_text.h"
 #include "calib/writer_weights.h"
+#include "calib/written_text.h"
 #include "kernels/kernels.h"
 #include "model/attention.h"
 #include "sampling/pcg32.h"
-
-static const char text_name[] = "written by the model";
 
 /* How every other text begins: prose, talk, code, tables, other languages. */
 static const char *const beginnings[] = {
@@ -59,14 +58,15 @@ typedef struct writer {
     en_writer_weights weights;
     const en_kernels *kernels;
     en_job *job;
+    const char *folder;
+    const en_statistics_identity *id;
     en_decoder_state *state; /* activations of n_batch tokens, threads */
-    uint32_t n_batch;        /* texts at once */
-    uint32_t n_steps;        /* tokens of a text, the first included */
-    en_kv_cache *caches;     /* n_batch */
+    en_text_state text;      /* so far */
+    uint32_t n_pieces;       /* of the batch's keys and values that are in the folder */
+    bool is_saved;           /* something is there to go on from */
     en_pool **alone;         /* of one thread, for each thread: a text's attention */
     en_pcg32 *random;        /* n_batch */
     float *logits;           /* n_batch x n_vocab */
-    int32_t *tokens;         /* n_batch x n_steps */
     int32_t first;           /* what every text begins with */
     int32_t words[N_BEGINNINGS][MAX_BEGINNING];
     size_t n_words[N_BEGINNINGS];
@@ -114,7 +114,7 @@ static void text_attention(void *context, uint32_t i, uint32_t thread)
 {
     const writer *w = context;
     const en_hparams *hp = hp_of(w);
-    en_kv_cache *cache = &w->caches[i];
+    en_kv_cache *cache = &w->text.caches[i];
     size_t stride = q_floats(w) + 2 * kv_floats(w);
     float *q = w->state->qkv + i * stride, *k = q + q_floats(w), *v = k + kv_floats(w);
     if (w->layer->qkv_bias != NULL)
@@ -212,7 +212,7 @@ static void text_choose(void *context, uint32_t i, uint32_t thread)
     (void)thread;
     writer *w = context;
     uint64_t text = w->first_text + i, list = text / 2 % N_BEGINNINGS;
-    int32_t *next = w->tokens + (size_t)i * w->n_steps + w->position + 1;
+    int32_t *next = w->text.tokens + (size_t)i * w->text.n_steps + w->position + 1;
     float *logits = w->logits + (size_t)i * hp_of(w)->n_vocab, lo, hi;
     double unit = en_pcg32_unit(&w->random[i]);
     if (text % 2 == 1 && w->position < w->n_words[list]) {
@@ -231,9 +231,10 @@ static entro_status step(writer *w, entro_error *err)
     const en_weights *weights = &w->decoder->weights;
     size_t n = hp_of(w)->n_embd;
     for (uint32_t i = 0; i < w->n; i++)
-        EN_TRY(en_linear_read_row(&weights->token_embd,
-                                  (uint64_t)w->tokens[(size_t)i * w->n_steps + w->position],
-                                  s->x + i * n, s->scratch, err));
+        EN_TRY(
+            en_linear_read_row(&weights->token_embd,
+                               (uint64_t)w->text.tokens[(size_t)i * w->text.n_steps + w->position],
+                               s->x + i * n, s->scratch, err));
     en_rope_fill(&s->rope, w->position, 1);
     uint32_t n_layers = hp_of(w)->n_layers;
     add_and_norm(w, false, NULL, weights->layers[0].attn_norm);
@@ -252,23 +253,79 @@ static entro_status step(writer *w, entro_error *err)
     return ENTRO_OK;
 }
 
-/* Texts first .. first + n - 1. */
-static entro_status write_batch(writer *w, uint64_t first, uint32_t n, uint64_t seed,
+/* ---- texts --------------------------------------------------------------------------------- */
+
+static uint64_t tokens_done(const writer *w, const en_text_place *place)
+{
+    uint64_t n = en_text_batch_at(&w->text, place->n_done);
+    uint64_t done = place->n_done * w->text.n_steps + n * place->position;
+    return done < w->job->state.total ? done : w->job->state.total;
+}
+
+static entro_status reach(writer *w, uint64_t done, entro_error *err)
+{
+    entro_status status = en_job_reach(w->job, NULL, done, err);
+    return status == ENTRO_ERR_CANCELLED && w->is_saved
+               ? en_fail(err, status,
+                         "cancelled; most of the text that the model has written stays in %s, the "
+                         "same command goes on from there",
+                         w->folder)
+               : status;
+}
+
+static entro_status save(writer *w, const en_text_place *place, entro_error *err)
+{
+    EN_TRY(en_unfinished_text_save(&w->text, place, w->n_pieces, w->folder, w->id, err));
+    w->n_pieces = place->position / EN_TEXT_PIECE;
+    w->is_saved = true;
+    en_job_saved(w->job);
+    return ENTRO_OK;
+}
+
+/* Texts from first_text on, as they were before the step at 'from'. */
+static void begin_batch(writer *w, uint32_t from, uint64_t seed)
+{
+    for (uint32_t i = 0; i < w->n; i++) {
+        w->text.tokens[(size_t)i * w->text.n_steps] = w->first;
+        w->random[i] = en_pcg32_seed((seed << 32) + w->first_text + i);
+        for (uint32_t p = 0; p < from; p++)
+            en_pcg32_unit(&w->random[i]);
+    }
+}
+
+/* The one at 'place', from there on. */
+static entro_status write_batch(writer *w, const en_text_place *place, uint64_t seed,
                                 entro_error *err)
 {
-    w->first_text = first;
-    w->n = n;
-    for (uint32_t i = 0; i < n; i++) {
-        w->tokens[(size_t)i * w->n_steps] = w->first;
-        w->random[i] = en_pcg32_seed((seed << 32) + first + i);
-    }
-    for (w->position = 0; w->position + 1 < w->n_steps; w->position++) {
-        uint64_t done = first * w->n_steps + (uint64_t)n * w->position;
-        EN_TRY(en_job_reach(w->job, NULL, done < w->job->state.total ? done : w->job->state.total,
-                            err));
+    en_text_place at = *place;
+    w->first_text = at.n_done;
+    w->n = en_text_batch_at(&w->text, at.n_done);
+    w->n_pieces = at.position / EN_TEXT_PIECE;
+    begin_batch(w, at.position, seed);
+    for (; at.position + 1 < w->text.n_steps; at.position++) {
+        w->position = at.position;
+        if (at.position % EN_TEXT_PIECE == 0 && at.position > place->position &&
+            en_job_save_is_due(w->job))
+            EN_TRY(save(w, &at, err));
+        EN_TRY(reach(w, tokens_done(w, &at), err));
         EN_TRY(step(w, err));
     }
     return ENTRO_OK;
+}
+
+/* Its keys and values are not wanted any more. */
+static entro_status end_batch(writer *w, en_text_place *place, entro_error *err)
+{
+    en_text_state *t = &w->text;
+    uint32_t skip = t->n_steps - t->n_positions; /* the first token, where texts have none */
+    for (uint64_t i = 0; i < w->n; i++)
+        memcpy(t->done + (place->n_done + i) * t->n_positions, t->tokens + i * t->n_steps + skip,
+               t->n_positions * sizeof *t->done);
+    *place = (en_text_place){.n_done = place->n_done + w->n};
+    if (place->n_done == t->n_texts)
+        return ENTRO_OK;
+    EN_TRY(save(w, place, err));
+    return en_unfinished_remove_caches(w->folder, err);
 }
 
 /* ---- making ready -------------------------------------------------------------------------- */
@@ -290,12 +347,12 @@ static entro_status encode_beginnings(writer *w, const en_tokenizer *tokenizer, 
 static entro_status make_caches(writer *w, entro_error *err)
 {
     uint32_t n_threads = en_pool_n_threads(w->state->pool);
-    w->caches = en_alloc_zero(w->n_batch, sizeof *w->caches);
+    w->text.caches = en_alloc_zero(w->text.n_batch, sizeof *w->text.caches);
     w->alone = en_alloc_zero(n_threads, sizeof *w->alone);
-    if (w->caches == NULL || w->alone == NULL)
+    if (w->text.caches == NULL || w->alone == NULL)
         return en_fail_memory(err);
-    for (uint32_t i = 0; i < w->n_batch; i++)
-        EN_TRY(en_kv_cache_new(&w->caches[i], hp_of(w), w->n_steps, ENTRO_KV_INT8, err));
+    for (uint32_t i = 0; i < w->text.n_batch; i++)
+        EN_TRY(en_kv_cache_new(&w->text.caches[i], hp_of(w), w->text.n_steps, ENTRO_KV_INT8, err));
     for (uint32_t i = 0; i < n_threads; i++)
         EN_TRY(en_pool_new(&w->alone[i], 1, err));
     return ENTRO_OK;
@@ -307,62 +364,85 @@ static entro_status prepare(writer *w, const en_tokenizer *tokenizer, entro_erro
     EN_TRY(encode_beginnings(w, tokenizer, err));
     EN_TRY(en_writer_weights_new(&w->weights, w->decoder, w->job->pool, err));
     w->decoder = &w->weights.decoder;
-    EN_TRY(en_decoder_state_new(&w->state, w->decoder, w->n_steps, w->n_batch, w->job->n_threads,
-                                ENTRO_KV_F16, err));
+    EN_TRY(en_decoder_state_new(&w->state, w->decoder, w->text.n_steps, w->text.n_batch,
+                                w->job->n_threads, ENTRO_KV_F16, err));
     EN_TRY(make_caches(w, err));
-    w->random = en_alloc(w->n_batch, sizeof *w->random);
-    w->logits = en_alloc(w->n_batch, n_vocab * sizeof *w->logits);
-    w->tokens = en_alloc(w->n_batch, w->n_steps * sizeof *w->tokens);
-    return w->random && w->logits && w->tokens ? ENTRO_OK : en_fail_memory(err);
+    w->random = en_alloc(w->text.n_batch, sizeof *w->random);
+    w->logits = en_alloc(w->text.n_batch, n_vocab * sizeof *w->logits);
+    w->text.tokens = en_alloc(w->text.n_batch, w->text.n_steps * sizeof *w->text.tokens);
+    return w->random && w->logits && w->text.tokens ? ENTRO_OK : en_fail_memory(err);
 }
 
 static void writer_free(writer *w)
 {
     uint32_t n_threads = w->state != NULL ? en_pool_n_threads(w->state->pool) : 0;
-    for (uint32_t i = 0; w->caches != NULL && i < w->n_batch; i++)
-        en_kv_cache_free(&w->caches[i]);
+    for (uint32_t i = 0; w->text.caches != NULL && i < w->text.n_batch; i++)
+        en_kv_cache_free(&w->text.caches[i]);
     for (uint32_t i = 0; w->alone != NULL && i < n_threads; i++)
         en_pool_free(w->alone[i]);
-    en_free(w->caches);
+    en_free(w->text.caches);
     en_free(w->alone);
     en_free(w->random);
     en_free(w->logits);
-    en_free(w->tokens);
+    en_free(w->text.tokens);
     en_decoder_state_free(w->state);
     en_writer_weights_free(&w->weights);
 }
 
 /* As many as there is memory for, in batches of equal size. */
-static uint32_t choose_batch(const en_decoder *decoder, uint32_t n_steps, uint64_t n_sequences)
+static uint32_t choose_batch(const en_decoder *decoder, uint32_t n_steps, uint64_t n_sequences,
+                             size_t cache_bytes)
 {
     const en_hparams *hp = &decoder->hp;
     size_t n = 2 * (size_t)hp->n_layers * hp->n_kv_heads * n_steps * hp->n_head_dim;
-    uint64_t most = EN_CALIB_CACHE_BYTES / (n + n / 16); /* int8, and a scale for every 32 */
+    uint64_t most = cache_bytes / (n + n / 16); /* int8, and a scale for every 32 */
     most = most > 0 ? most : 1;
     uint64_t n_batches = (n_sequences + most - 1) / most;
     return (uint32_t)((n_sequences + n_batches - 1) / n_batches);
 }
 
-static entro_status write_all(writer *w, en_calib_text *text, uint64_t seed, entro_error *err)
+static void begin_stage(writer *w, const en_text_place *place)
 {
-    uint32_t skip = w->n_steps - text->n_positions; /* the first token, where texts have none */
-    for (uint64_t s = 0, n; s < text->n_sequences; s += n) {
-        n = text->n_sequences - s < w->n_batch ? text->n_sequences - s : w->n_batch;
-        EN_TRY(write_batch(w, s, (uint32_t)n, seed, err));
-        for (uint64_t i = 0; i < n; i++)
-            memcpy(text->tokens + (s + i) * text->n_positions, w->tokens + i * w->n_steps + skip,
-                   text->n_positions * sizeof *text->tokens);
-    }
-    return en_job_reach(w->job, NULL, w->job->state.total, err);
+    en_job_stage(w->job, "text", w->text.n_texts * w->text.n_positions);
+    if (place->n_done == 0 && place->position == 0)
+        return;
+    w->is_saved = true;
+    en_job_resume(w->job, tokens_done(w, place));
+    en_job_note(w->job,
+                "goes on with a text that an earlier run began, at token %" PRIu64 " of %" PRIu64,
+                w->job->state.done, w->job->state.total);
 }
 
-static entro_status write_text(en_calib_text *text, const en_decoder *decoder,
-                               const en_tokenizer *tokenizer, uint64_t seed, en_job *job,
-                               entro_error *err)
+static entro_status write_all(writer *w, uint64_t seed, entro_error *err)
 {
-    writer w = {.decoder = decoder, .kernels = en_kernels_get(), .job = job};
-    w.n_steps = text->n_positions + (en_tokenizer_adds_bos(tokenizer) ? 0 : 1);
-    w.n_batch = choose_batch(decoder, w.n_steps, text->n_sequences);
+    en_text_place place;
+    EN_TRY(en_unfinished_text_load(&w->text, &place, w->folder, w->id, w->job, err));
+    begin_stage(w, &place);
+    while (place.n_done < w->text.n_texts) {
+        EN_TRY(write_batch(w, &place, seed, err));
+        EN_TRY(end_batch(w, &place, err));
+    }
+    return reach(w, w->job->state.total, err);
+}
+
+static entro_status write_text(en_calib_text *text, const char *folder,
+                               const en_statistics_identity *id, const en_decoder *decoder,
+                               const en_tokenizer *tokenizer, const en_calib_writing *how,
+                               en_job *job, entro_error *err)
+{
+    size_t cache_bytes = how->cache_bytes != 0 ? how->cache_bytes : EN_CALIB_CACHE_BYTES;
+    uint32_t n_steps = text->n_positions + (en_tokenizer_adds_bos(tokenizer) ? 0 : 1);
+    writer w = {.decoder = decoder,
+                .kernels = en_kernels_get(),
+                .job = job,
+                .folder = folder,
+                .id = id,
+                .text = {.n_texts = text->n_sequences,
+                         .n_positions = text->n_positions,
+                         .n_vocab = decoder->hp.n_vocab,
+                         .n_steps = n_steps,
+                         .n_batch = choose_batch(decoder, n_steps, text->n_sequences, cache_bytes),
+                         .done = text->tokens}};
     w.first = en_tokenizer_bos(tokenizer);
     w.first = w.first >= 0 ? w.first : en_tokenizer_eos(tokenizer);
     w.first = w.first >= 0 ? w.first : 0;
@@ -373,141 +453,62 @@ static entro_status write_text(en_calib_text *text, const en_decoder *decoder,
                        w.first, decoder->hp.n_vocab);
     entro_status status = prepare(&w, tokenizer, err);
     if (status == ENTRO_OK)
-        status = write_all(&w, text, seed, err);
+        status = write_all(&w, how->seed, err);
     writer_free(&w);
     return status;
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-/* Ids as f32, which holds those of the largest vocabulary. */
-static entro_status store(const char *path, const en_statistics_identity *id,
-                          const en_calib_text *text, entro_error *err)
+static entro_status keep(const char *folder, const char *path, const en_statistics_identity *id,
+                         const en_calib_text *text, entro_error *err)
 {
-    size_t n = (size_t)(text->n_sequences * text->n_positions);
-    float *ids = en_alloc(n, sizeof *ids);
-    if (ids == NULL)
-        return en_fail_memory(err);
-    for (size_t i = 0; i < n; i++)
-        ids[i] = (float)text->tokens[i];
-    en_statistics_item item = {.name = "tokens", .n = n, .vector = ids};
-    entro_status status =
-        en_statistics_file_write(path, id, EN_STATISTICS_TEXT_IDS, 0, &item, 1, NULL, err);
-    en_free(ids);
-    return status;
+    EN_TRY(en_written_text_store(path, id, text, err));
+    EN_TRY(en_unfinished_remove(folder, EN_STATISTICS_UNFINISHED_TEXT, 0, err));
+    return en_unfinished_remove_caches(folder, err);
 }
 
-static bool load_ids(const en_statistics_file *f, uint32_t n_vocab, en_calib_text *text)
-{
-    size_t n = (size_t)(text->n_sequences * text->n_positions);
-    float *ids = en_alloc(n, sizeof *ids);
-    bool is_good = ids != NULL && en_statistics_file_vector(f, "tokens", n, ids, NULL) == ENTRO_OK;
-    for (size_t i = 0; i < n && is_good; i++) {
-        is_good = ids[i] < (float)n_vocab;
-        text->tokens[i] = (int32_t)ids[i];
-    }
-    en_free(ids);
-    return is_good;
-}
-
-/* Whether the file holds just this text; a damaged one does not. */
-static bool load(const char *path, const en_statistics_identity *id, uint32_t n_vocab,
-                 en_calib_text *text)
-{
-    en_statistics_file f;
-    if (en_statistics_file_open(&f, path, EN_STATISTICS_TEXT_IDS, 0, NULL) != ENTRO_OK)
-        return false;
-    bool is_there = en_statistics_same_model(&f.id, id) && en_statistics_same_text(&f.id, id) &&
-                    load_ids(&f, n_vocab, text);
-    en_statistics_file_close(&f);
-    return is_there;
-}
-
-static entro_status load_or_write(en_calib_text *text, const char *path, const en_decoder *decoder,
-                                  const en_tokenizer *tokenizer, uint64_t seed, en_job *job,
-                                  entro_error *err)
+static entro_status load_or_write(en_calib_text *text, const char *folder, const char *path,
+                                  const en_decoder *decoder, const en_tokenizer *tokenizer,
+                                  const en_calib_writing *how, en_job *job, entro_error *err)
 {
     uint64_t n_tokens = text->n_sequences * text->n_positions;
-    en_statistics_identity id = {.n_positions = text->n_positions,
+    en_statistics_identity id = {.text = EN_WRITTEN_TEXT_NAME,
+                                 .n_positions = text->n_positions,
                                  .n_tokens = n_tokens,
                                  .n_fisher_tokens = n_tokens,
-                                 .seed = seed};
-    memcpy(id.text, text_name, sizeof text_name);
+                                 .seed = how->seed};
     EN_TRY(en_statistics_identify(&id, decoder, err));
-    if (load(path, &id, decoder->hp.n_vocab, text))
+    if (en_written_text_load(path, &id, decoder->hp.n_vocab, text))
         return ENTRO_OK;
     const char *unit = job->state.unit;
     job->state.unit = "tok";
-    en_job_stage(job, "text", n_tokens);
-    entro_status status = write_text(text, decoder, tokenizer, seed, job, err);
+    entro_status status = write_text(text, folder, &id, decoder, tokenizer, how, job, err);
     job->state.unit = unit;
-    return status == ENTRO_OK ? store(path, &id, text, err) : status;
+    return status == ENTRO_OK ? keep(folder, path, &id, text, err) : status;
 }
 
 entro_status en_calib_text_write(en_calib_text *text, const char *folder, const en_decoder *decoder,
-                                 const en_tokenizer *tokenizer, uint32_t n_positions,
-                                 uint64_t n_tokens, uint64_t seed, en_job *job, entro_error *err)
+                                 const en_tokenizer *tokenizer, const en_calib_writing *how,
+                                 en_job *job, entro_error *err)
 {
+    uint32_t n_positions = how->n_positions;
     *text = (en_calib_text){.n_positions = n_positions};
-    if (n_positions < 2 || n_positions > (1 << 20) || n_tokens == 0)
+    if (n_positions < 2 || n_positions > (1 << 20) || how->n_tokens == 0)
         return en_fail(err, ENTRO_ERR_ARGUMENT,
                        "%" PRIu64 " tokens in sequences of %" PRIu32 ", expected 1 or more in "
                        "sequences of 2 to %d",
-                       n_tokens, n_positions, 1 << 20);
+                       how->n_tokens, n_positions, 1 << 20);
     EN_TRY(en_statistics_make_folder(folder, err));
-    text->n_sequences = (n_tokens + n_positions - 1) / n_positions;
-    memcpy(text->name, text_name, sizeof text_name);
+    text->n_sequences = (how->n_tokens + n_positions - 1) / n_positions;
+    memcpy(text->name, EN_WRITTEN_TEXT_NAME, sizeof EN_WRITTEN_TEXT_NAME);
     text->tokens = en_alloc((size_t)text->n_sequences, n_positions * sizeof *text->tokens);
     char *path = en_statistics_path(folder, EN_STATISTICS_TEXT_IDS, 0);
     entro_status status = text->tokens != NULL && path != NULL
-                              ? load_or_write(text, path, decoder, tokenizer, seed, job, err)
+                              ? load_or_write(text, folder, path, decoder, tokenizer, how, job, err)
                               : en_fail_memory(err);
     en_free(path);
     if (status != ENTRO_OK)
         en_calib_text_free(text);
     return status;
-}
-
-/* 'text' says how long a sequence is and how many are wanted. */
-static entro_status load_longer(const en_statistics_file *f, const en_decoder *decoder,
-                                en_calib_text *text, entro_error *err)
-{
-    en_statistics_identity id = {0};
-    EN_TRY(en_statistics_identify(&id, decoder, err));
-    en_calib_text whole = {.n_positions = text->n_positions,
-                           .n_sequences = f->id.n_tokens / text->n_positions};
-    if (!en_statistics_same_model(&f->id, &id) || f->id.n_positions != text->n_positions ||
-        whole.n_sequences < text->n_sequences)
-        return en_fail(err, ENTRO_ERR_NOT_FOUND, "is a text of another model or length");
-    /* before memory is taken for as many as a file may say */
-    EN_TRY(en_statistics_file_check(f, "tokens", true, (size_t)f->id.n_tokens, err));
-    whole.tokens = en_alloc((size_t)whole.n_sequences, text->n_positions * sizeof *whole.tokens);
-    if (whole.tokens == NULL)
-        return en_fail_memory(err);
-    if (!load_ids(f, decoder->hp.n_vocab, &whole)) {
-        en_calib_text_free(&whole);
-        return en_fail(err, ENTRO_ERR_FORMAT, "is damaged");
-    }
-    text->tokens = whole.tokens;
-    return ENTRO_OK;
-}
-
-entro_status en_calib_text_find(en_calib_text *text, const char *folder, const en_decoder *decoder,
-                                uint32_t n_positions, uint64_t n_tokens, entro_error *err)
-{
-    *text = (en_calib_text){.n_positions = n_positions,
-                            .n_sequences = (n_tokens + n_positions - 1) / n_positions};
-    memcpy(text->name, text_name, sizeof text_name);
-    char *path = en_statistics_path(folder, EN_STATISTICS_TEXT_IDS, 0);
-    if (path == NULL)
-        return en_fail_memory(err);
-    en_statistics_file f;
-    entro_status status = en_statistics_file_open(&f, path, EN_STATISTICS_TEXT_IDS, 0, err);
-    if (status == ENTRO_OK) {
-        status = load_longer(&f, decoder, text, err);
-        en_statistics_file_close(&f);
-    }
-    en_free(path);
-    bool is_none = status == ENTRO_ERR_FORMAT || status == ENTRO_ERR_CHECKSUM;
-    return is_none ? ENTRO_ERR_NOT_FOUND : status;
 }

@@ -22,20 +22,18 @@
 /*
  * Texts of n_tokens in all (in whole sequences of n_positions), the same for the same model, seed and kind
  * of processor.  Written to FOLDER/text.gguf, from which they are read when they are there already;
- * the folder is made when it is not.  Memory: a byte a weight, and keys and values in int8, up to
- * EN_CALIB_CACHE_BYTES of them.
+ * the folder is made when it is not.  What is written is saved on the way (unfinished_text.h), and a run that was
+ * stopped goes on from there.  Memory: a byte a weight, and keys and values in int8.
  * ENTRO_ERR_CANCELLED between steps; ENTRO_ERR_FORMAT when the model's logits are not finite.
  */
 #define EN_CALIB_CACHE_BYTES ((size_t)2 << 30)
+typedef struct en_calib_writing {
+    uint32_t n_positions;
+    uint64_t n_tokens, seed;
+    size_t cache_bytes; /* of keys and values at most, but for one text; 0: EN_CALIB_CACHE_BYTES */
+} en_calib_writing;
 entro_status en_calib_text_write(en_calib_text *text, const char *folder, const en_decoder *decoder,
-                                 const en_tokenizer *tokenizer, uint32_t n_positions,
-                                 uint64_t n_tokens, uint64_t seed, en_job *job, entro_error *err);
-
-/*
- * A text of this model that is in the folder already, of at least n_tokens, whatever its seed: as many of its
- * sequences as that takes.  ENTRO_ERR_NOT_FOUND when there is none; a damaged one is none.
- */
-entro_status en_calib_text_find(en_calib_text *text, const char *folder, const en_decoder *decoder,
-                                uint32_t n_positions, uint64_t n_tokens, entro_error *err);
+                                 const en_tokenizer *tokenizer, const en_calib_writing *how,
+                                 en_job *job, entro_error *err);
 
 #endif

@@ -13,7 +13,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
-#include "calib/collect_run.h"
+#include "calib/fisher.h"
 #include "calib/gram.h"
 #include "calib/products.h"
 #include "kernels/kernels.h"
@@ -23,7 +23,9 @@ typedef struct inputs {
     float *x;                     /* the residual stream of all tokens */
     float *sums[EN_LAYER_GROUPS]; /* n x n */
     bool *is_there;               /* of each layer's file */
+    bool *has_gradients;          /* likewise */
     bool fisher_is_there, output_is_there;
+    en_fisher_start start; /* of importances */
 } inputs;
 
 /* ---- what is there already ------------------------------------------------------------------- */
@@ -62,12 +64,13 @@ static entro_status look(const en_collect_run *r, en_statistics_kind kind, uint3
 static entro_status look_at_all(inputs *in, entro_error *err)
 {
     en_collect_run *r = in->run;
+    bool ignored; /* unless it is of another model */
     EN_TRY(look(r, EN_STATISTICS_FISHER, 0, &in->fisher_is_there, err));
+    EN_TRY(look(r, EN_STATISTICS_UNFINISHED_FISHER, 0, &ignored, err));
     for (uint32_t i = 0; i < r->decoder->hp.n_layers; i++) {
-        bool has_gradients;
         EN_TRY(look(r, EN_STATISTICS_LAYER, i, &in->is_there[i], err));
-        EN_TRY(look(r, EN_STATISTICS_GRADIENTS, i, &has_gradients, err));
-        in->fisher_is_there &= has_gradients;
+        EN_TRY(look(r, EN_STATISTICS_GRADIENTS, i, &in->has_gradients[i], err));
+        in->fisher_is_there &= in->has_gradients[i];
     }
     return look(r, EN_STATISTICS_OUTPUT, 0, &in->output_is_there, err);
 }
@@ -83,20 +86,54 @@ static uint32_t n_layers_to_run(const inputs *in)
     return n;
 }
 
+/* Of covariances: layers that need theirs, and those that are run through for that. */
+static double covariance_pass_flops(const inputs *in, uint32_t n_layers, bool all)
+{
+    const en_hparams *hp = &in->run->decoder->hp;
+    double flops = n_layers * en_collect_forward_flops(hp);
+    for (uint32_t i = 0; i < n_layers; i++)
+        if (all || !in->is_there[i])
+            flops += en_collect_covariance_flops(hp);
+    return (double)in->run->id.n_tokens * flops;
+}
+
+static void note_where(const inputs *in)
+{
+    static const char goes_on[] = "goes on with statistics that an earlier run began, at";
+    const en_collect_run *r = in->run;
+    const en_fisher_place *at = &in->start.place;
+    uint32_t n_layers = r->decoder->hp.n_layers, layer = 0;
+    while (layer < n_layers && in->is_there[layer])
+        layer++;
+    if (in->fisher_is_there && layer < n_layers)
+        en_job_note(r->job, "%s the covariances of layer %" PRIu32 " (the last is %" PRIu32 ")",
+                    goes_on, layer, n_layers - 1);
+    else if (in->fisher_is_there)
+        en_job_note(r->job, "%s the covariances of the output", goes_on);
+    else if (at->n_left > 0)
+        en_job_note(r->job,
+                    "%s the importances of layer %" PRIu32 " (the last is 0) of sequence %" PRIu64
+                    " of %" PRIu64 " and on",
+                    goes_on, at->n_left - 1, at->n_done + 1, r->n_fisher);
+    else if (at->n_done > 0)
+        en_job_note(r->job, "%s the importances of sequence %" PRIu64 " of %" PRIu64 " and on",
+                    goes_on, at->n_done + 1, r->n_fisher);
+}
+
+/* All work is counted, so that what an earlier run has done shows. */
 static void plan_progress(inputs *in)
 {
+    static const en_fisher_place beginning;
     en_collect_run *r = in->run;
-    const en_hparams *hp = &r->decoder->hp;
-    double n_tokens = (double)r->id.n_tokens;
-    uint32_t n_layers = n_layers_to_run(in);
-    r->flops_total = in->fisher_is_there ? 0 : en_collect_fisher_flops(r);
-    r->flops_total += n_tokens * n_layers * en_collect_forward_flops(hp);
-    for (uint32_t i = 0; i < n_layers; i++)
-        if (!in->is_there[i])
-            r->flops_total += n_tokens * en_collect_covariance_flops(hp);
+    uint32_t n_layers = r->decoder->hp.n_layers, n_to_run = n_layers_to_run(in);
+    double left = covariance_pass_flops(in, n_to_run, false);
+    left += in->fisher_is_there ? 0 : en_fisher_flops(r, &in->start.place);
+    r->flops_total = en_fisher_flops(r, &beginning) + covariance_pass_flops(in, n_layers, true);
+    r->flops_done = r->flops_total - left;
     r->job->state.unit = "tok";
-    en_job_stage(r->job, "statistics",
-                 r->id.n_tokens + (in->fisher_is_there ? 0 : r->id.n_fisher_tokens));
+    en_job_stage(r->job, "statistics", r->id.n_tokens + r->id.n_fisher_tokens);
+    en_job_resume(r->job, en_collect_done(r));
+    note_where(in);
 }
 
 /* ---- covariances --------------------------------------------------------------------------- */
@@ -145,8 +182,10 @@ static entro_status write_layer(inputs *in, uint32_t layer, entro_error *err)
     en_statistics_item items[EN_LAYER_GROUPS];
     for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++) {
         en_layer_group group = en_layer_group_of(&in->run->decoder->hp, g);
-        items[g] = (en_statistics_item){group.inputs, group.n_inputs, NULL, in->sums[g],
-                                        1.0 / (double)in->run->id.n_tokens};
+        items[g] = (en_statistics_item){.name = group.inputs,
+                                        .n = group.n_inputs,
+                                        .sums = in->sums[g],
+                                        .scale = 1.0 / (double)in->run->id.n_tokens};
     }
     return write_file(in, EN_STATISTICS_LAYER, layer, items, EN_LAYER_GROUPS, err);
 }
@@ -187,8 +226,10 @@ static entro_status collect_output(inputs *in, entro_error *err)
     for (size_t t = 0; t < r->id.n_tokens; t += step)
         en_gram(in->x + t * n, n, r->id.n_tokens - t < step ? r->id.n_tokens - t : step, n,
                 r->precision, t > 0, in->sums[0], r->job->pool);
-    en_statistics_item item = {EN_OUTPUT_COVARIANCE, n, NULL, in->sums[0],
-                               1.0 / (double)r->id.n_tokens};
+    en_statistics_item item = {.name = EN_OUTPUT_COVARIANCE,
+                               .n = n,
+                               .sums = in->sums[0],
+                               .scale = 1.0 / (double)r->id.n_tokens};
     return write_file(in, EN_STATISTICS_OUTPUT, 0, &item, 1, err);
 }
 
@@ -253,6 +294,7 @@ static entro_status plan_text(en_collect_run *r, const en_collect_options *opt, 
     r->id.n_fisher_tokens = r->n_fisher * text->n_positions;
     r->id.seed = opt->seed;
     r->precision = opt->precision;
+    r->kept_bytes = opt->kept_bytes != 0 ? opt->kept_bytes : EN_COLLECT_KEPT_BYTES;
     r->id.text_hash = en_hash64(text->tokens, n_used * text->n_positions * sizeof *text->tokens);
     snprintf(r->id.text, sizeof r->id.text, "%s", text->name);
     for (uint64_t t = 0; t < n_used * text->n_positions; t++)
@@ -275,12 +317,24 @@ static entro_status run_passes(inputs *in, uint64_t seed, entro_error *err)
     EN_TRY(look_at_all(in, err));
     if (in->fisher_is_there && n_layers_to_run(in) == 0)
         return ENTRO_OK;
-    plan_progress(in);
-    EN_TRY(en_collect_reach(r, 0, err));
     EN_TRY(en_collect_prepare(r, batch_sequences(r->text), err));
     if (!in->fisher_is_there)
-        EN_TRY(en_collect_fisher(r, seed, err));
+        EN_TRY(en_fisher_find(&in->start, r, in->has_gradients, err));
+    plan_progress(in);
+    EN_TRY(en_collect_reach(r, 0, err));
+    if (!in->fisher_is_there)
+        EN_TRY(en_fisher_collect(r, &in->start, seed, err));
     return collect_inputs(in, err);
+}
+
+static void inputs_free(inputs *in)
+{
+    en_free(in->is_there);
+    en_free(in->has_gradients);
+    en_free(in->x);
+    for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++)
+        en_free(in->sums[g]);
+    en_statistics_file_close(&in->start.file);
 }
 
 static entro_status collect(en_collect_run *r, const en_collect_options *opt, entro_error *err)
@@ -289,13 +343,15 @@ static entro_status collect(en_collect_run *r, const en_collect_options *opt, en
     EN_TRY(en_statistics_identify(&r->id, r->decoder, err));
     EN_TRY(en_statistics_make_folder(r->folder, err));
     inputs in = {.run = r};
-    in.is_there = en_alloc_zero(r->decoder->hp.n_layers, sizeof *in.is_there);
-    entro_status status =
-        in.is_there != NULL ? run_passes(&in, opt->seed, err) : en_fail_memory(err);
-    en_free(in.is_there);
-    en_free(in.x);
-    for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++)
-        en_free(in.sums[g]);
+    uint32_t n_layers = r->decoder->hp.n_layers;
+    in.is_there = en_alloc_zero(n_layers, sizeof *in.is_there);
+    in.has_gradients = en_alloc_zero(n_layers, sizeof *in.has_gradients);
+    entro_status status = in.is_there != NULL && in.has_gradients != NULL
+                              ? run_passes(&in, opt->seed, err)
+                              : en_fail_memory(err);
+    if (status == ENTRO_OK) /* of another text as well */
+        status = en_unfinished_remove_all(r->folder, err);
+    inputs_free(&in);
     en_collect_release(r);
     return status;
 }

@@ -9,8 +9,8 @@
  * importances are made, up to EN_COLLECT_KEPT_BYTES of layers' inputs and the output matrix in f32.
  *
  * A file that is there already, of the same model, text and settings, is not made again, so a killed
- * run goes on with what is missing: importances from their beginning, covariances at the layer where it
- * stopped (layers before are run again, forward only).  Files of another text are
+ * run goes on with what is missing: importances where their sums were saved last (unfinished_fisher.h), covariances
+ * at the layer where it stopped (layers before are run again, forward only).  Files of another text are
  * overwritten, those of another model are refused.
  */
 #ifndef EN_CALIB_COLLECT_H
@@ -26,6 +26,7 @@ typedef struct en_collect_options {
     uint64_t n_fisher_tokens; /* 0: EN_COLLECT_FISHER_TOKENS */
     uint64_t seed;            /* of the labels */
     en_precision precision;   /* of products */
+    size_t kept_bytes;        /* 0: EN_COLLECT_KEPT_BYTES */
 } en_collect_options;
 
 /* Text of the model's own takes a while to write: a fifth less costs 2 % of the KLD (docs/quality.md). */

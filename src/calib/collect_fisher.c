@@ -9,88 +9,145 @@
  *
  * With labels drawn from the softmax of each token on its own, gradients of different tokens' losses are not
  * correlated; so one pass with the sum of losses gives the expected squares.
+ *
+ * Sums are saved where the gradient has come to a layer (unfinished_fisher.h).  From there on a later run needs the
+ * inputs of the layers below, which forward finds again; to keep those, too, would take 1.5 GiB of disk for a third of
+ * the time.
  */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "calib/collect.h"
-#include "calib/collect_run.h"
+#include "calib/fisher.h"
 #include "calib/gram.h"
-#include "quant/row_blocks.h"
 
-/* Tokens seen this often have half of their own gradient's size, half of all tokens' mean. */
-static const double prior_tokens = 4;
+/* In a pass: a gigabyte in all for a model of 1.5 B, whose statistics take three. */
+enum { MOST_SAVINGS = 16 };
 
-typedef struct fisher {
-    en_collect_run *run;
-    uint64_t n_group; /* sequences of the largest group */
-    float *kept, *dx; /* n_layers times a group's residuals; one time */
-    double *rows;     /* sums of all layers, one behind the other */
-    size_t n_layer_rows;
-    double *output;    /* n_vocab */
-    double *energy;    /* n_vocab: sums of |g|^2 at the embedding of each token */
-    uint64_t *counts;  /* n_vocab: tokens behind that */
-    float *gradients;  /* n_embd x n_embd: sums of g g^T at the embedding */
-    float *blocks;     /* of the layer at hand: the same at its outputs (gradients.h) */
-    float *out_matrix; /* n_vocab x n_embd, while the head is at work */
-    float *written;    /* everything above as f32 */
-} fisher;
+/* ---- plan ---------------------------------------------------------------------------------- */
 
-double en_collect_fisher_flops(const en_collect_run *r)
-{
-    const en_hparams *hp = &r->decoder->hp;
-    double n = (double)r->n_fisher * r->text->n_positions;
-    return n * (3 * en_collect_forward_flops(hp) * hp->n_layers +
-                4.0 * (double)hp->n_vocab * (double)hp->n_embd);
-}
-
-static size_t group_floats(const fisher *f)
-{
-    return (size_t)f->n_group * en_collect_sequence_floats(f->run);
-}
-
-/* Groups of equal size that keep no more than EN_COLLECT_KEPT_BYTES, but a batch at least. */
+/* Groups of equal size that keep no more than r->kept_bytes, but a batch at least. */
 static uint64_t choose_group(const en_collect_run *r)
 {
     size_t bytes = en_collect_sequence_floats(r) * sizeof(float) * (r->decoder->hp.n_layers + 1);
-    uint64_t most = EN_COLLECT_KEPT_BYTES / bytes;
+    uint64_t most = r->kept_bytes / bytes;
     most = most > r->n_batch ? most : r->n_batch;
     uint64_t n_groups = (r->n_fisher + most - 1) / most;
     return (r->n_fisher + n_groups - 1) / n_groups;
 }
 
-static entro_status prepare(fisher *f, entro_error *err)
+static uint64_t group_at(uint64_t n_done, uint64_t n_group, uint64_t n_all)
+{
+    return n_all - n_done < n_group ? n_all - n_done : n_group;
+}
+
+/* Of a group that has been begun, forward goes up to the layers that are left, but for the last. */
+double en_fisher_flops(const en_collect_run *r, const en_fisher_place *from)
+{
+    const en_hparams *hp = &r->decoder->hp;
+    double layer = en_collect_forward_flops(hp), flops = 0;
+    double whole = 3 * layer * hp->n_layers + 4.0 * (double)hp->n_vocab * (double)hp->n_embd;
+    uint64_t n = r->n_fisher - from->n_done;
+    if (from->n_left > 0) {
+        uint64_t n_begun = group_at(from->n_done, choose_group(r), r->n_fisher);
+        flops = (double)n_begun * layer * (3.0 * from->n_left - 1);
+        n -= n_begun;
+    }
+    return (flops + (double)n * whole) * r->text->n_positions;
+}
+
+static size_t n_layer_rows(const en_hparams *hp)
+{
+    size_t n = 0;
+    for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++)
+        n += en_layer_group_of(hp, g).n_outputs;
+    return n;
+}
+
+static en_fisher_shape shape_of(const en_collect_run *r)
+{
+    const en_hparams *hp = &r->decoder->hp;
+    return (en_fisher_shape){.n_sequences = r->n_fisher,
+                             .n_group = choose_group(r),
+                             .n_batch = r->n_batch,
+                             .n_layers = hp->n_layers,
+                             .n_sequence_floats = en_collect_sequence_floats(r),
+                             .n_rows = n_layer_rows(hp) * hp->n_layers,
+                             .n_vocab = hp->n_vocab,
+                             .n_embd = hp->n_embd};
+}
+
+/* ---- what an earlier run left -------------------------------------------------------------- */
+
+/* Gradients of layers that are done have files of their own. */
+static entro_status check_gradients(const en_fisher_place *place, const bool *has_gradients,
+                                    uint32_t n_layers, entro_error *err)
+{
+    uint32_t first = place->n_done > 0 ? 0 : place->n_left > 0 ? place->n_left : n_layers;
+    for (uint32_t i = first; i < n_layers; i++)
+        if (!has_gradients[i])
+            return en_fail(err, ENTRO_ERR_NOT_FOUND,
+                           "gradients of layer %" PRIu32 ", which it had done, are missing", i);
+    return ENTRO_OK;
+}
+
+entro_status en_fisher_find(en_fisher_start *start, const en_collect_run *r,
+                            const bool *has_gradients, entro_error *err)
+{
+    entro_error why;
+    const en_fisher_shape shape = shape_of(r);
+    *start = (en_fisher_start){0};
+    EN_TRY(en_unfinished_open(&start->file, r->folder, EN_STATISTICS_UNFINISHED_FISHER, 0, &r->id,
+                              r->job, err));
+    if (!en_unfinished_is_there(&start->file))
+        return ENTRO_OK;
+    entro_status status = en_unfinished_fisher_check(&start->file, &shape, &start->place, &why);
+    if (status == ENTRO_OK)
+        status = check_gradients(&start->place, has_gradients, shape.n_layers, &why);
+    if (status != ENTRO_OK) {
+        en_unfinished_refuse(&start->file, EN_STATISTICS_UNFINISHED_FISHER, 0, &why, r->job);
+        start->place = (en_fisher_place){0};
+    }
+    return ENTRO_OK;
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+static size_t group_floats(const en_fisher *f)
+{
+    return (size_t)f->shape.n_group * en_collect_sequence_floats(f->run);
+}
+
+static entro_status prepare(en_fisher *f, entro_error *err)
 {
     const en_hparams *hp = &f->run->decoder->hp;
-    size_t n_floats = group_floats(f), n_vocab = hp->n_vocab, n_rows = 0;
-    for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++)
-        f->n_layer_rows += en_layer_group_of(hp, g).n_outputs;
-    n_rows = f->n_layer_rows * hp->n_layers;
+    size_t n_floats = group_floats(f), n_vocab = hp->n_vocab, n_rows = f->shape.n_rows;
+    en_fisher_sums *s = &f->sums;
     f->kept = en_alloc(hp->n_layers, n_floats * sizeof *f->kept);
-    f->dx = en_alloc(n_floats, sizeof *f->dx);
-    f->rows = en_alloc_zero(n_rows, sizeof *f->rows);
-    f->output = en_alloc_zero(n_vocab, sizeof *f->output);
-    f->energy = en_alloc_zero(n_vocab, sizeof *f->energy);
-    f->counts = en_alloc_zero(n_vocab, sizeof *f->counts);
-    f->gradients = en_alloc_zero((size_t)hp->n_embd * hp->n_embd, sizeof *f->gradients);
+    s->dx = en_alloc(n_floats, sizeof *s->dx);
+    s->rows = en_alloc_zero(n_rows, sizeof *s->rows);
+    s->output = en_alloc_zero(n_vocab, sizeof *s->output);
+    s->energy = en_alloc_zero(n_vocab, sizeof *s->energy);
+    s->counts = en_alloc_zero(n_vocab, sizeof *s->counts);
+    s->gradients = en_alloc_zero((size_t)hp->n_embd * hp->n_embd, sizeof *s->gradients);
     f->blocks = en_alloc_huge(en_gradient_layer_floats(hp), sizeof *f->blocks);
     f->written = en_alloc(n_rows + 2 * n_vocab, sizeof *f->written);
-    return f->kept && f->dx && f->rows && f->output && f->energy && f->counts && f->gradients &&
+    return f->kept && s->dx && s->rows && s->output && s->energy && s->counts && s->gradients &&
                    f->blocks && f->written
                ? ENTRO_OK
                : en_fail_memory(err);
 }
 
-static void fisher_free(fisher *f)
+static void fisher_free(en_fisher *f)
 {
     en_free(f->kept);
-    en_free(f->dx);
-    en_free(f->rows);
-    en_free(f->output);
-    en_free(f->energy);
-    en_free(f->counts);
-    en_free(f->gradients);
+    en_free(f->sums.dx);
+    en_free(f->sums.rows);
+    en_free(f->sums.output);
+    en_free(f->sums.energy);
+    en_free(f->sums.counts);
+    en_free(f->sums.gradients);
     en_free(f->blocks);
     en_free(f->out_matrix);
     en_free(f->written);
@@ -98,33 +155,34 @@ static void fisher_free(fisher *f)
 
 /* ---- a group --------------------------------------------------------------------------------- */
 
-static float *kept_at(const fisher *f, uint32_t layer, uint64_t sequence)
+static float *kept_at(const en_fisher *f, uint32_t layer, uint64_t sequence)
 {
     return f->kept + layer * group_floats(f) + sequence * en_collect_sequence_floats(f->run);
 }
 
-static uint32_t batch_at(const fisher *f, uint64_t sequence, uint64_t n)
+static uint32_t batch_at(const en_fisher *f, uint64_t sequence, uint64_t n)
 {
     uint64_t left = n - sequence;
     return left < f->run->n_batch ? (uint32_t)left : f->run->n_batch;
 }
 
-static double batch_flops(const fisher *f, uint32_t n_batch)
+static double batch_flops(const en_fisher *f, uint32_t n_batch)
 {
     const en_collect_run *r = f->run;
     return (double)n_batch * r->text->n_positions * en_collect_forward_flops(&r->decoder->hp);
 }
 
-static entro_status forward(fisher *f, uint64_t n, entro_error *err)
+/* Through so many layers. */
+static entro_status forward(en_fisher *f, uint64_t n, uint32_t n_through, entro_error *err)
 {
     en_collect_run *r = f->run;
     uint32_t n_layers = r->decoder->hp.n_layers;
-    for (uint32_t i = 0; i < n_layers; i++) {
+    for (uint32_t i = 0; i < n_through; i++) {
         EN_TRY(en_collect_load(r, i, err));
         for (uint64_t s = 0, b; s < n; s += b) {
             b = batch_at(f, s, n);
-            float *out =
-                i + 1 < n_layers ? kept_at(f, i + 1, s) : f->dx + s * en_collect_sequence_floats(r);
+            float *out = i + 1 < n_layers ? kept_at(f, i + 1, s)
+                                          : f->sums.dx + s * en_collect_sequence_floats(r);
             EN_TRY(en_collect_forward(r, kept_at(f, i, s), (uint32_t)b, out, err));
             EN_TRY(en_collect_reach(r, batch_flops(f, (uint32_t)b), err));
         }
@@ -132,7 +190,7 @@ static entro_status forward(fisher *f, uint64_t n, entro_error *err)
     return ENTRO_OK;
 }
 
-static entro_status head_with(fisher *f, uint64_t n, uint64_t seed, entro_error *err)
+static entro_status head_with(en_fisher *f, uint64_t n, uint64_t seed, entro_error *err)
 {
     en_collect_run *r = f->run;
     const en_hparams *hp = &r->decoder->hp;
@@ -147,9 +205,9 @@ static entro_status head_with(fisher *f, uint64_t n, uint64_t seed, entro_error 
         double loss;
         uint32_t n_tokens = (uint32_t)b * n_positions;
         /* the tape's attn_in is free for the norm's output */
-        EN_TRY(en_head_backward(&head, n_tokens, f->dx + s * en_collect_sequence_floats(r),
-                                r->tape.attn_in, NULL, seed + s, f->output, &loss, r->job->pool,
-                                err));
+        EN_TRY(en_head_backward(&head, n_tokens, f->sums.dx + s * en_collect_sequence_floats(r),
+                                r->tape.attn_in, NULL, seed + s, f->sums.output, &loss,
+                                r->job->pool, err));
         if (!isfinite(loss))
             return en_fail(err, ENTRO_ERR_FORMAT,
                            "the model's loss on the calibration text is %g, expected a finite "
@@ -160,7 +218,7 @@ static entro_status head_with(fisher *f, uint64_t n, uint64_t seed, entro_error 
     return ENTRO_OK;
 }
 
-static entro_status head(fisher *f, uint64_t n, uint64_t seed, entro_error *err)
+static entro_status head(en_fisher *f, uint64_t n, uint64_t seed, entro_error *err)
 {
     const en_linear *m = &f->run->decoder->weights.output;
     f->out_matrix = en_alloc((size_t)m->n_rows, (size_t)m->n_cols * sizeof *f->out_matrix);
@@ -174,10 +232,10 @@ static entro_status head(fisher *f, uint64_t n, uint64_t seed, entro_error *err)
     return status;
 }
 
-static en_block_sums layer_sums(const fisher *f, uint32_t layer)
+static en_block_sums layer_sums(const en_fisher *f, uint32_t layer)
 {
     const en_hparams *hp = &f->run->decoder->hp;
-    double *at = f->rows + layer * f->n_layer_rows, *groups[EN_LAYER_GROUPS];
+    double *at = f->sums.rows + layer * n_layer_rows(hp), *groups[EN_LAYER_GROUPS];
     for (uint32_t g = 0; g < EN_LAYER_GROUPS; g++) {
         groups[g] = at;
         at += en_layer_group_of(hp, g).n_outputs;
@@ -186,7 +244,7 @@ static en_block_sums layer_sums(const fisher *f, uint32_t layer)
         .qkv = groups[0], .attn_output = groups[1], .gate_up = groups[2], .ffn_down = groups[3]};
 }
 
-static void start_blocks(fisher *f, en_block_sums *sums)
+static void start_blocks(en_fisher *f, en_block_sums *sums)
 {
     const en_hparams *hp = &f->run->decoder->hp;
     float *at = f->blocks;
@@ -197,201 +255,122 @@ static void start_blocks(fisher *f, en_block_sums *sums)
     }
 }
 
-static entro_status write_items_of_blocks(fisher *f, uint32_t layer, en_statistics_item *items,
-                                          char (*names)[48], uint64_t n_tokens, entro_error *err)
+static entro_status save(en_fisher *f, uint64_t n_done, uint32_t n_left, entro_error *err)
 {
-    const en_hparams *hp = &f->run->decoder->hp;
-    float tokens = (float)n_tokens, *at = f->blocks;
-    size_t n_items = 0;
-    items[n_items++] = (en_statistics_item){EN_GRADIENT_TOKENS, 1, &tokens, NULL, 0};
-    for (uint32_t g = 0; g < EN_GRADIENT_GROUPS; g++) {
-        en_layer_group group = en_layer_group_of(hp, g);
-        en_gradient_group matrices = en_gradient_group_of(hp, g);
-        for (uint32_t m = 0; m < matrices.n_matrices; m++)
-            for (size_t b = 0; b < en_row_blocks(matrices.n_rows[m]); b++, n_items++) {
-                size_t first = en_row_block_first(matrices.n_rows[m], b);
-                size_t n = en_row_block_first(matrices.n_rows[m], b + 1) - first;
-                items[n_items] = (en_statistics_item){
-                    en_gradient_name(names[n_items], sizeof names[n_items], &group, m, b), n, NULL,
-                    at, 1 / (double)n_tokens};
-                at += n * n;
-            }
-    }
-    char *path = en_statistics_path(f->run->folder, EN_STATISTICS_GRADIENTS, layer);
-    if (path == NULL)
-        return en_fail_memory(err);
-    entro_status status = en_statistics_file_write(path, &f->run->id, EN_STATISTICS_GRADIENTS,
-                                                   layer, items, n_items, f->run->job->pool, err);
-    en_free(path);
-    return status;
+    en_collect_run *r = f->run;
+    const en_fisher_place place = {n_done, n_left}, beginning = {0};
+    double flops = r->flops_done - f->flops_saved;
+    if (!en_job_save_is_due(r->job) || flops < en_fisher_flops(r, &beginning) / MOST_SAVINGS)
+        return ENTRO_OK;
+    EN_TRY(en_unfinished_fisher_write(r->folder, &r->id, &f->shape, &place, &f->sums, err));
+    en_job_saved(r->job);
+    f->flops_saved = r->flops_done;
+    return ENTRO_OK;
 }
 
-static entro_status write_blocks(fisher *f, uint32_t layer, uint64_t n_tokens, entro_error *err)
+static entro_status backward_through(en_fisher *f, uint64_t n, uint32_t layer, bool with_blocks,
+                                     entro_error *err)
 {
-    const en_hparams *hp = &f->run->decoder->hp;
-    size_t n = 1;
-    for (uint32_t g = 0; g < EN_GRADIENT_GROUPS; g++) {
-        en_gradient_group matrices = en_gradient_group_of(hp, g);
-        for (uint32_t m = 0; m < matrices.n_matrices; m++)
-            n += en_row_blocks(matrices.n_rows[m]);
+    en_collect_run *r = f->run;
+    en_block_sums sums = layer_sums(f, layer);
+    if (with_blocks)
+        start_blocks(f, &sums);
+    EN_TRY(en_collect_load(r, layer, err));
+    for (uint64_t s = 0, b; s < n; s += b) {
+        b = batch_at(f, s, n);
+        EN_TRY(en_collect_forward(r, kept_at(f, layer, s), (uint32_t)b, NULL, err));
+        EN_TRY(en_block_backward(&r->block, &r->rope, &r->tape, (uint32_t)b,
+                                 f->sums.dx + s * en_collect_sequence_floats(r), &sums,
+                                 r->job->pool, err));
+        EN_TRY(en_collect_reach(r, 2 * batch_flops(f, (uint32_t)b), err));
     }
-    en_statistics_item *items = en_alloc(n, sizeof *items);
-    char(*names)[48] = en_alloc(n, sizeof *names);
-    entro_status status = items != NULL && names != NULL
-                              ? write_items_of_blocks(f, layer, items, names, n_tokens, err)
-                              : en_fail_memory(err);
-    en_free(items);
-    en_free(names);
-    return status;
+    if (with_blocks)
+        EN_TRY(en_fisher_write_gradients(f, layer, n * r->text->n_positions, err));
+    return ENTRO_OK;
 }
 
 /* Covariances of gradients are those of the first group: one layer's at a time are in memory. */
-static entro_status backward(fisher *f, uint64_t n, bool with_blocks, entro_error *err)
+static entro_status backward(en_fisher *f, uint64_t n_done, uint64_t n, uint32_t n_left,
+                             entro_error *err)
 {
-    en_collect_run *r = f->run;
-    for (uint32_t i = r->decoder->hp.n_layers; i-- > 0;) {
-        en_block_sums sums = layer_sums(f, i);
-        if (with_blocks)
-            start_blocks(f, &sums);
-        EN_TRY(en_collect_load(r, i, err));
-        for (uint64_t s = 0, b; s < n; s += b) {
-            b = batch_at(f, s, n);
-            EN_TRY(en_collect_forward(r, kept_at(f, i, s), (uint32_t)b, NULL, err));
-            EN_TRY(en_block_backward(&r->block, &r->rope, &r->tape, (uint32_t)b,
-                                     f->dx + s * en_collect_sequence_floats(r), &sums, r->job->pool,
-                                     err));
-            EN_TRY(en_collect_reach(r, 2 * batch_flops(f, (uint32_t)b), err));
-        }
-        if (with_blocks)
-            EN_TRY(write_blocks(f, i, n * r->text->n_positions, err));
+    while (n_left-- > 0) {
+        EN_TRY(backward_through(f, n, n_left, n_done == 0, err));
+        if (n_left > 0)
+            EN_TRY(save(f, n_done, n_left, err));
     }
     return ENTRO_OK;
 }
 
 /* What the gradient at the embedding says about its rows. */
-static void add_gradients(fisher *f, uint64_t first, uint64_t n)
+static void add_gradients(en_fisher *f, uint64_t first, uint64_t n)
 {
     const en_collect_run *r = f->run;
     size_t n_embd = r->decoder->hp.n_embd, n_tokens = (size_t)n * r->text->n_positions;
     const int32_t *ids = en_calib_text_sequence(r->text, first);
     for (size_t t = 0; t < n_tokens; t++) {
-        const float *g = f->dx + t * n_embd;
+        const float *g = f->sums.dx + t * n_embd;
         double sum = 0;
         for (size_t i = 0; i < n_embd; i++)
             sum += (double)g[i] * (double)g[i];
-        f->energy[ids[t]] += sum;
-        f->counts[ids[t]]++;
+        f->sums.energy[ids[t]] += sum;
+        f->sums.counts[ids[t]]++;
     }
-    en_gram(f->dx, n_embd, n_tokens, n_embd, r->precision, true, f->gradients, r->job->pool);
+    en_gram(f->sums.dx, n_embd, n_tokens, n_embd, r->precision, true, f->sums.gradients,
+            r->job->pool);
 }
 
-static entro_status run_group(fisher *f, uint64_t first, uint64_t n, uint64_t seed,
+static entro_status begin_group(en_fisher *f, uint64_t n_done, uint64_t n, uint64_t seed,
+                                entro_error *err)
+{
+    uint32_t n_layers = f->shape.n_layers;
+    EN_TRY(forward(f, n, n_layers, err));
+    /* labels of a batch depend on the seed and the token's number in it */
+    EN_TRY(head(f, n, (seed << 32) + n_done, err));
+    return save(f, n_done, n_layers, err);
+}
+
+/* The one at 'place', from there on. */
+static entro_status run_group(en_fisher *f, const en_fisher_place *place, uint64_t n, uint64_t seed,
                               entro_error *err)
 {
+    uint64_t first = f->run->first_fisher + place->n_done;
+    uint32_t n_left = place->n_left;
     EN_TRY(en_collect_embed(f->run, first, n, f->kept, err));
-    EN_TRY(forward(f, n, err));
-    EN_TRY(head(f, n, seed, err));
-    EN_TRY(backward(f, n, first == f->run->first_fisher, err));
+    if (n_left == 0) {
+        EN_TRY(begin_group(f, place->n_done, n, seed, err));
+        n_left = f->shape.n_layers;
+    } else {
+        EN_TRY(forward(f, n, n_left - 1, err));
+    }
+    EN_TRY(backward(f, place->n_done, n, n_left, err));
     add_gradients(f, first, n);
     return ENTRO_OK;
 }
 
-/* ---- results --------------------------------------------------------------------------------- */
-
-/*
- * Share of each token, times how its gradients' size compares with the mean; what was seen seldom is drawn
- * towards 1.  A share is the mean of the text's own and of the probability that the model gives the
- * token on it: most tokens of a vocabulary do not occur in a text of this length, but will in others.
- */
-static void token_importances(const fisher *f, float *out)
+static entro_status run_all(en_fisher *f, en_fisher_start *start, uint64_t seed, entro_error *err)
 {
     const en_collect_run *r = f->run;
-    size_t n_vocab = r->decoder->hp.n_vocab;
-    uint64_t n_all = (r->first_fisher + r->n_fisher) * r->text->n_positions, n_fisher = 0;
-    double energy = 0;
-    for (size_t v = 0; v < n_vocab; v++) {
-        energy += f->energy[v];
-        n_fisher += f->counts[v];
-        out[v] = 0;
-    }
-    double mean = energy / (double)n_fisher;
-    for (uint64_t t = 0; t < n_all; t++)
-        out[r->text->tokens[t]] += 1;
-    for (size_t v = 0; v < n_vocab; v++) {
-        double size = mean > 0 ? (f->energy[v] + prior_tokens * mean) /
-                                     (((double)f->counts[v] + prior_tokens) * mean)
-                               : 1;
-        double share = ((double)out[v] / (double)n_all + f->output[v] / (double)n_fisher) / 2;
-        out[v] = (float)(share * size);
-    }
-}
-
-static void means(const double *sums, size_t n, double n_tokens, float *out)
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = (float)(sums[i] / n_tokens);
-}
-
-static entro_status write_items(fisher *f, en_statistics_item *items, char (*names)[48],
-                                entro_error *err)
-{
-    en_collect_run *r = f->run;
-    const en_hparams *hp = &r->decoder->hp;
-    double n_tokens = (double)r->n_fisher * r->text->n_positions;
-    size_t n_rows = f->n_layer_rows * hp->n_layers, n_items = 0;
-    float *rows = f->written, *output = rows + n_rows, *tokens = output + hp->n_vocab;
-    means(f->rows, n_rows, n_tokens, rows);
-    means(f->output, hp->n_vocab, n_tokens, output);
-    token_importances(f, tokens);
-    for (uint32_t i = 0; i < hp->n_layers * EN_LAYER_GROUPS; i++) {
-        en_layer_group group = en_layer_group_of(hp, i % EN_LAYER_GROUPS);
-        items[n_items++] = (en_statistics_item){
-            .name = en_importance_name(names[i], sizeof names[i], &group, i / EN_LAYER_GROUPS),
-            .n = group.n_outputs,
-            .vector = rows};
-        rows += group.n_outputs;
-    }
-    items[n_items++] = (en_statistics_item){EN_OUTPUT_IMPORTANCE, hp->n_vocab, output, NULL, 0};
-    items[n_items++] = (en_statistics_item){EN_TOKENS_IMPORTANCE, hp->n_vocab, tokens, NULL, 0};
-    items[n_items++] =
-        (en_statistics_item){EN_TOKENS_COVARIANCE, hp->n_embd, NULL, f->gradients, 1 / n_tokens};
-    char *path = en_statistics_path(r->folder, EN_STATISTICS_FISHER, 0);
-    if (path == NULL)
-        return en_fail_memory(err);
-    entro_status status = en_statistics_file_write(path, &r->id, EN_STATISTICS_FISHER, 0, items,
-                                                   n_items, r->job->pool, err);
-    en_free(path);
-    return status;
-}
-
-static entro_status write_file(fisher *f, entro_error *err)
-{
-    size_t n = (size_t)f->run->decoder->hp.n_layers * EN_LAYER_GROUPS;
-    en_statistics_item *items = en_alloc(n + 3, sizeof *items);
-    char(*names)[48] = en_alloc(n, sizeof *names);
-    entro_status status =
-        items != NULL && names != NULL ? write_items(f, items, names, err) : en_fail_memory(err);
-    en_free(items);
-    en_free(names);
-    return status;
-}
-
-static entro_status run_all(fisher *f, uint64_t seed, entro_error *err)
-{
-    const en_collect_run *r = f->run;
+    en_fisher_place place = start->place;
     EN_TRY(prepare(f, err));
-    for (uint64_t s = 0, n; s < r->n_fisher; s += n) {
-        n = r->n_fisher - s < f->n_group ? r->n_fisher - s : f->n_group;
-        /* labels of a batch depend on the seed and the token's number in it */
-        EN_TRY(run_group(f, r->first_fisher + s, n, (seed << 32) + s, err));
+    if (en_unfinished_is_there(&start->file))
+        EN_TRY(en_unfinished_fisher_read(&start->file, &f->shape, &f->sums, err));
+    en_statistics_file_close(&start->file); /* it is going to be replaced */
+    while (place.n_done < r->n_fisher) {
+        uint64_t n = group_at(place.n_done, f->shape.n_group, r->n_fisher);
+        EN_TRY(run_group(f, &place, n, seed, err));
+        place = (en_fisher_place){.n_done = place.n_done + n};
+        if (place.n_done < r->n_fisher)
+            EN_TRY(save(f, place.n_done, 0, err));
     }
-    return write_file(f, err);
+    EN_TRY(en_fisher_write(f, err));
+    return en_unfinished_remove(r->folder, EN_STATISTICS_UNFINISHED_FISHER, 0, err);
 }
 
-entro_status en_collect_fisher(en_collect_run *r, uint64_t seed, entro_error *err)
+entro_status en_fisher_collect(en_collect_run *r, en_fisher_start *start, uint64_t seed,
+                               entro_error *err)
 {
-    fisher f = {.run = r, .n_group = choose_group(r)};
-    entro_status status = run_all(&f, seed, err);
+    en_fisher f = {.run = r, .shape = shape_of(r), .flops_saved = r->flops_done};
+    entro_status status = run_all(&f, start, seed, err);
     fisher_free(&f);
     return status;
 }

@@ -53,14 +53,17 @@ double en_collect_covariance_flops(const en_hparams *hp)
     return flops;
 }
 
+uint64_t en_collect_done(const en_collect_run *r)
+{
+    double share = r->flops_total > 0 ? r->flops_done / r->flops_total : 1;
+    uint64_t done = (uint64_t)(share * (double)r->job->state.total);
+    return done < r->job->state.total ? done : r->job->state.total;
+}
+
 entro_status en_collect_reach(en_collect_run *r, double flops, entro_error *err)
 {
     r->flops_done += flops;
-    double share = r->flops_total > 0 ? r->flops_done / r->flops_total : 1;
-    uint64_t done = (uint64_t)(share * (double)r->job->state.total);
-    if (done > r->job->state.total)
-        done = r->job->state.total;
-    entro_status status = en_job_reach(r->job, r->item, done, err);
+    entro_status status = en_job_reach(r->job, r->item, en_collect_done(r), err);
     return status == ENTRO_ERR_CANCELLED && r->folder != NULL
                ? en_fail(err, status,
                          "cancelled; statistics collected so far stay in %s, the same "

@@ -19,6 +19,7 @@ typedef struct en_collect_run {
     en_precision precision; /* of products with matrices, and of covariances */
     /* Sequences of the text: [0, n_sequences) for covariances, and those for importances. */
     uint64_t n_sequences, first_fisher, n_fisher;
+    size_t kept_bytes; /* of layers' inputs at most, while importances are made */
     en_block block;
     en_block_tape tape;
     en_rope rope;
@@ -42,6 +43,8 @@ void en_collect_release(en_collect_run *r);
 /* Operations of a token in a layer: forward, and for its covariances. */
 double en_collect_forward_flops(const en_hparams *hp);
 double en_collect_covariance_flops(const en_hparams *hp);
+/* Of the work, as a share of the stage's total. */
+uint64_t en_collect_done(const en_collect_run *r);
 /* So much is done; calls back.  ENTRO_ERR_CANCELLED as en_job_reach(). */
 entro_status en_collect_reach(en_collect_run *r, double flops, entro_error *err);
 
@@ -56,11 +59,5 @@ entro_status en_collect_read_matrix(en_collect_run *r, const en_linear *m, float
 /* Through r->block: x, a batch of at most n_batch sequences, to out, which may be x. */
 entro_status en_collect_forward(en_collect_run *r, const float *x, uint32_t n_sequences, float *out,
                                 entro_error *err);
-
-/* The importances of all layers and of the vocabulary, to fisher.gguf. */
-entro_status en_collect_fisher(en_collect_run *r, uint64_t seed, entro_error *err);
-
-/* What en_collect_fisher() will take. */
-double en_collect_fisher_flops(const en_collect_run *r);
 
 #endif

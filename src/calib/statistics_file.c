@@ -18,16 +18,29 @@
 
 enum { ALIGNMENT = 64, MAX_ITEM_NAME = 80 };
 
-static const char *const kind_names[] = {"fisher", "gradients", "layer", "output", "text"};
+static const char *const kind_names[EN_STATISTICS_KINDS] = {
+    "fisher", "gradients",         "layer",           "output",
+    "text",   "unfinished-fisher", "unfinished-text", "unfinished-cache"};
+
+static bool is_numbered(en_statistics_kind kind)
+{
+    return kind == EN_STATISTICS_LAYER || kind == EN_STATISTICS_GRADIENTS ||
+           kind == EN_STATISTICS_UNFINISHED_CACHE;
+}
+
+const char *en_statistics_name(char *out, size_t n_out, en_statistics_kind kind, uint32_t layer)
+{
+    if (is_numbered(kind))
+        snprintf(out, n_out, "%s-%03" PRIu32 ".gguf", kind_names[kind], layer);
+    else
+        snprintf(out, n_out, "%s.gguf", kind_names[kind]);
+    return out;
+}
 
 char *en_statistics_path(const char *folder, en_statistics_kind kind, uint32_t layer)
 {
-    char name[32];
-    if (kind == EN_STATISTICS_LAYER || kind == EN_STATISTICS_GRADIENTS)
-        snprintf(name, sizeof name, "%s-%03" PRIu32 ".gguf", kind_names[kind], layer);
-    else
-        snprintf(name, sizeof name, "%s.gguf", kind_names[kind]);
-    return en_path_join(folder, name);
+    char name[48];
+    return en_path_join(folder, en_statistics_name(name, sizeof name, kind, layer));
 }
 
 entro_status en_statistics_make_folder(const char *folder, entro_error *err)
@@ -157,8 +170,9 @@ static entro_status prepare(writing *w, const en_statistics_item *items, size_t 
         return en_fail_memory(err);
     for (size_t i = 0; i < n_items; i++) {
         const en_statistics_item *it = &items[i];
-        if (it->vector != NULL) {
-            w->tensors[w->n_tensors++] = tensor_of(it->name, "", EN_DTYPE_F32, it->n);
+        if (it->sums == NULL) {
+            w->tensors[w->n_tensors++] =
+                tensor_of(it->name, "", it->raw != NULL ? it->dtype : EN_DTYPE_F32, it->n);
             continue;
         }
         w->tensors[w->n_tensors++] =
@@ -199,6 +213,10 @@ static entro_status not_finite(const en_statistics_item *it, size_t at, entro_er
 static entro_status put_item(writing *w, uint32_t *i, const en_statistics_item *it, en_pool *pool,
                              entro_error *err)
 {
+    if (it->raw != NULL) {
+        size_t n_bytes = it->n * en_dtype_get(it->dtype)->block_bytes;
+        return put(w, (*i)++, it->raw, n_bytes, err);
+    }
     if (it->vector != NULL) {
         float lo, hi;
         if (!en_kernels_get()->min_max(it->vector, it->n, &lo, &hi))
@@ -385,6 +403,14 @@ entro_status en_statistics_file_vector(const en_statistics_file *f, const char *
                                        float *out, entro_error *err)
 {
     return read_floats(f, name, "", n, out, err);
+}
+
+entro_status en_statistics_file_raw(const en_statistics_file *f, const char *name, en_dtype dtype,
+                                    size_t n, const uint8_t **out, entro_error *err)
+{
+    uint32_t i;
+    EN_TRY(find(f, name, "", dtype, n, &i, err));
+    return verified(f, i, out, err);
 }
 
 entro_status en_statistics_file_covariance(const en_statistics_file *f, const char *name, size_t n,

@@ -7,6 +7,7 @@
  *   layer-003.gguf   covariances of the four inputs of a layer
  *   output.gguf      covariance of the output matrix's input
  *   text.gguf        ids of a text that the model wrote itself (calib_writer.h)
+ *   unfinished-*.gguf   what a stage has done so far (unfinished.h)
  *
  * A covariance NAME is two tensors, NAME.correlation and NAME.diagonal (correlation.h).  Each file says
  * what model, text and settings it is from, and has a checksum of each tensor.
@@ -67,22 +68,30 @@ typedef enum en_statistics_kind {
     EN_STATISTICS_GRADIENTS,
     EN_STATISTICS_LAYER,
     EN_STATISTICS_OUTPUT,
-    EN_STATISTICS_TEXT_IDS
+    EN_STATISTICS_TEXT_IDS,
+    EN_STATISTICS_UNFINISHED_FISHER,
+    EN_STATISTICS_UNFINISHED_TEXT,
+    EN_STATISTICS_UNFINISHED_CACHE, /* numbered like layers */
+    EN_STATISTICS_KINDS
 } en_statistics_kind;
 
+/* "layer-003.gguf"; returns 'out'. */
+const char *en_statistics_name(char *out, size_t n_out, en_statistics_kind kind, uint32_t layer);
 /* "FOLDER/layer-003.gguf"; NULL when out of memory, else freed with en_free(). */
 char *en_statistics_path(const char *folder, en_statistics_kind kind, uint32_t layer);
 
 /* Makes it when it is not there. */
 entro_status en_statistics_make_folder(const char *folder, entro_error *err);
 
-/* What is written: a vector or a covariance. */
+/* What is written: a vector, a covariance, or numbers as they are. */
 typedef struct en_statistics_item {
     const char *name;
     size_t n;
-    const float *vector; /* n floats; NULL: a covariance */
+    const float *vector; /* n floats */
     const float *sums;   /* n x n, lower triangle of sums of x x^T */
     double scale;        /* 1 / tokens behind the sums */
+    const void *raw;     /* n plain numbers */
+    en_dtype dtype;      /* of them */
 } en_statistics_item;
 
 /*
@@ -116,6 +125,10 @@ entro_status en_statistics_file_check(const en_statistics_file *f, const char *n
 /* n floats, all finite and >= 0.  ENTRO_ERR_CHECKSUM when they are damaged. */
 entro_status en_statistics_file_vector(const en_statistics_file *f, const char *name, size_t n,
                                        float *out, entro_error *err);
+/* n plain numbers as they were written: borrowed bytes that may lie anywhere.  ENTRO_ERR_CHECKSUM when
+ * they are damaged. */
+entro_status en_statistics_file_raw(const en_statistics_file *f, const char *name, en_dtype dtype,
+                                    size_t n, const uint8_t **out, entro_error *err);
 /* n x n floats, both triangles. */
 entro_status en_statistics_file_covariance(const en_statistics_file *f, const char *name, size_t n,
                                            float *h, en_pool *pool, entro_error *err);

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "calib/calib_writer.h"
 #include "calib/collect.h"
+#include "calib/written_text.h"
 
 char *en_calibration_folder(const char *given, const char *path)
 {
@@ -28,7 +29,10 @@ entro_status en_calibration_text(en_calib_text *text, const entro_model *model, 
                        "that calibration and tuning want; a method without them, like rtn, works");
     if (wanted->n_files == 0)
         return en_calib_text_write(text, folder, model->decoder, model->tokenizer,
-                                   EN_CALIB_POSITIONS, wanted->n_tokens, wanted->seed, job, err);
+                                   &(en_calib_writing){.n_positions = EN_CALIB_POSITIONS,
+                                                       .n_tokens = wanted->n_tokens,
+                                                       .seed = wanted->seed},
+                                   job, err);
     return en_calib_text_read(text, wanted->files, wanted->n_files, model->tokenizer,
                               EN_CALIB_POSITIONS, wanted->n_tokens, err);
 }

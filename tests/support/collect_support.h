@@ -34,32 +34,52 @@ static inline en_calib_text test_collect_text(uint64_t n_sequences, uint64_t see
 
 typedef struct test_stopping {
     int n_calls, n_until; /* -1: never */
-    uint64_t last;
+    uint64_t last, resumed;
+    char note[400];
+    en_job *job;
 } test_stopping;
 
+/* Each report is made, however soon after the last one. */
 static inline bool test_count_call(void *user, const entro_progress *p)
 {
     test_stopping *s = user;
     assert_string_equal(p->stage, "statistics");
     assert_string_equal(p->unit, "tok");
-    assert_true(p->done >= s->last && p->done <= p->total);
+    assert_true(p->done >= s->last && p->done <= p->total && p->done >= p->resumed);
+    assert_true(p->note == NULL || s->n_calls == 0);
+    if (p->note != NULL)
+        snprintf(s->note, sizeof s->note, "%s", p->note);
     s->last = p->done;
-    return s->n_until < 0 || s->n_calls++ < s->n_until;
+    s->resumed = p->resumed;
+    s->job->last_call = -1;
+    int n = s->n_calls++;
+    return s->n_until < 0 || n < s->n_until;
+}
+
+/* 'stop->n_until' is the caller's.  All that can be saved is saved. */
+static inline entro_status test_collect_stopping(const char *folder, const entro_model *model,
+                                                 const en_calib_text *text,
+                                                 const en_collect_options *opt, uint32_t n_threads,
+                                                 test_stopping *stop, entro_error *err)
+{
+    en_job job;
+    stop->job = &job;
+    assert_int_equal(en_job_open(&job, n_threads, test_count_call, stop, NULL), ENTRO_OK);
+    job.save_seconds = 0;
+    entro_status status = en_statistics_collect(folder, model->decoder, text, opt, &job, err);
+    if (status == ENTRO_OK && stop->n_calls > 0)
+        assert_int_equal(stop->last, job.state.total);
+    assert_string_equal(job.state.unit, "B");
+    en_job_close(&job);
+    return status;
 }
 
 static inline entro_status test_collect_as(const char *folder, const entro_model *model,
                                            const en_calib_text *text, const en_collect_options *opt,
                                            uint32_t n_threads, int n_until, entro_error *err)
 {
-    en_job job;
     test_stopping stop = {.n_until = n_until};
-    assert_int_equal(en_job_open(&job, n_threads, test_count_call, &stop, NULL), ENTRO_OK);
-    entro_status status = en_statistics_collect(folder, model->decoder, text, opt, &job, err);
-    if (status == ENTRO_OK && stop.n_calls > 0)
-        assert_int_equal(stop.last, job.state.total);
-    assert_string_equal(job.state.unit, "B");
-    en_job_close(&job);
-    return status;
+    return test_collect_stopping(folder, model, text, opt, n_threads, &stop, err);
 }
 
 static inline entro_status test_collect(const char *folder, const entro_model *model,
@@ -104,6 +124,18 @@ static inline void test_collect_remove(const char *folder)
 static const char *const test_collect_files[] = {"fisher.gguf",        "gradients-000.gguf",
                                                  "gradients-001.gguf", "layer-000.gguf",
                                                  "layer-001.gguf",     "output.gguf"};
+
+/* Whether the folder has just those, and none that is unfinished. */
+static inline bool test_collect_is_complete(const char *folder)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    if (d != NULL)
+        closedir(d);
+    return n == sizeof test_collect_files / sizeof test_collect_files[0];
+}
 
 static inline void test_collect_assert_same(const char *a, const char *b)
 {

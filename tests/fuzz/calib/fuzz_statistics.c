@@ -30,6 +30,15 @@ static void read_vector(const en_statistics_file *f, const en_tensor *t)
     en_free(out);
 }
 
+static void read_raw(const en_statistics_file *f, const en_tensor *t, const uint8_t *bytes,
+                     size_t n_bytes)
+{
+    const uint8_t *p;
+    if (en_statistics_file_raw(f, t->name, (en_dtype)t->dtype, (size_t)t->dims[0], &p, NULL) ==
+        ENTRO_OK)
+        require(p >= bytes && p + t->n_bytes <= bytes + n_bytes);
+}
+
 static const en_tensor *find(const en_statistics_file *f, const char *name)
 {
     for (uint32_t i = 0; i < f->gguf.n_tensors; i++)
@@ -77,6 +86,7 @@ static void open_kind(const uint8_t *bytes, size_t n_bytes, en_statistics_kind k
     for (uint32_t i = 0; i < f.gguf.n_tensors; i++) {
         const en_tensor *t = &f.gguf.tensors[i];
         const char *suffix = strstr(t->name, ".diagonal");
+        read_raw(&f, t, bytes, n_bytes);
         if (t->dtype == EN_DTYPE_F32 && t->n_dims == 1 && suffix != NULL)
             read_covariance(&f, t, suffix);
         else if (t->dtype == EN_DTYPE_F32 && t->n_dims == 1)
@@ -92,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
     if (bytes == NULL)
         return 0;
     memcpy(bytes, data, n_bytes);
-    for (int kind = 0; kind < 3; kind++) {
+    for (int kind = 0; kind < EN_STATISTICS_KINDS; kind++) {
         en_memory_fail_at((last & 3) == 3 ? last >> 2 : UINT64_MAX);
         open_kind(bytes, n_bytes, (en_statistics_kind)kind);
         en_memory_fail_at(UINT64_MAX);

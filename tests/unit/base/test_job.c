@@ -1,6 +1,10 @@
 /* test_job.c - failures of threads, progress and cancelling. */
 #include "base/job.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "test_support.h"
 
 typedef struct calls {
@@ -43,6 +47,73 @@ static void callback_cancels(void **state)
     en_job_stage(&job, "encode", 10);
     assert_int_equal(en_job_reach(&job, NULL, 1, &err), ENTRO_ERR_CANCELLED);
     en_job_close(&job);
+}
+
+static bool note_call(void *user, const entro_progress *p)
+{
+    char(*notes)[400] = user;
+    snprintf(*notes, sizeof *notes, "%s %d %d", p->note != NULL ? p->note : "none", (int)p->done,
+             (int)p->resumed);
+    return true;
+}
+
+static void a_stage_goes_on_with_what_was_done(void **state)
+{
+    (void)state;
+    char note[400] = "";
+    en_job job;
+    assert_int_equal(en_job_open(&job, 1, note_call, &note, NULL), ENTRO_OK);
+    en_job_note(&job, "a file is %s", "damaged");
+    en_job_stage(&job, "encode", 10);
+    en_job_resume(&job, 4);
+    en_job_note(&job, "goes on at %d", 4);
+    assert_int_equal(en_job_reach(&job, NULL, 5, NULL), ENTRO_OK);
+    assert_string_equal(note, "a file is damaged; goes on at 4 5 4");
+    assert_int_equal(en_job_reach(&job, NULL, 10, NULL), ENTRO_OK); /* notes are told once */
+    assert_string_equal(note, "none 10 4");
+    en_job_stage(&job, "verify", 10);
+    assert_int_equal(en_job_reach(&job, NULL, 1, NULL), ENTRO_OK);
+    assert_string_equal(note, "none 1 0");
+    en_job_stage(&job, "encode", 10);
+    for (int i = 0; i < 100; i++)
+        en_job_note(&job, "%d and many more that there is no room for", i);
+    assert_int_equal(en_job_reach(&job, NULL, 1, NULL), ENTRO_OK);
+    assert_non_null(strstr(note, "0 and many"));
+    assert_true(strlen(note) < sizeof job.note + 10);
+    en_job_close(&job);
+}
+
+static double save_seconds_of(const char *value)
+{
+    en_job job;
+    assert_int_equal(setenv("ENTRO_SAVE_SECONDS", value, 1), 0);
+    assert_int_equal(en_job_open(&job, 1, NULL, NULL, NULL), ENTRO_OK);
+    double seconds = job.save_seconds;
+    en_job_close(&job);
+    unsetenv("ENTRO_SAVE_SECONDS");
+    return seconds;
+}
+
+static void saving_is_due_from_time_to_time(void **state)
+{
+    (void)state;
+    en_job job;
+    unsetenv("ENTRO_SAVE_SECONDS");
+    assert_int_equal(en_job_open(&job, 1, NULL, NULL, NULL), ENTRO_OK);
+    assert_true(job.save_seconds == EN_JOB_SAVE_SECONDS);
+    en_job_stage(&job, "encode", 10);
+    assert_false(en_job_save_is_due(&job));
+    job.last_save -= EN_JOB_SAVE_SECONDS;
+    assert_true(en_job_save_is_due(&job));
+    en_job_saved(&job);
+    assert_false(en_job_save_is_due(&job));
+    job.save_seconds = 0;
+    assert_true(en_job_save_is_due(&job));
+    en_job_close(&job);
+    assert_true(save_seconds_of("0") == 0 && save_seconds_of("2.5") == 2.5);
+    static const char *const bad[] = {"", "-1", "soon", "3s", "nan"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_true(save_seconds_of(bad[i]) == EN_JOB_SAVE_SECONDS);
 }
 
 typedef struct items {
@@ -95,6 +166,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_back_at_start_and_end),
         cmocka_unit_test(callback_cancels),
+        cmocka_unit_test(a_stage_goes_on_with_what_was_done),
+        cmocka_unit_test(saving_is_due_from_time_to_time),
         cmocka_unit_test(runs_each_item_once),
         cmocka_unit_test(one_failure_stops_the_run),
     };

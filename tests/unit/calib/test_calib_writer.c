@@ -8,6 +8,7 @@
 
 #include "tokenizer_support.h"
 
+#include "calib/written_text.h"
 #include "gguf_support.h"
 #include "session_support.h"
 
@@ -38,8 +39,9 @@ static entro_status write_with(en_calib_text *text, const entro_model *model, co
     en_job job;
     entro_error err = {0};
     assert_int_equal(en_job_open(&job, n_threads, count_call, c, NULL), ENTRO_OK);
-    entro_status status = en_calib_text_write(text, test_path("calib"), model->decoder, t,
-                                              POSITIONS, n_tokens, seed, &job, &err);
+    en_calib_writing how = {.n_positions = POSITIONS, .n_tokens = n_tokens, .seed = seed};
+    entro_status status =
+        en_calib_text_write(text, test_path("calib"), model->decoder, t, &how, &job, &err);
     if (status != ENTRO_OK && status != ENTRO_ERR_CANCELLED)
         fail_msg("%s: %s", err.where, err.message);
     en_job_close(&job);
@@ -243,8 +245,9 @@ static void every_allocation_fails_once(void **state)
         assert_in_range(i, 0, 5000);
         forget_text();
         en_memory_fail_at(i);
-        status = en_calib_text_write(&text, test_path("calib"), model->decoder, t, POSITIONS, 30, 1,
-                                     &job, NULL);
+        status = en_calib_text_write(
+            &text, test_path("calib"), model->decoder, t,
+            &(en_calib_writing){.n_positions = POSITIONS, .n_tokens = 30, .seed = 1}, &job, NULL);
         en_memory_fail_at(UINT64_MAX);
         en_calib_text_free(&text);
         en_job_close(&job);

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Statistics after kill -9: in each stage the same command goes on, says from where, and leaves the same files."""
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -87,6 +89,35 @@ def check_what_is_damaged_is_not_used():
             path.unlink()
         quiet = expect(run(*arguments(folder, "cut", 2), "--quiet"), 0)
         assert quiet.err == "", quiet.err
+
+
+def on_a_terminal(args):
+    """What the program writes to it."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([PROGRAM, *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=slave, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"})
+    os.close(slave)
+    said = b""
+    try:
+        while chunk := os.read(master, 4096):
+            said += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(master)
+    assert process.wait() == 0, said
+    return said.decode(errors="replace")
+
+
+def check_progress_begins_where_the_run_goes_on():
+    with Folder() as folder:
+        place = folder / "cut"
+        kill_when(arguments(folder, "cut", 2), (place / "unfinished-cache-010.gguf").exists)
+        assert not (place / "text.gguf").exists()
+        said = on_a_terminal(arguments(folder, "cut", 2))
+        at, total = map(int, re.search(r"at token (\d+) of (\d+)", said).groups())
+        first = re.search(r"text .*? (\d+) % +([\d.]+) tok/s", said)
+        assert int(first[1]) == round(100 * at / total), (at, total, first[0])
+        assert float(first[2]) == 0, first[0]  # what was there is no speed
 
 
 if __name__ == "__main__":

@@ -80,7 +80,10 @@ def check_histograms_are_those_of_the_integers():
             for t in made["tensors"]:
                 histogram = t["histogram"]
                 assert sum(histogram["counts"]) + histogram["n_others"] == t["n_params"], t["name"]
-                assert abs(entropy(histogram) - t["entropy_one_table"]) < 0.01, (method, t["name"])
+                # Those left out of it are taken for different ones, which they need not be.
+                others = histogram["n_others"]
+                more = others / t["n_params"] * math.log2(max(others, 1))
+                assert -0.001 < entropy(histogram) - t["entropy_one_table"] < more + 0.001, (method, t["name"])
                 assert t["entropy_one_table"] > t["entropy"] - 1e-6
             kinds = {re.sub(r"^blk\.\d+\.|\.weight$", "", t["name"]) for t in made["tensors"]}
             shown = Page(page)

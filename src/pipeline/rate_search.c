@@ -6,9 +6,7 @@
 
 #include "base/memory.h"
 
-/* What a coded weight takes beyond its entropy, until a pass has told. */
-#define FIRST_OVERHEAD 0.12
-#define FIRST_BITS     4.0 /* where the search for a KLD begins */
+#define FIRST_BITS 4.0 /* where the search for a KLD begins */
 
 /* Where passes aim within the tolerance: near the target, until one has missed that. */
 #define FIRST_AIM 0.9985
@@ -79,7 +77,7 @@ static double predict(const en_rate_search *s, double x)
 {
     if (s->target_kld > 0)
         return 2 * x;
-    return s->other_bytes + (en_rate_search_bits(s, x) + FIRST_OVERHEAD) * n_weights(s) / 8;
+    return s->other_bytes + (en_rate_search_bits(s, x) + s->overhead) * n_weights(s) / 8;
 }
 
 /* ---- the target ------------------------------------------------------------------------ */

@@ -35,6 +35,7 @@ typedef struct en_rate_search {
     uint64_t n_params;  /* of the model, for messages in bits a parameter */
     double target_kld;  /* expected of the file, nats a token; 0: none */
     double other_bytes; /* of everything else, a guess at first */
+    double overhead;    /* bits that a weight takes beyond its prediction, until a pass has told */
     double x;           /* of the next pass, then of the file */
     unsigned n_passes;  /* done */
     en_rate_pass passes[EN_RATE_MAX_PASSES]; /* those that count, in order */

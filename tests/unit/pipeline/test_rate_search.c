@@ -25,6 +25,7 @@ static en_rate_search make(uint64_t target, bool sloped)
                          ENTRO_OK);
     }
     s.other_bytes = 20000;
+    s.overhead = 0.12;
     return s;
 }
 

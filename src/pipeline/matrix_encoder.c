@@ -16,7 +16,7 @@ enum {
 
 /*
  * Packed in memory such integers take 8 bits.  Strips of more than this save less than a sixteenth of that,
- * for half the speed (u8-row of SmolLM2-135M: 8.1 bits, 88 tokens a second, packed 191), and rans, which is
+ * at 0.7 of the speed (u8-row of SmolLM2-135M: 8.1 bits, 148 tokens a second, packed 206), and rans, which is
  * always packed, makes the file a twentieth smaller and more (docs/performance.md, "Above 7").
  */
 static const double most_strip_bits = 7.5;

@@ -4,21 +4,30 @@
  * Integer (i, j) has the spread  rows_i cols_j / c,  c the step.  Spreads of rows differ most in the embedding,
  * whose tokens are not equally frequent: with one spread for all rows it was expected 0.8 bit too large, a
  * tenth of the file of a small model.  All pairs of rows and columns would be too many; of both, sorted, bins
- * of equal numbers are kept:
+ * of equal numbers stand for all, and what is kept is how many weights have a spread of so many sixteenths of an
+ * octave:
  *
- *   bits = mean over bins of rows and columns of the entropy of a rounded normal distribution
+ *   bits = mean over weights of the entropy of a rounded normal distribution
  */
 #ifndef EN_PIPELINE_RATE_MATRIX_H
 #define EN_PIPELINE_RATE_MATRIX_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
-enum { EN_RATE_COL_BINS = 64, EN_RATE_ROW_BINS = 32 };
+enum {
+    EN_RATE_OCTAVES = 24,
+    EN_RATE_AN_OCTAVE = 16,
+    EN_RATE_SPREADS = EN_RATE_OCTAVES * EN_RATE_AN_OCTAVE
+};
 
 typedef struct en_rate_matrix {
     uint64_t n_rows, n_cols;
-    uint32_t n_row_bins, n_col_bins; /* 0: no spreads, the rate is chosen as such */
-    float rows[EN_RATE_ROW_BINS], cols[EN_RATE_COL_BINS];
+    bool has_spreads; /* else the rate is chosen as such */
+    double largest;   /* log2 of a spread */
+    /* Of the weights, with a spread of 2^(largest - i / 16); smaller ones take nothing. */
+    float share[EN_RATE_SPREADS];
 } en_rate_matrix;
 
 /* row_spreads (n_rows, over their root mean square), col_spreads (n_cols): finite, from 0 on; or both NULL. */

@@ -52,7 +52,7 @@ double en_rate_search_bits(const en_rate_search *s, double x)
     double bits = 0;
     for (size_t i = 0; i < s->n; i++) {
         const en_rate_matrix *m = &s->matrices[i];
-        double each = m->n_row_bins > 0 ? en_rate_matrix_bits(m, exp2(x)) : -x;
+        double each = m->has_spreads ? en_rate_matrix_bits(m, exp2(x)) : -x;
         bits += each * (double)m->n_rows * (double)m->n_cols;
     }
     return s->n > 0 ? bits / n_weights(s) : 0.0;

@@ -246,10 +246,9 @@ typedef struct variant {
 
 /* Largest first. */
 static const variant variants[] = {
-    {4, 1, DOT_ROW(4, 1)}, {3, 1, DOT_ROW(3, 1)}, {2, 1, DOT_ROW(2, 1)},
-    {1, 1, DOT_ROW(1, 1)}, {3, 2, DOT_ROW(3, 2)}, {2, 2, DOT_ROW(2, 2)},
-    {1, 2, DOT_ROW(1, 2)}, {2, 4, DOT_ROW(2, 4)}, {1, 4, DOT_ROW(1, 4)},
-    {1, 8, DOT_ROW(1, 8)},
+    {4, 1, DOT_ROW(4, 1)}, {3, 1, DOT_ROW(3, 1)}, {2, 1, DOT_ROW(2, 1)}, {1, 1, DOT_ROW(1, 1)},
+    {3, 2, DOT_ROW(3, 2)}, {2, 2, DOT_ROW(2, 2)}, {1, 2, DOT_ROW(1, 2)}, {2, 4, DOT_ROW(2, 4)},
+    {1, 4, DOT_ROW(1, 4)}, {1, 8, DOT_ROW(1, 8)},
 };
 
 /* The next size for which there is a variant. */

@@ -69,8 +69,7 @@ static void note_unknown_features(void)
     const char *name = entro_cpu_unknown(&n);
     if (name)
         cli_note("ENTRO_CPU_DISABLE names '%.*s', which is no feature; known are amx, bf16, "
-                 "avx512, avx2, "
-                 "dotprod and neon",
+                 "avx512, avx2, dotprod and neon",
                  (int)n, name);
 }
 

@@ -12,7 +12,7 @@
  *   both sides   what it was wrong by is interpolated between the passes on either side of the target: the
  *                next x lies between theirs
  *
- * Two passes are usual, at most three between 2 and 6 bits.  More, up to EN_RATE_MAX_PASSES, are taken only
+ * One or two passes are usual, at most three between 2 and 6 bits.  More, up to EN_RATE_MAX_PASSES, are taken only
  * where the coder is far from its prediction: where integers are beyond what a coding's tables hold, and with
  * less than a million weights, whose sizes go in steps.
  */

@@ -57,7 +57,7 @@ entro_status en_chunk_encoder_open(en_chunk_encoder *e, entro_error *err)
 {
     *e = (en_chunk_encoder){0};
     EN_TRY(en_strip_encoder_new(&e->strips, en_kernels_get()->strip_encode, err));
-    return en_rans_encoder_new(&e->rans, err);
+    return en_rans_encoder_new(&e->rans, en_kernels_get()->rans_encode, err);
 }
 
 void en_chunk_encoder_close(en_chunk_encoder *e)

@@ -54,13 +54,44 @@ entro_status en_rans_code_load(en_rans_code *code, const uint8_t *bytes, size_t 
 
 /* ---- encoding ---------------------------------------------------------------------------- */
 
+/* Places of an entry's fields, of encoding and of decoding: symbol in the low byte, frequency less 1, then start
+ * (encoding) or slot less start (decoding). */
+enum { EN_RANS_FREQ_AT = 8, EN_RANS_OFFSET_AT = 20, EN_RANS_FIELD = 0xfff }; /* 12 bits each */
+
+/* What a value is coded as, by value less base: itself, or the nearest that has a frequency. */
+typedef struct en_rans_symbols {
+    int32_t base;
+    uint32_t n;
+    uint32_t entries[EN_RANS_SYMBOLS];
+} en_rans_symbols;
+
+void en_rans_symbols_fill(en_rans_symbols *symbols, const en_rans_code *code);
+
+/* Encoding under way, from the end of a buffer towards its start.  EN_RANS_SLACK bytes before 'at' are writable,
+ * beyond the words that come there. */
+typedef struct en_rans_writing {
+    uint32_t states[EN_RANS_STATES];
+    uint8_t *at;
+    en_strip_exception *list; /* room for every weight of the unit */
+    size_t n_list;
+} en_rans_writing;
+
+enum { EN_RANS_SLACK = 2 * EN_STRIP_ROWS };
+
+/* One unit, 16 rows of z by 32 columns, from its last column to its first; 'row' and 'col': its place in the chunk.
+ * Vector variants are in kernels/. */
+typedef void (*en_rans_encode_fn)(en_rans_writing *w, const en_rans_symbols *symbols,
+                                  const int32_t *z, size_t stride, uint32_t row, uint32_t col);
+void en_rans_encode_ref(en_rans_writing *w, const en_rans_symbols *symbols, const int32_t *z,
+                        size_t stride, uint32_t row, uint32_t col);
+
 /* The encoder of one chunk; runs are added in the order of decoding, then it is finished. */
 typedef struct en_rans_encoder en_rans_encoder;
-entro_status en_rans_encoder_new(en_rans_encoder **out, entro_error *err);
+entro_status en_rans_encoder_new(en_rans_encoder **out, en_rans_encode_fn encode, entro_error *err);
 void en_rans_encoder_free(en_rans_encoder *e);
 void en_rans_encoder_start(en_rans_encoder *e);
-/* 16 rows of z, 'stride' apart.  'code' must live until the chunk is finished; 'row' and 'col': place of
- * the run's first weight in the chunk, for exceptions. */
+/* 16 rows of z, 'stride' apart, of whole units of columns.  'z' and 'code' must live until the chunk is finished;
+ * 'row' and 'col': place of the run's first weight in the chunk, for exceptions. */
 entro_status en_rans_encoder_add(en_rans_encoder *e, const int32_t *z, size_t stride, size_t n_cols,
                                  const en_rans_code *code, uint32_t row, uint32_t col,
                                  entro_error *err);
@@ -71,8 +102,6 @@ entro_status en_rans_encoder_finish(en_rans_encoder *e, const uint8_t **bytes, s
 
 /* ---- decoding ---------------------------------------------------------------------------- */
 
-/* By slot: symbol in the low byte, frequency less 1, slot less start. */
-enum { EN_RANS_FREQ_AT = 8, EN_RANS_OFFSET_AT = 20 }; /* 12 bits each */
 typedef struct en_rans_table {
     uint32_t slots[EN_RANS_SCALE];
 } en_rans_table;

@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "entropy/rans.h"
 
-enum { FREQ_MASK = 0xfff, SLOT_MASK = EN_RANS_SCALE - 1 };
+enum { SLOT_MASK = EN_RANS_SCALE - 1 };
 
 void en_rans_table_fill(en_rans_table *table, const en_rans_code *code)
 {
@@ -38,7 +38,7 @@ void en_rans_decode(en_rans_lanes *lanes, const en_rans_table *table, size_t n_u
                 uint32_t *state = &states[c % 2 * EN_STRIP_ROWS + r];
                 uint32_t x = *state, e = table->slots[x & SLOT_MASK];
                 units[GROUP_COLS * r + c] = (uint8_t)e;
-                x = ((e >> EN_RANS_FREQ_AT & FREQ_MASK) + 1) * (x >> EN_RANS_SCALE_BITS) +
+                x = ((e >> EN_RANS_FREQ_AT & EN_RANS_FIELD) + 1) * (x >> EN_RANS_SCALE_BITS) +
                     (e >> EN_RANS_OFFSET_AT);
                 uint32_t more = x << 16 | en_load16(next);
                 bool low = x < EN_RANS_LOWEST;

@@ -1,8 +1,8 @@
 /*
  * rans_encode.c - see rans.h.
  *
- * Decoding runs forwards, so encoding runs backwards: symbols are kept until the chunk is complete, then
- * words are written from the end of a buffer towards its start.
+ * Decoding runs forwards, so encoding runs backwards: runs are noted until the chunk is complete, then words are
+ * written from the end of a buffer towards its start.
  */
 #include <string.h>
 
@@ -13,13 +13,15 @@
 
 /* A run of columns under one code. */
 typedef struct run {
+    const int32_t *z;
+    size_t stride, n_cols;
     const en_rans_code *code;
-    size_t n_symbols; /* an even number of columns */
+    uint32_t row, col;
 } run;
 
 struct en_rans_encoder {
-    uint8_t *symbols; /* of all runs, in the order of decoding */
-    size_t n_symbols, cap_symbols;
+    en_rans_encode_fn encode;
+    en_rans_symbols symbols; /* of the run that is encoded */
     run *runs;
     size_t n_runs, cap_runs;
     uint8_t *bytes; /* the last n_bytes of cap_bytes are the chunk */
@@ -28,17 +30,19 @@ struct en_rans_encoder {
     bool finished;
 };
 
-entro_status en_rans_encoder_new(en_rans_encoder **out, entro_error *err)
+entro_status en_rans_encoder_new(en_rans_encoder **out, en_rans_encode_fn encode, entro_error *err)
 {
     *out = en_alloc_zero(1, sizeof **out);
-    return *out ? ENTRO_OK : en_fail_memory(err);
+    if (*out == NULL)
+        return en_fail_memory(err);
+    (*out)->encode = encode;
+    return ENTRO_OK;
 }
 
 void en_rans_encoder_free(en_rans_encoder *e)
 {
     if (e == NULL)
         return;
-    en_free(e->symbols);
     en_free(e->runs);
     en_free(e->bytes);
     en_free(e->list.items);
@@ -47,125 +51,117 @@ void en_rans_encoder_free(en_rans_encoder *e)
 
 void en_rans_encoder_start(en_rans_encoder *e)
 {
-    e->n_symbols = e->n_runs = e->n_bytes = e->list.n = 0;
+    e->n_runs = e->n_bytes = e->list.n = 0;
     e->finished = false;
-}
-
-/* ---- symbols ----------------------------------------------------------------------------- */
-
-/* What each value of the code's range is coded as: itself, or the nearest with a frequency. */
-static void set_kept(const en_rans_code *code, uint8_t kept[EN_RANS_SYMBOLS])
-{
-    uint32_t last = 0;
-    for (uint32_t i = 0; i < code->n; i++) {
-        last = code->freq[i] > 0 ? i : last;
-        kept[i] = (uint8_t)last;
-    }
-    for (uint32_t i = code->n - 1, next = i; i > 0; i--) {
-        next = code->freq[i] > 0 ? i : next;
-        if (next - i < i - kept[i])
-            kept[i] = (uint8_t)next;
-    }
-}
-
-static bool reserve(en_rans_encoder *e, size_t n)
-{
-    return (n <= e->cap_symbols ||
-            en_grow((void **)&e->symbols, &e->cap_symbols, n, SIZE_MAX, 1)) &&
-           (e->n_runs < e->cap_runs ||
-            en_grow((void **)&e->runs, &e->cap_runs, e->n_runs + 1, SIZE_MAX, sizeof *e->runs));
 }
 
 entro_status en_rans_encoder_add(en_rans_encoder *e, const int32_t *z, size_t stride, size_t n_cols,
                                  const en_rans_code *code, uint32_t row, uint32_t col,
                                  entro_error *err)
 {
-    uint8_t kept[EN_RANS_SYMBOLS];
-    size_t n = n_cols * EN_STRIP_ROWS;
-    if (!reserve(e, e->n_symbols + n))
+    if (e->n_runs == e->cap_runs &&
+        !en_grow((void **)&e->runs, &e->cap_runs, e->n_runs + 1, SIZE_MAX, sizeof *e->runs))
         return en_fail_memory(err);
-    set_kept(code, kept);
-    uint8_t *out = e->symbols + e->n_symbols;
-    int64_t lo = code->base, hi = lo + code->n - 1;
-    for (size_t k = 0; k < n_cols; k++)
-        for (size_t r = 0; r < EN_STRIP_ROWS; r++) {
-            int64_t wanted = z[r * stride + k];
-            int64_t held = wanted < lo ? lo : wanted > hi ? hi : wanted;
-            *out = kept[held - lo];
-            held = lo + *out++;
-            if (held != wanted && !en_exception_list_add(&e->list, row + r, col + k, wanted - held))
-                return en_fail_memory(err);
-        }
-    e->runs[e->n_runs++] = (run){code, n};
-    e->n_symbols += n;
+    e->runs[e->n_runs++] = (run){z, stride, n_cols, code, row, col};
     return ENTRO_OK;
 }
 
-/* ---- words ------------------------------------------------------------------------------- */
+/* ---- a unit ------------------------------------------------------------------------------ */
 
-/*
- * What encoding a symbol takes.  x / freq is x * inverse >> SHIFT, exactly: inverse * freq is 2^SHIFT and less than
- * freq more, and x is below freq * 2^20, so that their product is below 2^SHIFT for all frequencies up to 2^12.
- * Nor does x * inverse reach 2^64.
- */
-typedef struct symbol_code {
-    uint64_t inverse;
-    uint32_t freq, start;
-} symbol_code;
-
-enum { SHIFT = 44 };
-
-static void set_symbols(const en_rans_code *code, symbol_code *symbols)
+void en_rans_symbols_fill(en_rans_symbols *symbols, const en_rans_code *code)
 {
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < code->n; i++) {
-        uint32_t freq = code->freq[i];
-        uint64_t inverse = freq > 0 ? ((UINT64_C(1) << SHIFT) + freq - 1) / freq : 0;
-        symbols[i] = (symbol_code){inverse, freq, sum};
-        sum += freq;
+    enum { NONE = EN_RANS_SYMBOLS };
+    *symbols = (en_rans_symbols){.base = code->base, .n = code->n};
+    uint32_t next_of[EN_RANS_SYMBOLS], next = NONE, start = 0;
+    for (uint32_t i = code->n; i-- > 0; next_of[i] = next)
+        next = code->freq[i] > 0 ? i : next;
+    for (uint32_t i = 0, last = 0; i < code->n; i++) {
+        if (code->freq[i] > 0) {
+            symbols->entries[i] =
+                i | (code->freq[i] - 1u) << EN_RANS_FREQ_AT | start << EN_RANS_OFFSET_AT;
+            start += code->freq[i];
+            last = i;
+        } else {
+            /* The entry of the next symbol is yet to come, but for its start all of it is known. */
+            uint32_t after = next_of[i];
+            bool is_after = after - i < i - last;
+            symbols->entries[i] = !is_after ? symbols->entries[last]
+                                            : after | (code->freq[after] - 1u) << EN_RANS_FREQ_AT |
+                                                  start << EN_RANS_OFFSET_AT;
+        }
     }
 }
 
-/* From a run's last symbol to its first; returns where the words now begin.  A word is stored in any case, for
- * whether it is wanted cannot be foreseen. */
-static uint8_t *encode_run(const run *r, const uint8_t *symbols, uint32_t *states, uint8_t *at)
+void en_rans_encode_ref(en_rans_writing *w, const en_rans_symbols *symbols, const int32_t *z,
+                        size_t stride, uint32_t row, uint32_t col)
 {
-    symbol_code codes[EN_RANS_SYMBOLS];
-    set_symbols(r->code, codes);
-    for (size_t i = r->n_symbols; i-- > 0;) {
-        const symbol_code *c = &codes[symbols[i]];
-        uint32_t x = states[i % EN_RANS_STATES];
-        /* Where the decoder, behind this symbol, is below 2^16. */
-        bool is_full = x >> (32 - EN_RANS_SCALE_BITS) >= c->freq;
-        en_store16(at - 2, (uint16_t)x);
-        at -= 2 * is_full;
-        x >>= 16 * is_full;
-        uint32_t quotient = (uint32_t)(x * c->inverse >> SHIFT);
-        states[i % EN_RANS_STATES] =
-            (quotient << EN_RANS_SCALE_BITS) + x - quotient * c->freq + c->start;
+    int64_t lo = symbols->base, hi = lo + symbols->n - 1;
+    uint8_t *at = w->at;
+    for (uint32_t k = EN_UNIT_COLS; k-- > 0;)
+        for (uint32_t r = EN_STRIP_ROWS; r-- > 0;) {
+            int64_t wanted = z[r * stride + k];
+            int64_t near = wanted < lo ? lo : wanted > hi ? hi : wanted;
+            uint32_t e = symbols->entries[near - lo];
+            int64_t delta = wanted - lo - (uint8_t)e;
+            w->list[w->n_list] = (en_strip_exception){row + r, col + k, (int32_t)delta};
+            w->n_list += delta != 0;
+
+            uint32_t freq = (e >> EN_RANS_FREQ_AT & EN_RANS_FIELD) + 1;
+            uint32_t *state = &w->states[k % 2 * EN_STRIP_ROWS + r], x = *state;
+            /* Where the decoder, behind this symbol, is below 2^16.  A word is stored in any case, for whether it
+             * is wanted cannot be foreseen. */
+            bool is_full = x >> (32 - EN_RANS_SCALE_BITS) >= freq;
+            en_store16(at - 2, (uint16_t)x);
+            at -= 2 * is_full;
+            x >>= 16 * is_full;
+            *state = (x / freq << EN_RANS_SCALE_BITS) + x % freq + (e >> EN_RANS_OFFSET_AT);
+        }
+    w->at = at;
+}
+
+/* ---- a chunk ----------------------------------------------------------------------------- */
+
+/* From a run's last unit to its first. */
+static entro_status encode_run(en_rans_encoder *e, en_rans_writing *w, const run *r,
+                               entro_error *err)
+{
+    for (size_t col = r->n_cols; col > 0;) {
+        col -= EN_UNIT_COLS;
+        /* One more than the unit's: the plain encoder writes before it knows. */
+        if (!en_exception_list_reserve(&e->list, EN_UNIT_COLS * EN_STRIP_ROWS + 1))
+            return en_fail_memory(err);
+        w->list = e->list.items;
+        w->n_list = e->list.n;
+        e->encode(w, &e->symbols, r->z + col, r->stride, r->row, r->col + (uint32_t)col);
+        e->list.n = w->n_list;
     }
-    return at;
+    return ENTRO_OK;
 }
 
 static entro_status finish(en_rans_encoder *e, entro_error *err)
 {
+    size_t n_symbols = 0;
+    for (size_t i = 0; i < e->n_runs; i++)
+        n_symbols += e->runs[i].n_cols * EN_STRIP_ROWS;
     /* A symbol takes at most 12 bits, a state a word more than its own. */
-    size_t most = e->n_symbols / 4 * 6 + 2 * EN_RANS_START_BYTES;
+    size_t most = n_symbols / 4 * 6 + 2 * EN_RANS_START_BYTES + EN_RANS_SLACK;
     if (most > e->cap_bytes && !en_grow((void **)&e->bytes, &e->cap_bytes, most, SIZE_MAX, 1))
         return en_fail_memory(err);
-    uint32_t states[EN_RANS_STATES];
+    uint8_t *end = e->bytes + e->cap_bytes;
+    en_rans_writing w = {.at = end};
     for (unsigned i = 0; i < EN_RANS_STATES; i++)
-        states[i] = EN_RANS_LOWEST;
-    uint8_t *end = e->bytes + e->cap_bytes, *at = end;
-    size_t left = e->n_symbols;
+        w.states[i] = EN_RANS_LOWEST;
+    const en_rans_code *code = NULL;
     for (size_t i = e->n_runs; i-- > 0;) {
-        left -= e->runs[i].n_symbols;
-        at = encode_run(&e->runs[i], e->symbols + left, states, at);
+        if (e->runs[i].code != code)
+            en_rans_symbols_fill(&e->symbols, e->runs[i].code);
+        code = e->runs[i].code;
+        EN_TRY(encode_run(e, &w, &e->runs[i], err));
     }
-    at -= EN_RANS_START_BYTES;
+    w.at -= EN_RANS_START_BYTES;
     for (unsigned i = 0; i < EN_RANS_STATES; i++)
-        en_store32(at + 4 * i, states[i]);
-    e->n_bytes = (size_t)(end - at);
+        en_store32(w.at + 4 * i, w.states[i]);
+    e->n_bytes = (size_t)(end - w.at);
     en_exception_list_sort(&e->list);
     e->finished = true;
     return ENTRO_OK;

@@ -18,6 +18,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
     en_kernels_init_blocks_ref(table);
     en_kernels_init_bf16_ref(table);
     table->rans_decode = en_rans_decode;
+    table->rans_encode = en_rans_encode_ref;
     table->strip_encode = en_strip_encode_ref;
     table->strip_count = en_strip_count_ref;
 #if defined(__x86_64__)
@@ -29,6 +30,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_blocks_avx2(table);
         en_kernels_init_scaled_units_avx2(table);
         en_kernels_init_rans_avx2(table);
+        en_kernels_init_rans_encode_avx2(table);
         en_kernels_init_strip_encode_avx2(table);
     }
     if (cpu_features & EN_CPU_AVX512) {
@@ -39,6 +41,7 @@ void en_kernels_fill(en_kernels *table, uint32_t cpu_features)
         en_kernels_init_blocks_avx512(table);
         en_kernels_init_scaled_units_avx512(table);
         en_kernels_init_rans_avx512(table);
+        en_kernels_init_rans_encode_avx512(table);
         en_kernels_init_strip_encode_avx512(table);
     }
     if (cpu_features & EN_CPU_AMX)

@@ -146,6 +146,7 @@ typedef struct en_kernels {
     /* ---- coding 4 (entropy/rans.h, en_rans_decode(); exact, whatever the stream) ---- */
     void (*rans_decode)(en_rans_lanes *lanes, const en_rans_table *table, size_t n_units,
                         uint8_t *units);
+    en_rans_encode_fn rans_encode;
 
     /*
      * ---- GGUF's blocks, multiplied as they are stored ----
@@ -196,7 +197,9 @@ void en_kernels_init_units_avx2(en_kernels *table);
 void en_kernels_init_strip_lists_avx2(en_kernels *table);
 void en_kernels_init_strip_lists_avx512(en_kernels *table);
 void en_kernels_init_rans_avx2(en_kernels *table);
+void en_kernels_init_rans_encode_avx2(en_kernels *table);
 void en_kernels_init_rans_avx512(en_kernels *table);
+void en_kernels_init_rans_encode_avx512(en_kernels *table);
 void en_kernels_init_blocks_avx2(en_kernels *table);
 void en_kernels_init_avx512(en_kernels *table);
 void en_kernels_init_strips_avx512(en_kernels *table);

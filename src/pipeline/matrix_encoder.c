@@ -97,7 +97,7 @@ static void size_sample(sample *s)
     uint64_t n_rows = SAMPLE_WEIGHTS / s->n_cols;
     uint64_t all = (s->n_all_rows + EN_STRIP_ROWS - 1) / EN_STRIP_ROWS * EN_STRIP_ROWS;
     /* Of a small matrix a part will do as well. */
-    uint64_t part = all / 4, least = MIN_SAMPLE_WEIGHTS / s->n_cols;
+    uint64_t part = all / 8, least = MIN_SAMPLE_WEIGHTS / s->n_cols;
     part = part < least ? least : part;
     n_rows = n_rows < part ? n_rows : part;
     n_rows = n_rows < all ? n_rows : all;

@@ -69,7 +69,7 @@ static double round_trip(const int32_t *z, const en_rans_code *code)
     const uint8_t *bytes;
     size_t n_bytes, n_list, half = COLS / 2;
     en_strip_exception *list;
-    assert_int_equal(en_rans_encoder_new(&e, NULL), ENTRO_OK);
+    assert_int_equal(en_rans_encoder_new(&e, en_rans_encode_ref, NULL), ENTRO_OK);
     en_rans_encoder_start(e);
     assert_int_equal(en_rans_encoder_add(e, z, COLS, half, code, 0, 0, NULL), ENTRO_OK);
     assert_int_equal(en_rans_encoder_add(e, z + half, COLS, half, code, 0, (uint32_t)half, NULL),

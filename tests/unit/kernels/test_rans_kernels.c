@@ -5,6 +5,7 @@
  */
 #include "test_support.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernel_support.h"
@@ -23,17 +24,20 @@ static uint32_t draw(void)
     return (uint32_t)(test_random(&state) >> 32);
 }
 
-/* Few symbols or many, frequent and rare. */
-static void random_table(en_rans_table *table)
+/* Few symbols or many, frequent and rare; with_gaps: some within have no frequency. */
+static void random_code(en_rans_code *code, bool with_gaps)
 {
-    en_rans_code code = {.n = 1 + draw() % EN_RANS_SYMBOLS};
-    uint32_t left = EN_RANS_SCALE - code.n;
-    for (uint32_t i = 0; i < code.n; i++) {
-        uint32_t more = i + 1 == code.n ? left : draw() % (left / 2 + 1);
-        code.freq[i] = (uint16_t)(1 + more);
-        left -= more;
+    *code =
+        (en_rans_code){.base = (int32_t)(draw() % 9999) - 5000, .n = 1 + draw() % EN_RANS_SYMBOLS};
+    uint32_t left = EN_RANS_SCALE;
+    for (uint32_t i = 0; i < code->n; i++) {
+        uint32_t after = code->n - 1 - i;
+        bool is_gap = with_gaps && i > 0 && after > 0 && draw() % 4 == 0;
+        uint32_t freq = after == 0 ? left : is_gap ? 0 : 1 + draw() % ((left - after) / 2 + 1);
+        freq = freq > left - after ? left - after : freq;
+        code->freq[i] = (uint16_t)freq;
+        left -= freq;
     }
-    en_rans_table_fill(table, &code);
 }
 
 static void check(const en_kernels *variant)
@@ -45,7 +49,9 @@ static void check(const en_kernels *variant)
     uint8_t *words = place(0, n_words + EN_STRIP_IN_PAD), *units = place(1, n_bytes);
     for (size_t i = 0; i < n_words + EN_STRIP_IN_PAD; i++)
         words[i] = (uint8_t)draw();
-    random_table(&table);
+    en_rans_code code;
+    random_code(&code, false);
+    en_rans_table_fill(&table, &code);
     en_rans_lanes a, b;
     en_rans_start(&a, words, words + n_words);
     b = a;
@@ -55,6 +61,61 @@ static void check(const en_kernels *variant)
     assert_memory_equal(a.states, b.states, sizeof a.states);
     assert_true(a.next == b.next && a.end == b.end);
     check_canary(units);
+}
+
+/* Integers of a spread that the code was made for, some of them out of its range, some as far as can be. */
+static void random_integers(int32_t *z, size_t n, const en_rans_symbols *symbols)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t kind = draw() % 64;
+        z[i] = kind == 0   ? (int32_t)draw()
+               : kind == 1 ? symbols->base - 1 - (int32_t)(draw() % 9)
+               : kind == 2 ? symbols->base + (int32_t)(symbols->n + draw() % 9)
+                           : symbols->base + (int32_t)(draw() % symbols->n);
+    }
+}
+
+static int by_place(const void *a, const void *b)
+{
+    return memcmp(a, b, 2 * sizeof(uint32_t));
+}
+
+/* Words, states and list of units one after the other. */
+static void check_encoder(const en_kernels *variant)
+{
+    enum {
+        STRIDE = 37,
+        N_Z = (EN_STRIP_ROWS - 1) * STRIDE + EN_UNIT_COLS,
+        N_UNITS = 4,
+        N_OUT = N_UNITS * 2 * UNIT_BYTES
+    };
+    static en_strip_exception lists[2][N_UNITS * UNIT_BYTES + 1];
+    static uint8_t expected[N_OUT];
+    int32_t *z = place(0, N_Z * sizeof *z);
+    uint8_t *out = place(1, N_OUT);
+    en_rans_code code;
+    random_code(&code, true);
+    en_rans_symbols symbols;
+    en_rans_symbols_fill(&symbols, &code);
+    en_rans_writing a = {.at = expected + N_OUT, .list = lists[0]};
+    for (unsigned i = 0; i < EN_RANS_STATES; i++)
+        a.states[i] = EN_RANS_LOWEST + (draw() >> (draw() % 16 + 1));
+    en_rans_writing b = a;
+    b.at = out + N_OUT, b.list = lists[1];
+    for (uint32_t u = 0; u < N_UNITS; u++) {
+        random_integers(z, N_Z, &symbols);
+        en_rans_encode_ref(&a, &symbols, z, STRIDE, 16 * u, 32 * u);
+        variant->rans_encode(&b, &symbols, z, STRIDE, 16 * u, 32 * u);
+    }
+    size_t n_words = (size_t)(expected + N_OUT - a.at);
+    assert_int_equal(n_words, out + N_OUT - b.at);
+    assert_memory_equal(a.at, b.at, n_words);
+    assert_memory_equal(a.states, b.states, sizeof a.states);
+    assert_int_equal(a.n_list, b.n_list);
+    qsort(lists[0], a.n_list, sizeof *lists[0], by_place);
+    qsort(lists[1], b.n_list, sizeof *lists[1], by_place);
+    assert_memory_equal(lists[0], lists[1], a.n_list * sizeof *lists[0]);
+    check_canary(out);
 }
 
 static void every_vector_set_has_a_decoder_of_its_own(void **context)
@@ -70,8 +131,10 @@ static void variants_equal_the_reference(void **context)
 {
     (void)context;
     for (int i = 0; i < n_variants; i++)
-        for (int round = 0; round < 400; round++)
+        for (int round = 0; round < 400; round++) {
             check(&variants[i]);
+            check_encoder(&variants[i]);
+        }
 }
 
 static int set_up(void **context)

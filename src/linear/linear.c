@@ -259,6 +259,55 @@ static entro_status plan_activations(job *j, entro_error *err)
     return ENTRO_OK;
 }
 
+/*
+ * Rows that lie in an order of their own are written in that, and moved to their places when all are there: row by
+ * row, threads would write to the same lines all the time.  For many tokens a strip's work outweighs that.
+ */
+static bool moves_rows(const job *j, size_t i)
+{
+    const en_linear *m = j->products[i].matrix;
+    return in_strips(m) && m->coded->strips->row_order != NULL &&
+           j->n_tokens <= EN_STRIPS_FEW_PACKED;
+}
+
+static size_t padded_rows(const en_linear *m)
+{
+    return ((size_t)m->n_rows + EN_STRIP_ROWS - 1) / EN_STRIP_ROWS * EN_STRIP_ROWS;
+}
+
+static entro_status plan_outputs(job *j, entro_error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < j->n_products; i++)
+        n += moves_rows(j, i) ? j->n_tokens * padded_rows(j->products[i].matrix) : 0;
+    EN_TRY(en_linear_grow_outputs(j->scratch, n, err));
+    float *at = j->scratch->outputs;
+    for (size_t i = 0; i < j->n_products; i++) {
+        en_strips_product *p = &j->strips[i];
+        p->in_stored_order = moves_rows(j, i);
+        if (p->in_stored_order) {
+            p->y = at;
+            p->y_stride = padded_rows(p->matrix);
+            at += j->n_tokens * p->y_stride;
+        }
+    }
+    return ENTRO_OK;
+}
+
+static void move_rows(const job *j)
+{
+    for (size_t i = 0; i < j->n_products; i++) {
+        const en_strips_product *from = &j->strips[i];
+        const en_linear_product *to = &j->products[i];
+        if (!moves_rows(j, i))
+            continue;
+        const uint32_t *order = to->matrix->coded->strips->row_order;
+        for (size_t t = 0; t < j->n_tokens; t++)
+            for (size_t r = 0; r < to->matrix->n_rows; r++)
+                to->y[t * to->y_stride + order[r]] = from->y[t * from->y_stride + r];
+    }
+}
+
 static void set_activations(void *context, uint32_t item, uint32_t thread)
 {
     job *j = context;
@@ -357,6 +406,7 @@ static entro_status run_job(job *j, en_pool *pool, entro_error *err)
     uint32_t n_items = 0;
     EN_TRY(plan_items(j, en_pool_n_threads(pool), &n_items, err));
     EN_TRY(plan_activations(j, err));
+    EN_TRY(plan_outputs(j, err));
     uint32_t n_sets = (uint32_t)((j->n_activations + j->has_integers) * j->n_tokens);
     if (n_sets > FEW)
         en_pool_run(pool, set_activations, j, n_sets);
@@ -365,6 +415,7 @@ static entro_status run_job(job *j, en_pool *pool, entro_error *err)
     if (j->n_tokens == 1 && any_in_coding_1(j))
         j->x_sum = j->k->sum(j->x, (size_t)j->products[0].matrix->n_cols);
     en_pool_run(pool, run_item, j, n_items);
+    move_rows(j);
     if (atomic_load(&j->failed) && err != NULL)
         *err = j->err;
     return j->status;

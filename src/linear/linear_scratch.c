@@ -63,17 +63,27 @@ entro_status en_linear_scratch_new(en_linear_scratch **out, const en_linear *con
     return ENTRO_OK;
 }
 
+/* Room for n items; what was there is lost. */
+static bool make_larger(void **items, size_t *cap, size_t n, size_t item_bytes)
+{
+    if (n <= *cap)
+        return true;
+    en_free(*items);
+    *items = en_alloc(n, item_bytes);
+    *cap = *items != NULL ? n : 0;
+    return *items != NULL;
+}
+
 entro_status en_linear_grow_activations(en_linear_scratch *s, size_t n_bytes, entro_error *err)
 {
-    if (n_bytes <= s->activation_bytes)
-        return ENTRO_OK;
-    en_free(s->activations);
-    s->activation_bytes = 0;
-    s->activations = en_alloc(n_bytes, 1);
-    if (s->activations == NULL)
-        return en_fail_memory(err);
-    s->activation_bytes = n_bytes;
-    return ENTRO_OK;
+    bool fits = make_larger((void **)&s->activations, &s->activation_bytes, n_bytes, 1);
+    return fits ? ENTRO_OK : en_fail_memory(err);
+}
+
+entro_status en_linear_grow_outputs(en_linear_scratch *s, size_t n, entro_error *err)
+{
+    bool fits = make_larger((void **)&s->outputs, &s->n_outputs, n, sizeof *s->outputs);
+    return fits ? ENTRO_OK : en_fail_memory(err);
 }
 
 void en_linear_scratch_free(en_linear_scratch *scratch)
@@ -82,12 +92,14 @@ void en_linear_scratch_free(en_linear_scratch *scratch)
         return;
     en_free(scratch->memory);
     en_free(scratch->activations);
+    en_free(scratch->outputs);
     en_free(scratch);
 }
 
 size_t en_linear_scratch_bytes(const en_linear_scratch *scratch)
 {
     return sizeof *scratch + scratch->activation_bytes +
+           scratch->n_outputs * sizeof *scratch->outputs +
            scratch->n_threads * (scratch->codes_bytes + scratch->tile_bytes + scratch->rest_bytes +
                                  scratch->reader_bytes);
 }

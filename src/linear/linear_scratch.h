@@ -19,10 +19,14 @@ struct en_linear_scratch {
     uint8_t *memory;      /* codes, tile, rest, reader of thread 0, codes of thread 1 ... */
     uint8_t *activations; /* of all threads; grows with the number of tokens */
     size_t activation_bytes;
+    float *outputs; /* of all threads, whole lines; likewise */
+    size_t n_outputs;
 };
 
 /* Room for so many bytes of activations; what was there is lost. */
 entro_status en_linear_grow_activations(en_linear_scratch *s, size_t n_bytes, entro_error *err);
+/* Room for n outputs, likewise. */
+entro_status en_linear_grow_outputs(en_linear_scratch *s, size_t n, entro_error *err);
 
 static inline uint8_t *en_linear_codes(const en_linear_scratch *s, uint32_t thread)
 {

@@ -402,16 +402,21 @@ static void jobs_on(const char *model, const char *coding)
     unlink(g_lossless);
 }
 
-static void every_allocation_may_fail_on_a_gguf_file(void **state)
+static void gguf_in_words(void **state)
 {
     (void)state;
     jobs_on(TEST_SHARED "/data/models/stories260k/stories260K.gguf", "words");
 }
 
-static void every_allocation_may_fail_on_a_hugging_face_folder(void **state)
+static void folder_in_strips(void **state)
 {
     (void)state;
     jobs_on(TEST_SHARED "/data/models/tinystories-656k", "strips");
+}
+
+static void folder_in_rans(void **state)
+{
+    (void)state;
     jobs_on(TEST_SHARED "/data/models/tinystories-656k", "rans");
 }
 
@@ -427,11 +432,15 @@ static int remove_folder(void **state)
     return rmdir(g_folder);
 }
 
-int main(void)
+/* test_allocations [PART]: minutes under a sanitizer, so parts run side by side. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_allocation_may_fail_on_a_gguf_file),
-        cmocka_unit_test(every_allocation_may_fail_on_a_hugging_face_folder),
+        cmocka_unit_test(gguf_in_words),
+        cmocka_unit_test(folder_in_strips),
+        cmocka_unit_test(folder_in_rans),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

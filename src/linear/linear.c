@@ -16,10 +16,11 @@
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
+#include "linear/linear_inputs.h"
 #include "linear/linear_planes.h"
 
-/* Products that one job of the pool can hold, and tokens: their activations take some memory. */
-enum { MAX_PRODUCTS = 8, MAX_TOKENS = 512 };
+/* Tokens of one job of the pool: their activations take some memory. */
+enum { MAX_PRODUCTS = EN_LINEAR_MAX_PRODUCTS, MAX_TOKENS = 512 };
 
 typedef struct job {
     const en_kernels *k;
@@ -27,10 +28,7 @@ typedef struct job {
     uint32_t n_items[MAX_PRODUCTS];
     en_strips_product strips[MAX_PRODUCTS]; /* of those in coding 2 */
     size_t n_products;
-    en_activations activations[MAX_PRODUCTS]; /* different ones */
-    size_t n_activations;
-    bool has_integers; /* some plain matrix takes them */
-    en_plain_inputs integers;
+    en_linear_inputs inputs;
     const float *x;
     size_t x_stride, n_tokens;
     float x_sum; /* of the only token; else unused */
@@ -61,11 +59,6 @@ static uint32_t segments_per_item(const en_linear *m, bool many)
     while (n * (uint64_t)rows % 4 != 0)
         n++;
     return n;
-}
-
-static bool in_strips(const en_linear *m)
-{
-    return m->coded != NULL && m->coded->strips != NULL;
 }
 
 /* But for matrices in coding 2. */
@@ -165,10 +158,10 @@ static void run_coded_one(job *j, const en_linear_product *p, uint64_t item, uin
 
 /* ---- plain matrices ------------------------------------------------------------------------ */
 
-static en_plain_product plain_product(const job *j, const en_linear_product *p)
+static en_plain_product plain_product(const job *j, const en_linear_product *p, uint32_t thread)
 {
     return (en_plain_product){.matrix = p->matrix,
-                              .integers = &j->integers,
+                              .integers = &en_linear_inputs_of(&j->inputs, thread)->integers,
                               .x = j->x,
                               .x_stride = j->x_stride,
                               .n_tokens = j->n_tokens,
@@ -178,7 +171,7 @@ static en_plain_product plain_product(const job *j, const en_linear_product *p)
 
 static void run_plain(job *j, const en_linear_product *p, uint64_t item, uint32_t thread)
 {
-    const en_plain_product product = plain_product(j, p);
+    const en_plain_product product = plain_product(j, p, thread);
     entro_error err;
     entro_status status =
         en_plain_run_item(&product, item, en_linear_tile(j->scratch, thread), &err);
@@ -190,7 +183,7 @@ static void run_plain(job *j, const en_linear_product *p, uint64_t item, uint32_
 
 static void run_planes(job *j, const en_linear_product *p, uint64_t item, uint32_t thread)
 {
-    const en_plain_product product = plain_product(j, p);
+    const en_plain_product product = plain_product(j, p, thread);
     uint32_t n_segments = p->matrix->coded->n_segments;
     uint64_t each = segments_per_item(p->matrix, j->n_tokens > 1);
     uint64_t first = item * each, end = first + each < n_segments ? first + each : n_segments;
@@ -216,115 +209,18 @@ static uint32_t choose_side_by_side(const job *j, uint32_t n_threads)
                                        : EN_STRIPS_SIDE_MANY;
     uint64_t n_chunks = 0;
     for (size_t i = 0; i < j->n_products; i++)
-        if (in_strips(j->products[i].matrix))
+        if (en_linear_in_strips(j->products[i].matrix))
             n_chunks += j->products[i].matrix->coded->strips->n_chunks;
     return en_strips_side_by_side(most, n_chunks, n_threads);
-}
-
-/* Finds the different activations that the products want, and memory for them. */
-static entro_status plan_activations(job *j, entro_error *err)
-{
-    const en_strip_matrix *wanted[MAX_PRODUCTS];
-    size_t starts[MAX_PRODUCTS], n_bytes = 0, here;
-    for (size_t i = 0; i < j->n_products; i++) {
-        const en_linear *m = j->products[i].matrix;
-        if (!in_strips(m)) {
-            j->has_integers |= en_plain_takes_integers(m, j->n_tokens);
-            continue;
-        }
-        size_t a = 0;
-        while (a < j->n_activations && !en_activations_shared(wanted[a], m->coded->strips))
-            a++;
-        j->strips[i].x = &j->activations[a];
-        if (a < j->n_activations)
-            continue;
-        wanted[a] = m->coded->strips;
-        starts[a] = n_bytes;
-        j->n_activations++;
-        if (!en_activations_bytes(wanted[a], j->n_tokens, &here) ||
-            !en_add(n_bytes, here, &n_bytes))
-            return en_fail_memory(err);
-    }
-    size_t start = n_bytes;
-    uint64_t n_cols = j->products[0].matrix->n_cols;
-    if (j->has_integers &&
-        (!en_plain_inputs_bytes(n_cols, j->n_tokens, &here) || !en_add(n_bytes, here, &n_bytes)))
-        return en_fail_memory(err);
-    EN_TRY(en_linear_grow_activations(j->scratch, n_bytes, err));
-    if (j->has_integers)
-        en_plain_inputs_place(&j->integers, n_cols, j->n_tokens, j->scratch->activations + start);
-    for (size_t a = 0; a < j->n_activations; a++)
-        en_activations_place(&j->activations[a], wanted[a], j->n_tokens,
-                             j->scratch->activations + starts[a]);
-    return ENTRO_OK;
-}
-
-/*
- * Rows that lie in an order of their own are written in that, and moved to their places when all are there: row by
- * row, threads would write to the same lines all the time.  For many tokens a strip's work outweighs that.
- */
-static bool moves_rows(const job *j, size_t i)
-{
-    const en_linear *m = j->products[i].matrix;
-    return in_strips(m) && m->coded->strips->row_order != NULL &&
-           j->n_tokens <= EN_STRIPS_FEW_PACKED;
-}
-
-static size_t padded_rows(const en_linear *m)
-{
-    return ((size_t)m->n_rows + EN_STRIP_ROWS - 1) / EN_STRIP_ROWS * EN_STRIP_ROWS;
-}
-
-static entro_status plan_outputs(job *j, entro_error *err)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < j->n_products; i++)
-        n += moves_rows(j, i) ? j->n_tokens * padded_rows(j->products[i].matrix) : 0;
-    EN_TRY(en_linear_grow_outputs(j->scratch, n, err));
-    float *at = j->scratch->outputs;
-    for (size_t i = 0; i < j->n_products; i++) {
-        en_strips_product *p = &j->strips[i];
-        p->in_stored_order = moves_rows(j, i);
-        if (p->in_stored_order) {
-            p->y = at;
-            p->y_stride = padded_rows(p->matrix);
-            at += j->n_tokens * p->y_stride;
-        }
-    }
-    return ENTRO_OK;
-}
-
-static void move_rows(const job *j)
-{
-    for (size_t i = 0; i < j->n_products; i++) {
-        const en_strips_product *from = &j->strips[i];
-        const en_linear_product *to = &j->products[i];
-        if (!moves_rows(j, i))
-            continue;
-        const uint32_t *order = to->matrix->coded->strips->row_order;
-        for (size_t t = 0; t < j->n_tokens; t++)
-            for (size_t r = 0; r < to->matrix->n_rows; r++)
-                to->y[t * to->y_stride + order[r]] = from->y[t * from->y_stride + r];
-    }
-}
-
-static void set_activations(void *context, uint32_t item, uint32_t thread)
-{
-    job *j = context;
-    size_t set = item / j->n_tokens, token = item % j->n_tokens;
-    const float *x = j->x + token * j->x_stride;
-    float *ordered = en_linear_tile(j->scratch, thread);
-    if (set < j->n_activations)
-        en_activations_set(&j->activations[set], token, x, ordered);
-    else
-        en_plain_inputs_set(&j->integers, token, x, ordered);
 }
 
 static void run_strips(job *j, size_t product, uint32_t item, uint32_t thread)
 {
     en_strips_room room = en_linear_strips_room(j->scratch, thread);
+    en_strips_product p = j->strips[product];
+    p.x = &en_linear_inputs_of(&j->inputs, thread)->orders[j->inputs.order_of[product]];
     entro_error err;
-    entro_status status = en_strips_run_item(&j->strips[product], item, &room, &err);
+    entro_status status = en_strips_run_item(&p, item, &room, &err);
     if (status != ENTRO_OK)
         record_failure(j, status, &err);
 }
@@ -340,7 +236,7 @@ static void run_item(void *context, uint32_t item, uint32_t thread)
     for (; item >= j->n_items[i]; i++)
         item -= j->n_items[i];
     const en_linear_product *p = &j->products[i];
-    if (in_strips(p->matrix))
+    if (en_linear_in_strips(p->matrix))
         run_strips(j, i, item, thread);
     else if (p->matrix->coded == NULL)
         run_plain(j, p, item, thread);
@@ -368,7 +264,7 @@ static entro_status plan_items(job *j, uint32_t n_threads, uint32_t *n_items, en
     for (size_t i = 0; i < j->n_products; i++) {
         const en_linear_product *p = &j->products[i];
         uint64_t n;
-        if (in_strips(p->matrix)) {
+        if (en_linear_in_strips(p->matrix)) {
             uint32_t each =
                 p->matrix->packed != NULL ? chunks_in_a_row(p->matrix, n_threads) : side_by_side;
             n = en_strips_count_items(p->matrix->coded->strips, each);
@@ -402,20 +298,14 @@ static bool any_in_coding_1(const job *j)
 /* At most MAX_PRODUCTS and MAX_TOKENS; the job's products and inputs are set. */
 static entro_status run_job(job *j, en_pool *pool, entro_error *err)
 {
-    enum { FEW = 4 }; /* sooner done than the threads are awake */
     uint32_t n_items = 0;
     EN_TRY(plan_items(j, en_pool_n_threads(pool), &n_items, err));
-    EN_TRY(plan_activations(j, err));
-    EN_TRY(plan_outputs(j, err));
-    uint32_t n_sets = (uint32_t)((j->n_activations + j->has_integers) * j->n_tokens);
-    if (n_sets > FEW)
-        en_pool_run(pool, set_activations, j, n_sets);
-    for (uint32_t i = 0; n_sets <= FEW && i < n_sets; i++)
-        set_activations(j, i, 0);
+    j->inputs = (en_linear_inputs){.x = j->x, .x_stride = j->x_stride, .n_tokens = j->n_tokens};
+    EN_TRY(en_linear_inputs_plan(&j->inputs, j->products, j->n_products, j->scratch, err));
+    en_linear_inputs_share(&j->inputs, pool);
     if (j->n_tokens == 1 && any_in_coding_1(j))
         j->x_sum = j->k->sum(j->x, (size_t)j->products[0].matrix->n_cols);
     en_pool_run(pool, run_item, j, n_items);
-    move_rows(j);
     if (atomic_load(&j->failed) && err != NULL)
         *err = j->err;
     return j->status;
@@ -455,7 +345,7 @@ entro_status en_linear_read_row(const en_linear *m, uint64_t row, float *out,
     const en_coded *c = m->coded;
     if (c == NULL)
         return en_source_read_rows(m->source, m->plain, row, 1, out, err);
-    if (in_strips(m)) {
+    if (en_linear_in_strips(m)) {
         en_strips_room room = en_linear_strips_room(scratch, 0);
         return en_strips_read_row(m, row, out, &room, err);
     }

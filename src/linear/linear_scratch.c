@@ -27,7 +27,7 @@ static bool make_strips_room(en_linear_scratch *s, const en_strip_matrix *m)
 
 static bool make_room(en_linear_scratch *s, const en_linear *m)
 {
-    if (m->coded != NULL && m->coded->strips != NULL)
+    if (en_linear_in_strips(m))
         return make_strips_room(s, m->coded->strips);
     size_t row_bytes, n_codes = 0;
     const en_planes *planes = en_linear_planes_of(m);
@@ -55,35 +55,26 @@ entro_status en_linear_scratch_new(en_linear_scratch **out, const en_linear *con
     if (fits && en_add(s->codes_bytes, s->tile_bytes, &each) &&
         en_add(each, s->rest_bytes, &each) && en_add(each, s->reader_bytes, &each))
         s->memory = en_alloc(n_threads, each);
-    if (s->memory == NULL) {
-        en_free(s);
+    s->made = en_alloc_zero(n_threads, sizeof *s->made);
+    if (s->memory == NULL || s->made == NULL) {
+        en_linear_scratch_free(s);
         return en_fail_memory(err);
     }
     *out = s;
     return ENTRO_OK;
 }
 
-/* Room for n items; what was there is lost. */
-static bool make_larger(void **items, size_t *cap, size_t n, size_t item_bytes)
-{
-    if (n <= *cap)
-        return true;
-    en_free(*items);
-    *items = en_alloc(n, item_bytes);
-    *cap = *items != NULL ? n : 0;
-    return *items != NULL;
-}
-
 entro_status en_linear_grow_activations(en_linear_scratch *s, size_t n_bytes, entro_error *err)
 {
-    bool fits = make_larger((void **)&s->activations, &s->activation_bytes, n_bytes, 1);
-    return fits ? ENTRO_OK : en_fail_memory(err);
-}
-
-entro_status en_linear_grow_outputs(en_linear_scratch *s, size_t n, entro_error *err)
-{
-    bool fits = make_larger((void **)&s->outputs, &s->n_outputs, n, sizeof *s->outputs);
-    return fits ? ENTRO_OK : en_fail_memory(err);
+    if (n_bytes <= s->activation_bytes)
+        return ENTRO_OK;
+    en_free(s->activations);
+    s->activation_bytes = 0;
+    s->activations = en_alloc(n_bytes, 1);
+    if (s->activations == NULL)
+        return en_fail_memory(err);
+    s->activation_bytes = n_bytes;
+    return ENTRO_OK;
 }
 
 void en_linear_scratch_free(en_linear_scratch *scratch)
@@ -91,15 +82,14 @@ void en_linear_scratch_free(en_linear_scratch *scratch)
     if (scratch == NULL)
         return;
     en_free(scratch->memory);
+    en_free(scratch->made);
     en_free(scratch->activations);
-    en_free(scratch->outputs);
     en_free(scratch);
 }
 
 size_t en_linear_scratch_bytes(const en_linear_scratch *scratch)
 {
     return sizeof *scratch + scratch->activation_bytes +
-           scratch->n_outputs * sizeof *scratch->outputs +
            scratch->n_threads * (scratch->codes_bytes + scratch->tile_bytes + scratch->rest_bytes +
                                  scratch->reader_bytes);
 }

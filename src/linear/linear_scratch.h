@@ -17,16 +17,16 @@ struct en_linear_scratch {
     uint32_t n_threads;
     size_t codes_bytes, tile_bytes, rest_bytes, reader_bytes; /* of each thread */
     uint8_t *memory;      /* codes, tile, rest, reader of thread 0, codes of thread 1 ... */
-    uint8_t *activations; /* of all threads; grows with the number of tokens */
+    uint8_t *activations; /* linear_inputs.h; grows with the number of tokens */
     size_t activation_bytes;
-    float *outputs; /* of all threads, whole lines; likewise */
-    size_t n_outputs;
+    uint64_t n_jobs;
+    struct {
+        _Alignas(64) uint64_t job; /* that the thread last made its own inputs for */
+    } * made;
 };
 
 /* Room for so many bytes of activations; what was there is lost. */
 entro_status en_linear_grow_activations(en_linear_scratch *s, size_t n_bytes, entro_error *err);
-/* Room for n outputs, likewise. */
-entro_status en_linear_grow_outputs(en_linear_scratch *s, size_t n, entro_error *err);
 
 static inline uint8_t *en_linear_codes(const en_linear_scratch *s, uint32_t thread)
 {

@@ -73,22 +73,16 @@ typedef struct strip_rows {
     uint64_t row[EN_STRIP_ROWS];
 } strip_rows;
 
-static bool in_line(const en_strips_product *p)
+static void load_rows(strip_rows *rows, const en_coded *c, uint32_t strip)
 {
-    return p->in_stored_order || p->matrix->coded->strips->row_order == NULL;
-}
-
-static void load_rows(strip_rows *rows, const en_strips_product *p, uint32_t strip)
-{
-    const en_coded *c = p->matrix->coded;
     uint64_t first = (uint64_t)strip * EN_STRIP_ROWS, left = c->n_rows - first;
     rows->n = left < EN_STRIP_ROWS ? (uint32_t)left : EN_STRIP_ROWS;
     en_coded_grids(c, first, rows->n, rows->step, rows->offset);
     for (uint32_t r = 0; r < rows->n; r++)
-        rows->row[r] = in_line(p) ? first + r : en_strip_row(c->strips, first + r);
+        rows->row[r] = en_strip_row(c->strips, first + r);
     for (uint32_t r = rows->n; r < EN_STRIP_ROWS; r++)
         rows->step[r] = rows->offset[r] = 0.0f;
-    rows->in_line = rows->n == EN_STRIP_ROWS && in_line(p);
+    rows->in_line = rows->n == EN_STRIP_ROWS && c->strips->row_order == NULL;
 }
 
 static void store_token(const en_strips_product *p, const strip_rows *rows, size_t token,
@@ -106,7 +100,7 @@ static void store_tokens(const en_strips_product *p, uint32_t strip, size_t firs
                          row_sums *sums)
 {
     strip_rows rows;
-    load_rows(&rows, p, strip);
+    load_rows(&rows, p->matrix->coded, strip);
     for (size_t t = 0; t < n; t++)
         store_token(p, &rows, first + t, sums[t]);
 }
@@ -121,9 +115,7 @@ static void fetch_ends(const en_strips_product *p, uint32_t strip)
     en_fetch(c->steps, grid, 1);
     if (c->offsets != NULL)
         en_fetch(c->offsets, grid, 1);
-    if (in_line(p))
-        en_fetch_to_write(p->y + first, EN_STRIP_ROWS * sizeof *p->y);
-    for (uint64_t r = 0; r < EN_STRIP_ROWS && r < left && !in_line(p); r++)
+    for (uint64_t r = 0; r < EN_STRIP_ROWS && r < left; r++)
         en_fetch_to_write(p->y + en_strip_row(c->strips, first + r), 1);
 }
 

@@ -24,6 +24,12 @@ enum {
     EN_STRIPS_SIDE_MANY = 4,    /* for more than few */
 };
 
+/* Coding 2 or 4. */
+static inline bool en_linear_in_strips(const en_linear *m)
+{
+    return m->coded != NULL && m->coded->strips != NULL;
+}
+
 /* One thread's memory. */
 typedef struct en_strips_room {
     uint8_t *units;           /* en_strips_units_bytes() */

@@ -461,8 +461,8 @@ typedef struct entro_compress_report {
     double loss; /* estimate of what the errors add to the loss, nats a token; NAN when a coded
                            tensor has none */
     double
-        expected_kld; /* from it, on text unlike that of calibration: 2.1 times the estimate; measured KLDs were 1.5 to
-                            2.0 times; NAN likewise */
+        expected_kld; /* 2.1 times that; measured were 1.5 to 2.0 times on prose unlike the prose of calibration, and 6
+                         to 10 times on prose where a model of code had written the text itself; NAN likewise */
     uint32_t n_passes;  /* that the search for a size took */
     double rate_choice; /* what was searched: log2 of the slope of "watersic", bits of "rtn"; NAN */
     /* Of tuning, where it was asked for: tokens learnt from and tokens kept apart, on which the KLD to the

@@ -175,7 +175,8 @@ void cli_account_print(const cli_account *a)
     print_coding(a);
     if (!isnan(r->loss))
         printf(
-            "  loss     %s nats a token by calibration's estimate; a KLD of up to %s is expected\n",
+            "  loss     %s nats a token by calibration's estimate; a KLD of up to %s is expected "
+            "on like text\n",
             cli_figure(r->loss, 4).s, cli_figure(r->expected_kld, 3).s);
     printf("  error    rms %s %% of the weights' rms, largest %s\n",
            cli_figure(r->rms_weight > 0 ? 100 * r->rms_error / r->rms_weight : NAN, 3).s,

@@ -72,7 +72,7 @@ void en_rans_symbols_fill(en_rans_symbols *symbols, const en_rans_code *code);
 typedef struct en_rans_writing {
     uint32_t states[EN_RANS_STATES];
     uint8_t *at;
-    en_strip_exception *list; /* room for every weight of the unit */
+    en_strip_exception *list; /* room for every weight of the unit, and one more */
     size_t n_list;
 } en_rans_writing;
 

@@ -70,25 +70,17 @@ entro_status en_rans_encoder_add(en_rans_encoder *e, const int32_t *z, size_t st
 
 void en_rans_symbols_fill(en_rans_symbols *symbols, const en_rans_code *code)
 {
-    enum { NONE = EN_RANS_SYMBOLS };
     *symbols = (en_rans_symbols){.base = code->base, .n = code->n};
-    uint32_t next_of[EN_RANS_SYMBOLS], next = NONE, start = 0;
-    for (uint32_t i = code->n; i-- > 0; next_of[i] = next)
-        next = code->freq[i] > 0 ? i : next;
-    for (uint32_t i = 0, last = 0; i < code->n; i++) {
-        if (code->freq[i] > 0) {
+    for (uint32_t i = 0, start = 0; i < code->n; start += code->freq[i++])
+        if (code->freq[i] > 0)
             symbols->entries[i] =
                 i | (code->freq[i] - 1u) << EN_RANS_FREQ_AT | start << EN_RANS_OFFSET_AT;
-            start += code->freq[i];
-            last = i;
-        } else {
-            /* The entry of the next symbol is yet to come, but for its start all of it is known. */
-            uint32_t after = next_of[i];
-            bool is_after = after - i < i - last;
-            symbols->entries[i] = !is_after ? symbols->entries[last]
-                                            : after | (code->freq[after] - 1u) << EN_RANS_FREQ_AT |
-                                                  start << EN_RANS_OFFSET_AT;
-        }
+    for (uint32_t i = 0, before = 0; i < code->n; i++) {
+        uint32_t after = i; /* the outer ones have a frequency */
+        while (code->freq[after] == 0)
+            after++;
+        before = after == i ? i : before;
+        symbols->entries[i] = symbols->entries[after - i < i - before ? after : before];
     }
 }
 

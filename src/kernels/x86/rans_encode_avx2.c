@@ -35,11 +35,13 @@ static inline __m256i row_entries(en_rans_writing *w, const en_rans_symbols *sym
 static inline void transpose(__m256i rows[BLOCK])
 {
     __m256i t[BLOCK];
-    for (int i = 0; i < BLOCK; i += 2) { /* pairs of rows: elements of one column side by side */
+    /* Pairs of rows: elements of one column side by side. */
+    for (int i = 0; i < BLOCK; i += 2) {
         t[i] = _mm256_unpacklo_epi32(rows[i], rows[i + 1]);
         t[i + 1] = _mm256_unpackhi_epi32(rows[i], rows[i + 1]);
     }
-    for (int i = 0; i < BLOCK; i += 4) { /* fours of rows; register j: columns j and 4 + j */
+    /* Fours of rows; register j: columns j and 4 + j. */
+    for (int i = 0; i < BLOCK; i += 4) {
         rows[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
         rows[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
         rows[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);

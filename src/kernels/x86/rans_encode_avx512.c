@@ -39,21 +39,23 @@ static inline __m512i row_entries(en_rans_writing *w, const en_rans_symbols *sym
 static inline void transpose(__m512i rows[BLOCK])
 {
     __m512i t[BLOCK];
+    /* Pairs of rows: elements of one column side by side. */
 #pragma GCC unroll 8
-    for (int i = 0; i < BLOCK; i += 2) { /* pairs of rows: elements of one column side by side */
+    for (int i = 0; i < BLOCK; i += 2) {
         t[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
         t[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
     }
+    /* Fours of rows; register j: column 4 q + j in quarter q. */
 #pragma GCC unroll 4
-    for (int i = 0; i < BLOCK;
-         i += 4) { /* fours of rows; register j: column 4 q + j in quarter q */
+    for (int i = 0; i < BLOCK; i += 4) {
         rows[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
         rows[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
         rows[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
         rows[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
     }
+    /* Quarters are a 4 x 4 of their own. */
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) { /* then quarters are a 4 x 4 of their own */
+    for (int j = 0; j < 4; j++) {
         __m512i a = _mm512_shuffle_i32x4(rows[j], rows[j + 4], 0x44);
         __m512i b = _mm512_shuffle_i32x4(rows[j], rows[j + 4], 0xee);
         __m512i c = _mm512_shuffle_i32x4(rows[j + 8], rows[j + 12], 0x44);

@@ -78,6 +78,16 @@ typedef struct en_rans_writing {
 
 enum { EN_RANS_SLACK = 2 * EN_STRIP_ROWS };
 
+/* Lists those of a row's columns from 'col' on that 'missed' has a bit for. */
+static inline void en_rans_list_missed(en_rans_writing *w, uint32_t missed, const int32_t *deltas,
+                                       uint32_t row, uint32_t col)
+{
+    for (; missed != 0; missed &= missed - 1) {
+        uint32_t k = (uint32_t)__builtin_ctz(missed);
+        w->list[w->n_list++] = (en_strip_exception){row, col + k, deltas[k]};
+    }
+}
+
 /* One unit, 16 rows of z by 32 columns, from its last column to its first; 'row' and 'col': its place in the chunk.
  * Vector variants are in kernels/. */
 typedef void (*en_rans_encode_fn)(en_rans_writing *w, const en_rans_symbols *symbols,

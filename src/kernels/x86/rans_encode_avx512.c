@@ -27,10 +27,7 @@ static inline __m512i row_entries(en_rans_writing *w, const en_rans_symbols *sym
     if (missed != 0) {
         int32_t deltas[BLOCK];
         _mm512_storeu_si512(deltas, _mm512_sub_epi32(wanted, coded));
-        for (; missed != 0; missed &= missed - 1) {
-            uint32_t k = (uint32_t)__builtin_ctz(missed);
-            w->list[w->n_list++] = (en_strip_exception){row, col + k, deltas[k]};
-        }
+        en_rans_list_missed(w, missed, deltas, row, col);
     }
     return e;
 }

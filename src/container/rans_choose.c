@@ -30,21 +30,16 @@ void en_strip_choose_rans(en_strip_layout *layout, en_rans_code *code, const int
 {
     size_t n_rows = (size_t)n_strips * EN_STRIP_ROWS;
     int32_t base = middle_of(z, stride, n_rows, n_cols) - EN_RANS_SYMBOLS / 2;
-    /* Neighbours are counted apart: increments of one place wait for each other. */
-    uint64_t counts[2][EN_RANS_SYMBOLS] = {{0}}, n_outside = 0, n_far = 0;
+    uint64_t counts[EN_RANS_SYMBOLS] = {0}, n_outside = 0, n_far = 0;
     for (size_t r = 0; r < n_rows; r++)
         for (size_t k = 0; k < n_cols; k++) {
             int64_t v = (int64_t)z[r * stride + k] - base;
-            if (v >= 0 && v < EN_RANS_SYMBOLS) {
-                counts[k % 2][v]++;
-                continue;
-            }
-            n_outside++;
+            bool inside = v >= 0 && v < EN_RANS_SYMBOLS;
+            counts[inside ? v : 0] += inside;
+            n_outside += !inside;
             n_far += v < -NEAR || v > EN_RANS_SYMBOLS - 1 + NEAR;
         }
-    for (uint32_t i = 0; i < EN_RANS_SYMBOLS; i++)
-        counts[0][i] += counts[1][i];
-    en_rans_code_build(code, base, counts[0], n_outside, EN_STRIP_EXCEPTION_PRICE, bits);
+    en_rans_code_build(code, base, counts, n_outside, EN_STRIP_EXCEPTION_PRICE, bits);
     *bits = (*bits + FAR_PRICE * (double)n_far) / ((double)n_rows * (double)n_cols);
     *layout = (en_strip_layout){EN_STRIP_BYTES, code->base};
 }

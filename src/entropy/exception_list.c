@@ -11,16 +11,6 @@ bool en_exception_list_reserve(en_exception_list *list, size_t n)
            en_grow((void **)&list->items, &list->cap, list->n + n, SIZE_MAX, sizeof *list->items);
 }
 
-bool en_exception_list_add(en_exception_list *list, size_t row, size_t col, int64_t delta)
-{
-    if (delta == 0)
-        return true;
-    if (!en_exception_list_reserve(list, 1))
-        return false;
-    list->items[list->n++] = (en_strip_exception){(uint32_t)row, (uint32_t)col, (int32_t)delta};
-    return true;
-}
-
 static int compare_places(const void *a, const void *b)
 {
     const en_strip_exception *x = a, *y = b;

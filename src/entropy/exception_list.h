@@ -11,8 +11,6 @@ typedef struct en_exception_list {
 
 /* Makes room for n more.  False when there is no memory. */
 bool en_exception_list_reserve(en_exception_list *list, size_t n);
-/* Nothing for a delta of 0.  False when there is no memory. */
-bool en_exception_list_add(en_exception_list *list, size_t row, size_t col, int64_t delta);
 /* By strip, column, row: the order of the file. */
 void en_exception_list_sort(en_exception_list *list);
 

@@ -112,6 +112,7 @@ entro_status en_rans_encoder_finish(en_rans_encoder *e, const uint8_t **bytes, s
 
 /* ---- decoding ---------------------------------------------------------------------------- */
 
+/* An entry for each slot. */
 typedef struct en_rans_table {
     uint32_t slots[EN_RANS_SCALE];
 } en_rans_table;

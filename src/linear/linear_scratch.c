@@ -90,6 +90,6 @@ void en_linear_scratch_free(en_linear_scratch *scratch)
 size_t en_linear_scratch_bytes(const en_linear_scratch *scratch)
 {
     return sizeof *scratch + scratch->activation_bytes +
-           scratch->n_threads * (scratch->codes_bytes + scratch->tile_bytes + scratch->rest_bytes +
-                                 scratch->reader_bytes);
+           scratch->n_threads * (sizeof *scratch->made + scratch->codes_bytes +
+                                 scratch->tile_bytes + scratch->rest_bytes + scratch->reader_bytes);
 }

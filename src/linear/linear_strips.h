@@ -47,7 +47,6 @@ typedef struct en_strips_product {
     const en_activations *x;
     float *y; /* y[t * y_stride + r] */
     size_t y_stride;
-    bool in_stored_order;  /* r is the stored row */
     uint32_t side_by_side; /* chunks an item */
 } en_strips_product;
 

@@ -8,50 +8,13 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "calib/calib_beginnings.h"
 #include "calib/unfinished_text.h"
 #include "calib/writer_weights.h"
 #include "calib/written_text.h"
 #include "kernels/kernels.h"
 #include "model/attention.h"
 #include "sampling/pcg32.h"
-
-/* How every other text begins: prose, talk, code, tables, other languages. */
-static const char *const beginnings[] = {
-    "The ",
-    "In the ",
-    "Question: ",
-    "def ",
-    "#include <",
-    "import ",
-    "1. ",
-    "Once upon a ",
-    "How to ",
-    "public class ",
-    "{\n  \"",
-    "Abstract\n\n",
-    "I think ",
-    "# ",
-    "Dear ",
-    "According to ",
-    "SELECT ",
-    "Let x be ",
-    "function ",
-    "News: ",
-    "He said, \"",
-    "El ",
-    "Die ",
-    "Le ",
-    "<!DOCTYPE html>",
-    "User: ",
-    "Chapter 1\n\n",
-    "This paper ",
-    "int main(",
-    "Theorem. ",
-    "| ",
-    "The best ",
-};
-
-enum { N_BEGINNINGS = sizeof beginnings / sizeof beginnings[0], MAX_BEGINNING = 16 };
 
 typedef struct writer {
     const en_decoder *decoder; /* that of 'weights' */
@@ -67,9 +30,7 @@ typedef struct writer {
     en_pool **alone;         /* of one thread, for each thread: a text's attention */
     en_pcg32 *random;        /* n_batch */
     float *logits;           /* n_batch x n_vocab */
-    int32_t first;           /* what every text begins with */
-    int32_t words[N_BEGINNINGS][MAX_BEGINNING];
-    size_t n_words[N_BEGINNINGS];
+    en_calib_beginnings beginnings;
     _Atomic bool not_finite;
     /* The step: */
     const en_layer *layer;
@@ -150,8 +111,7 @@ static void text_silu(void *context, uint32_t i, uint32_t thread)
     w->kernels->silu_mul(gate, gate + n, gate, n);
 }
 
-/* x += h, and a bias. */
-/* 'bias', which may be NULL, is of the product in h, unless there is none. */
+/* h <- norm of x, to which what the last product left in h comes first where it 'adds', and its bias where there is one. */
 static void add_and_norm(writer *w, bool adds, const float *bias, const float *gain)
 {
     w->adds = adds;
@@ -211,16 +171,18 @@ static void text_choose(void *context, uint32_t i, uint32_t thread)
 {
     (void)thread;
     writer *w = context;
-    uint64_t text = w->first_text + i, list = text / 2 % N_BEGINNINGS;
+    const en_calib_beginning beginning = en_calib_beginning_of(&w->beginnings, w->first_text + i);
     int32_t *next = w->text.tokens + (size_t)i * w->text.n_steps + w->position + 1;
     float *logits = w->logits + (size_t)i * hp_of(w)->n_vocab, lo, hi;
     double unit = en_pcg32_unit(&w->random[i]);
-    if (text % 2 == 1 && w->position < w->n_words[list]) {
-        *next = w->words[list][w->position];
+    if (w->position < beginning.n) {
+        *next = beginning.tokens[w->position];
         return;
     }
     if (!w->kernels->min_max(logits, hp_of(w)->n_vocab, &lo, &hi))
         w->not_finite = true;
+    for (uint32_t t = 0; beginning.temperature != 1.0f && t < hp_of(w)->n_vocab; t++)
+        logits[t] /= beginning.temperature;
     w->kernels->softmax(logits, hp_of(w)->n_vocab);
     *next = draw(logits, hp_of(w)->n_vocab, unit);
 }
@@ -286,7 +248,7 @@ static entro_status save(writer *w, const en_text_place *place, entro_error *err
 static void begin_batch(writer *w, uint32_t from, uint64_t seed)
 {
     for (uint32_t i = 0; i < w->n; i++) {
-        w->text.tokens[(size_t)i * w->text.n_steps] = w->first;
+        w->text.tokens[(size_t)i * w->text.n_steps] = w->beginnings.first;
         w->random[i] = en_pcg32_seed((seed << 32) + w->first_text + i);
         for (uint32_t p = 0; p < from; p++)
             en_pcg32_unit(&w->random[i]);
@@ -330,20 +292,6 @@ static entro_status end_batch(writer *w, en_text_place *place, entro_error *err)
 
 /* ---- making ready -------------------------------------------------------------------------- */
 
-static entro_status encode_beginnings(writer *w, const en_tokenizer *tokenizer, entro_error *err)
-{
-    for (size_t i = 0; i < N_BEGINNINGS; i++) {
-        size_t n;
-        const char *s = beginnings[i];
-        EN_TRY(en_tokenizer_encode(tokenizer, s, strlen(s), false, false, w->words[i],
-                                   MAX_BEGINNING, &n, err));
-        while (w->n_words[i] < n && w->n_words[i] < MAX_BEGINNING &&
-               (uint32_t)w->words[i][w->n_words[i]] < hp_of(w)->n_vocab)
-            w->n_words[i]++;
-    }
-    return ENTRO_OK;
-}
-
 static entro_status make_caches(writer *w, entro_error *err)
 {
     uint32_t n_threads = en_pool_n_threads(w->state->pool);
@@ -358,10 +306,11 @@ static entro_status make_caches(writer *w, entro_error *err)
     return ENTRO_OK;
 }
 
-static entro_status prepare(writer *w, const en_tokenizer *tokenizer, entro_error *err)
+static entro_status prepare(writer *w, const en_tokenizer *tokenizer, const en_meta *meta,
+                            entro_error *err)
 {
-    size_t n_vocab = hp_of(w)->n_vocab;
-    EN_TRY(encode_beginnings(w, tokenizer, err));
+    uint32_t n_vocab = hp_of(w)->n_vocab;
+    EN_TRY(en_calib_beginnings_new(&w->beginnings, tokenizer, meta, n_vocab, err));
     EN_TRY(en_writer_weights_new(&w->weights, w->decoder, w->job->pool, err));
     w->decoder = &w->weights.decoder;
     EN_TRY(en_decoder_state_new(&w->state, w->decoder, w->text.n_steps, w->text.n_batch,
@@ -380,6 +329,7 @@ static void writer_free(writer *w)
         en_kv_cache_free(&w->text.caches[i]);
     for (uint32_t i = 0; w->alone != NULL && i < n_threads; i++)
         en_pool_free(w->alone[i]);
+    en_calib_beginnings_free(&w->beginnings);
     en_free(w->text.caches);
     en_free(w->alone);
     en_free(w->random);
@@ -443,15 +393,7 @@ static entro_status write_text(en_calib_text *text, const char *folder,
                          .n_steps = n_steps,
                          .n_batch = choose_batch(decoder, n_steps, text->n_sequences, cache_bytes),
                          .done = text->tokens}};
-    w.first = en_tokenizer_bos(tokenizer);
-    w.first = w.first >= 0 ? w.first : en_tokenizer_eos(tokenizer);
-    w.first = w.first >= 0 ? w.first : 0;
-    if ((uint32_t)w.first >= decoder->hp.n_vocab)
-        return en_fail(err, ENTRO_ERR_FORMAT,
-                       "the tokenizer's BOS or EOS is %" PRId32 ", the model has %" PRIu32
-                       " tokens",
-                       w.first, decoder->hp.n_vocab);
-    entro_status status = prepare(&w, tokenizer, err);
+    entro_status status = prepare(&w, tokenizer, how->meta, err);
     if (status == ENTRO_OK)
         status = write_all(&w, how->seed, err);
     writer_free(&w);

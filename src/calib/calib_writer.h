@@ -6,10 +6,10 @@
  * (writer_weights.h):
  *
  *   step p:  token p of all texts -> embedding -> layers (matrices: all texts together; attention: each
- *            text with its own keys and values) -> logits -> a draw at temperature 1 for each text
+ *            text with its own keys and values) -> logits -> a draw for each text
  *
- * A text begins with BOS (or, where the model has none, EOS, which ends the text before); every other one
- * also with a few words of a list, for variety.  The end of a text is a token like others: the next one
+ * A text begins with BOS (or what ends the text before, where models see none), and most go on with words
+ * or a request of a list (calib_beginnings.h).  The end of a text is a token like others: the next one
  * follows in the same sequence.
  */
 #ifndef EN_CALIB_CALIB_WRITER_H
@@ -30,7 +30,8 @@
 typedef struct en_calib_writing {
     uint32_t n_positions;
     uint64_t n_tokens, seed;
-    size_t cache_bytes; /* of keys and values at most, but for one text; 0: EN_CALIB_CACHE_BYTES */
+    const en_meta *meta; /* whose chat template is used; NULL: none */
+    size_t cache_bytes;  /* of keys and values at most, but for one text; 0: EN_CALIB_CACHE_BYTES */
 } en_calib_writing;
 entro_status en_calib_text_write(en_calib_text *text, const char *folder, const en_decoder *decoder,
                                  const en_tokenizer *tokenizer, const en_calib_writing *how,

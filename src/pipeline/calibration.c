@@ -31,7 +31,8 @@ entro_status en_calibration_text(en_calib_text *text, const entro_model *model, 
         return en_calib_text_write(text, folder, model->decoder, model->tokenizer,
                                    &(en_calib_writing){.n_positions = EN_CALIB_POSITIONS,
                                                        .n_tokens = wanted->n_tokens,
-                                                       .seed = wanted->seed},
+                                                       .seed = wanted->seed,
+                                                       .meta = en_source_meta(model->source)},
                                    job, err);
     return en_calib_text_read(text, wanted->files, wanted->n_files, model->tokenizer,
                               EN_CALIB_POSITIONS, wanted->n_tokens, err);

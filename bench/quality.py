@@ -103,8 +103,12 @@ def draw(path, rows, peers):
     for b, k in points:
         out.append(f'<circle cx="{x(b):.1f}" cy="{y(k):.1f}" r="4" fill="#0a6"/>')
     for name, b, k in peers:
-        out.append(f'<circle cx="{x(b):.1f}" cy="{y(k):.1f}" r="4" fill="#c40"/><text x="{x(b) + 7:.1f}" '
-                   f'y="{y(k) + 4:.1f}" fill="#c40">{name}</text>')
+        # The name stands to the left where to the right another point has its own.
+        crowded = any(0 < x(b2) - x(b) < 60 and abs(y(k2) - y(k)) < 12 for _, b2, k2 in peers)
+        anchor = ' text-anchor="end"' if crowded else ""
+        out.append(f'<circle cx="{x(b):.1f}" cy="{y(k):.1f}" r="4" fill="#c40"/>'
+                   f'<text x="{x(b) + (-7 if crowded else 7):.1f}" y="{y(k) + 4:.1f}" fill="#c40"'
+                   f'{anchor}>{name}</text>')
     out.append(f'<text x="{width - 190}" y="{top + 14}" fill="#0a6">entrollm watersic</text>'
                f'<text x="{width - 190}" y="{top + 30}" fill="#c40">llama.cpp</text></svg>')
     path.write_text("\n".join(out) + "\n")

@@ -379,9 +379,10 @@ static int try_sizes(const settings *s, const char *output, const char *statisti
     cli_tries tries = {0};
     tries.n = parse_tries(s->try, tries.bpw);
     if (tries.n == 0)
-        return cli_usage_error(&cli_compress_command,
-                               "--try is '%s', expected up to %d numbers of bits like 2.5,3,4",
-                               s->try, CLI_MAX_TRIES);
+        return cli_usage_error(
+            &cli_compress_command,
+            "--try is '%s', expected up to %d numbers of bits from 0.5 to 16, like 2.5,3,4", s->try,
+            CLI_MAX_TRIES);
     char *name = NULL;
     if (asprintf(&name, "%s.try", output) < 0)
         return cli_fail_text("out of memory");

@@ -97,52 +97,61 @@ static void models_without_a_known_template_get_openings(void **state)
     }
 }
 
-static void tokens_stay_within_the_model(void **state)
+/* Two control tokens, the first of which the metadata calls BOS, and two letters; no BOS is added. */
+static en_tokenizer *make_small_tokenizer(en_meta **out, const char *second)
 {
-    (void)state;
-    entro_error err = {0};
-    en_meta *meta;
-    en_tokenizer *t = make_tokenizer(&meta, true, chatml);
-    en_calib_beginnings b;
-    assert_int_equal(en_calib_beginnings_new(&b, t, meta, BOS, &err), ENTRO_ERR_FORMAT);
-    assert_non_null(strstr(err.message, "256"));
-    en_tokenizer_free(t);
-    en_meta_free(meta);
-    t = make_tokenizer(&meta, true, chatml);
-    assert_int_equal(en_calib_beginnings_new(&b, t, meta, VOCAB, NULL), ENTRO_OK);
-    for (size_t i = 0; i < b.n_tokens; i++)
-        assert_in_range(b.tokens[i], 0, VOCAB - 1);
-    en_calib_beginnings_free(&b);
-    en_tokenizer_free(t);
-    en_meta_free(meta);
+    const char *texts[] = {"<|im_start|>", second, "a", "b"};
+    static const int32_t types[] = {3, 3, 1, 1};
+    static const float scores[4] = {0};
+    en_meta *meta = new_test_meta("llama", NULL);
+    en_tokenizer *t;
+    set_strings(meta, "tokenizer.ggml.tokens", texts, 4);
+    set_numbers(meta, "tokenizer.ggml.token_type", EN_META_I32, types, 4);
+    set_numbers(meta, "tokenizer.ggml.scores", EN_META_F32, scores, 4);
+    en_meta_set_u32(meta, "tokenizer.ggml.bos_token_id", 0, NULL);
+    en_meta_set_u32(meta, "tokenizer.ggml.eos_token_id", 3, NULL);
+    en_meta_set_u32(meta, "tokenizer.ggml.unknown_token_id", 2, NULL);
+    en_meta_set_bool(meta, "tokenizer.ggml.add_bos_token", false, NULL);
+    assert_int_equal(en_tokenizer_new(&t, meta, NULL), ENTRO_OK);
+    *out = meta;
+    return t;
 }
 
-/* Of models that see no BOS, the mark between texts is found, whatever the metadata calls BOS. */
 static void the_mark_between_texts_comes_first(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"<|im_start|>", "<|endoftext|>", "a", "b"};
-    static const int32_t types[] = {3, 3, 1, 1};
-    static const float scores[4] = {0};
+    static const char *const marks[] = {"<|other|>", "<|endoftext|>"};
     for (int has_mark = 0; has_mark < 2; has_mark++) {
-        en_meta *meta = new_test_meta("llama", NULL);
-        const char *names[4] = {texts[0], has_mark ? texts[1] : "<|other|>", texts[2], texts[3]};
-        set_strings(meta, "tokenizer.ggml.tokens", names, 4);
-        set_numbers(meta, "tokenizer.ggml.token_type", EN_META_I32, types, 4);
-        set_numbers(meta, "tokenizer.ggml.scores", EN_META_F32, scores, 4);
-        en_meta_set_u32(meta, "tokenizer.ggml.bos_token_id", 0, NULL);
-        en_meta_set_u32(meta, "tokenizer.ggml.eos_token_id", 3, NULL);
-        en_meta_set_u32(meta, "tokenizer.ggml.unknown_token_id", 2, NULL);
-        en_meta_set_bool(meta, "tokenizer.ggml.add_bos_token", false, NULL);
-        en_tokenizer *t;
+        en_meta *meta;
+        en_tokenizer *t = make_small_tokenizer(&meta, marks[has_mark]);
         en_calib_beginnings b;
-        assert_int_equal(en_tokenizer_new(&t, meta, NULL), ENTRO_OK);
         assert_int_equal(en_calib_beginnings_new(&b, t, meta, 4, NULL), ENTRO_OK);
         assert_int_equal(b.first, has_mark);
         en_calib_beginnings_free(&b);
         en_tokenizer_free(t);
         en_meta_free(meta);
     }
+}
+
+/* A tokenizer may know more tokens than the model has rows: here letters, which all beginnings are of. */
+static void tokens_stay_within_the_model(void **state)
+{
+    (void)state;
+    entro_error err = {0};
+    en_meta *meta;
+    en_tokenizer *t = make_small_tokenizer(&meta, "<|endoftext|>");
+    en_calib_beginnings b;
+    assert_int_equal(en_calib_beginnings_new(&b, t, meta, 4, NULL), ENTRO_OK);
+    assert_true(en_calib_beginning_of(&b, 0).n > 0);
+    en_calib_beginnings_free(&b);
+    assert_int_equal(en_calib_beginnings_new(&b, t, meta, 2, NULL), ENTRO_OK);
+    for (uint64_t i = 0; i < 400; i++)
+        assert_int_equal(en_calib_beginning_of(&b, i).n, 0);
+    en_calib_beginnings_free(&b);
+    assert_int_equal(en_calib_beginnings_new(&b, t, meta, 1, &err), ENTRO_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "is 1, the model has 1 tokens"));
+    en_tokenizer_free(t);
+    en_meta_free(meta);
 }
 
 static void every_allocation_fails_once(void **state)
@@ -173,8 +182,8 @@ int main(void)
         cmocka_unit_test(texts_take_turns),
         cmocka_unit_test(each_of_a_list_is_used_before_it_comes_again),
         cmocka_unit_test(models_without_a_known_template_get_openings),
-        cmocka_unit_test(tokens_stay_within_the_model),
         cmocka_unit_test(the_mark_between_texts_comes_first),
+        cmocka_unit_test(tokens_stay_within_the_model),
         cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

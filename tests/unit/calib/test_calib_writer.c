@@ -8,11 +8,12 @@
 
 #include "tokenizer_support.h"
 
+#include "calib/calib_beginnings.h"
 #include "calib/written_text.h"
 #include "gguf_support.h"
 #include "session_support.h"
 
-enum { VOCAB = 96, POSITIONS = 24, N_TEXTS = 120 };
+enum { VOCAB = 96, POSITIONS = 24, N_TEXTS = 120, LONG_POSITIONS = 200 };
 
 /* Some bytes and BOS, as many tokens as the fixtures' models have. */
 static en_tokenizer *make_tokenizer(en_meta **meta, bool add_bos)
@@ -65,24 +66,28 @@ static void forget_text(void)
     rmdir(test_path("calib"));
 }
 
-/* Of a sequence by itself: surprise at each token less what is expected, and the variance of that. */
-static void add_surprise(const entro_model *model, entro_session *session, const int32_t *tokens,
-                         double *sum, double *variance)
+/*
+ * Of a sequence by itself: surprise at each token from position 'from' on, less what is expected of draws at
+ * 'temperature', and the variance of that.
+ */
+static void add_surprise(entro_session *session, const int32_t *tokens, int from, int n_positions,
+                         double temperature, double *sum, double *variance)
 {
-    static float logits[POSITIONS * VOCAB];
-    (void)model;
+    static float logits[LONG_POSITIONS * VOCAB];
     en_session_truncate(session, 0);
-    assert_int_equal(en_session_decode_all(session, tokens, POSITIONS, logits, NULL), ENTRO_OK);
-    for (int t = 0; t + 1 < POSITIONS; t++) {
+    assert_int_equal(en_session_decode_all(session, tokens, (size_t)n_positions, logits, NULL),
+                     ENTRO_OK);
+    for (int t = from; t + 1 < n_positions; t++) {
+        const float *at = logits + t * VOCAB;
         double all = 0, mean = 0, square = 0;
         for (int v = 0; v < VOCAB; v++)
-            all += exp((double)logits[t * VOCAB + v]);
+            all += exp((double)at[v] / temperature);
         for (int v = 0; v < VOCAB; v++) {
-            double surprise = log(all) - (double)logits[t * VOCAB + v];
+            double surprise = log(all) - (double)at[v] / temperature;
             mean += exp(-surprise) * surprise;
             square += exp(-surprise) * surprise * surprise;
         }
-        *sum += log(all) - (double)logits[t * VOCAB + tokens[t + 1]] - mean;
+        *sum += log(all) - (double)at[tokens[t + 1]] / temperature - mean;
         *variance += square - mean * mean;
     }
 }
@@ -105,7 +110,8 @@ static void texts_are_drawn_from_the_model(void **state)
         assert_int_equal(text.n_sequences, N_TEXTS);
         for (uint64_t s = 3; s < N_TEXTS; s += 4) { /* the others begin with words */
             assert_int_equal(en_calib_text_sequence(&text, s)[0], VOCAB - 1);
-            add_surprise(model, session, en_calib_text_sequence(&text, s), &sum, &variance);
+            add_surprise(session, en_calib_text_sequence(&text, s), 0, POSITIONS, 1, &sum,
+                         &variance);
         }
         double sigmas = sum / sqrt(variance);
         if (!(fabs(sigmas) < 3.5))
@@ -115,6 +121,56 @@ static void texts_are_drawn_from_the_model(void **state)
         en_model_close(model);
         forget_text();
     }
+    en_tokenizer_free(t);
+    en_meta_free(meta);
+}
+
+/* How far answers are from draws at 'temperature', in standard deviations of their surprise. */
+static double sigmas_of_answers(const entro_model *model, const en_calib_text *text,
+                                const en_calib_beginnings *beginnings, double temperature)
+{
+    double sum = 0, variance = 0;
+    entro_session *session = test_open_session(model, LONG_POSITIONS, 1, LONG_POSITIONS);
+    for (uint64_t s = 0; s < text->n_sequences; s += 2) {
+        const int32_t *tokens = en_calib_text_sequence(text, s);
+        en_calib_beginning b = en_calib_beginning_of(beginnings, s);
+        assert_true(b.n > 0 && b.n < LONG_POSITIONS - 20);
+        assert_int_equal(tokens[0], VOCAB - 1);
+        assert_memory_equal(tokens + 1, b.tokens, b.n * sizeof *tokens);
+        add_surprise(session, tokens, (int)b.n, LONG_POSITIONS, temperature, &sum, &variance);
+    }
+    en_session_close(session);
+    return sum / sqrt(variance);
+}
+
+static void answers_follow_requests_at_their_temperature(void **state)
+{
+    (void)state;
+    en_meta *meta;
+    en_tokenizer *t = make_tokenizer(&meta, true);
+    entro_model *model = test_open_fixture("llama");
+    en_calib_beginnings beginnings;
+    en_calib_text text;
+    en_job job;
+    en_meta_set_string(meta, "tokenizer.chat_template", "<|im_start|>", NULL);
+    assert_int_equal(en_calib_beginnings_new(&beginnings, t, meta, VOCAB, NULL), ENTRO_OK);
+    assert_int_equal(en_job_open(&job, 2, NULL, NULL, NULL), ENTRO_OK);
+    en_calib_writing how = {
+        .n_positions = LONG_POSITIONS, .n_tokens = 60 * LONG_POSITIONS, .seed = 1, .meta = meta};
+    assert_int_equal(
+        en_calib_text_write(&text, test_path("calib"), model->decoder, t, &how, &job, NULL),
+        ENTRO_OK);
+    double temperature = (double)en_calib_beginning_of(&beginnings, 0).temperature;
+    double as_drawn = sigmas_of_answers(model, &text, &beginnings, temperature);
+    double at_one = sigmas_of_answers(model, &text, &beginnings, 1);
+    if (!(fabs(as_drawn) < 3.5 && at_one < -3.5))
+        fail_msg("%g and %g standard deviations from draws at %g and at 1", as_drawn, at_one,
+                 temperature);
+    en_calib_text_free(&text);
+    en_calib_beginnings_free(&beginnings);
+    forget_text();
+    en_job_close(&job);
+    en_model_close(model);
     en_tokenizer_free(t);
     en_meta_free(meta);
 }
@@ -264,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_drawn_from_the_model),
+        cmocka_unit_test(answers_follow_requests_at_their_temperature),
         cmocka_unit_test(a_seed_gives_one_text),
         cmocka_unit_test(the_text_is_kept),
         cmocka_unit_test(a_longer_text_is_found),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What llvm-mca makes of the strips' kernels: the calculated rates of docs/performance.md.
+"""What compiled kernels are made of, and what llvm-mca says of them: the counted and calculated tables of docs/performance.md.
 
-    cmake --build build/release --target en_kernels
+    cmake --build build/release --target en_kernels lab_phase_lanes lab_row_lanes
     cmake --preset aarch64 && cmake --build build/aarch64 --target en_kernels
     python3 bench/lab/kernel_cycles.py [--mca llvm-mca-19]
 
@@ -60,6 +60,24 @@ def the_one(loops, fits):
     found = [loop for loop in loops if fits(opcodes(loop))]
     assert len(found) == 1, f"{len(found)} loops fit, expected 1: the kernels have changed"
     return found[0]
+
+
+def layout_table():
+    """Instructions of the products of layouts compared, one vector of 8-bit activations."""
+    kernels = "build/release/CMakeFiles/en_kernels.dir/src/kernels/x86"
+    rows = [("strips, 4-bit values, nothing raw (N0, 4 chunks)", kernels, "strips_avx512", "dot_N0_4_1", 2048),
+            ("strips, one raw bit (W1, 3 chunks)", kernels, "strips_avx512", "dot_W1_3_1", 1536)]
+    rows += [(f"{name.replace('_', ' ')} (6 chunks)", f"build/release/bench/CMakeFiles/lab_{name}.dir/lab", name,
+              "try_sigma", n_weights) for name, n_weights in (("phase_lanes", 768), ("row_lanes", 384))]
+    print("| layout | instructions for 256 weights | of these on vectors | without moves |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, folder, file, function, n_weights in rows:
+        n = opcodes(the_one(Machine(folder, ["objdump", "-M", "att"], "").innermost_loops(file, function),
+                            lambda n: n["vpexpandw"]))
+        on_vectors = sum(times for op, times in n.items() if op.startswith("v"))
+        moves = sum(times for op, times in n.items() if op.startswith("vmov"))
+        each = 256 / n_weights
+        print(f"| {name} | {n.total() * each:.0f} | {on_vectors * each:.0f} | {(on_vectors - moves) * each:.0f} |")
 
 
 def x86_table(mca):
@@ -121,6 +139,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mca", default="llvm-mca-19")
     args = parser.parse_args()
+    layout_table()
+    print()
     x86_table(args.mca)
     print()
     arm_table(args.mca)

@@ -1,8 +1,8 @@
 /*
  * strip_list.h - what a strip's decoded values must still be added: the exceptions of coding 2 and 4 as they lie in
- * a file, and what packed values do not hold.
+ * a file.
  *
- * Entries stand by column, then row; in memory large ones may stand first.  Entry i belongs to column cols[i]
+ * Entries stand by column, then row.  Entry i belongs to column cols[i]
  * and row tags[i] & 15; its difference is ((tags[i] >> 4) - 8) << shift, or, where tags[i] >> 4 is 0, the
  * next one of 'large'.
  */

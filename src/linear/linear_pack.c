@@ -93,11 +93,13 @@ static bool pack_strip(pack_job *j, en_strips_decoder *d, uint8_t *units, pack_r
         off->entries[off->n] = room->rest[i];
         off->entries[off->n++].row %= EN_STRIP_ROWS;
     }
-    size_t n_bytes = en_pack_lists_add(&j->chunks[d->chunk], off->entries, off->n);
-    j->packed->list_start[strip] = n_bytes; /* their number, for now */
-    if (n_bytes == 0)
+    en_pack_lists *lists = &j->chunks[d->chunk];
+    size_t before = lists->n;
+    bool ok = en_pack_lists_add(lists, off->entries, off->n);
+    j->packed->list_start[strip] = lists->n - before; /* their number, for now */
+    if (!ok)
         atomic_store(&j->no_memory, true);
-    return n_bytes > 0;
+    return ok;
 }
 
 /* Chunks side by side, of one row class. */
@@ -213,7 +215,7 @@ static bool gather_lists(const pack_job *j)
         n += here;
     }
     p->list_start[m->n_strips] = n;
-    p->lists = en_alloc_huge(n, 1);
+    p->lists = en_alloc_huge(n > 0 ? n : 1, 1);
     for (uint32_t i = 0; p->lists != NULL && i < m->n_chunks; i++)
         memcpy(p->lists + p->list_start[en_strip_chunk_at(m, i).first_strip], j->chunks[i].data,
                j->chunks[i].n);
@@ -338,13 +340,8 @@ const uint8_t *en_pack_strip(const en_linear *matrix, uint32_t row_class, uint32
            (strip - first) * en_pack_strip_bytes(m, p->layouts, row_class);
 }
 
-en_strip_list en_pack_list(const en_linear_packed *p, uint32_t strip)
+en_pack_list en_pack_list_of(const en_linear_packed *p, uint32_t strip)
 {
-    const uint8_t *at = p->lists + p->list_start[strip];
-    en_strip_list list = {.n = en_load32(at), .cols = at + sizeof(uint32_t)};
-    list.tags = list.cols + 2 * (size_t)list.n;
-    list.large = list.tags + list.n;
-    list.n_large =
-        (uint32_t)(p->lists + p->list_start[strip + 1] - list.large) / EN_PACK_LARGE_BYTES;
-    return list;
+    uint64_t start = p->list_start[strip], n_bytes = p->list_start[strip + 1] - start;
+    return n_bytes == 0 ? (en_pack_list){0} : en_pack_list_at(p->lists + start, (size_t)n_bytes);
 }

@@ -4,16 +4,17 @@
  *   value v of a class = lift + what its unit holds (entropy/strips.h) + its entries in the list
  *
  *   units: | strip 0: units of column class 0, of class 1 ... | strip 1 | ...
- *   lists: | of strip 0: u32 n, u16 column x n, u8 tag x n, i32 x as many as tags say | of strip 1 | ...
+ *   lists: | of strip 0 (pack_list.h) | of strip 1 | ...
  *
  * Most integers of a class lie near each other, and a few far away: for Gaussian ones that take 3.5
- * bits of entropy, 4 bits hold 99.6 %.  What they do not hold is in the list, which looks like one in
- * a payload (container/strip_matrix.h).  How many bits pay is found from a sample of each class.
+ * bits of entropy, 4 bits hold 99.6 %.  What they do not hold is in the list.  How many bits pay is found
+ * from a sample of each class.
  */
 #ifndef EN_LINEAR_LINEAR_PACK_H
 #define EN_LINEAR_LINEAR_PACK_H
 
 #include "linear/linear_strips.h"
+#include "linear/pack_list.h"
 #include "linear/pack_plan.h"
 
 struct en_linear_packed {
@@ -25,7 +26,7 @@ struct en_linear_packed {
 };
 
 /* The list of a strip. */
-en_strip_list en_pack_list(const en_linear_packed *p, uint32_t strip);
+en_pack_list en_pack_list_of(const en_linear_packed *p, uint32_t strip);
 /* Where a strip's units begin. */
 const uint8_t *en_pack_strip(const en_linear *matrix, uint32_t row_class, uint32_t strip);
 

@@ -123,14 +123,9 @@ static en_linear_packed *make_packed(const en_strip_matrix *s)
         return NULL;
     p->layouts[0] = (en_pack_layout){.bits = BITS};
     uint64_t n_units = en_pack_place_classes(s, p->layouts, p->class_start);
-    size_t list_bytes = sizeof(uint32_t); /* a list of nothing */
     p->units = en_alloc_huge(n_units, 1);
-    p->lists = en_alloc_zero(s->n_strips, list_bytes);
-    p->list_start = en_alloc(s->n_strips + (size_t)1, sizeof *p->list_start);
-    for (uint32_t i = 0; p->list_start != NULL && i <= s->n_strips; i++)
-        p->list_start[i] = i * list_bytes;
-    p->n_bytes =
-        sizeof *p + n_units + s->n_strips * list_bytes + (s->n_strips + 1) * sizeof *p->list_start;
+    p->list_start = en_alloc_zero(s->n_strips + (size_t)1, sizeof *p->list_start);
+    p->n_bytes = sizeof *p + n_units + (s->n_strips + 1) * sizeof *p->list_start;
     return p;
 }
 
@@ -155,7 +150,7 @@ static bool make_rounded(en_linear *out, const en_linear *matrix)
     out->coded = &r->coded;
     out->packed = make_packed(&r->strips);
     return r->steps && r->offsets && r->index && out->packed && out->packed->units &&
-           out->packed->lists && out->packed->list_start;
+           out->packed->list_start;
 }
 
 static void free_rooms(room *rooms, uint32_t n_threads)

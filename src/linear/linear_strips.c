@@ -269,7 +269,7 @@ static bool run_in_place(const en_strips_product *p, en_strip_chunk place)
     strip_run run = {.first_strip = first, .n_strips = n};
     run.strip_bytes = en_strips_packed_forms(p->matrix, place.row_class, run.forms);
     if (run.strip_bytes != p->matrix->coded->strips->n_units * en_unit_bytes(8) ||
-        packed->list_start[first + n] - packed->list_start[first] > n * sizeof(uint32_t))
+        packed->list_start[first + n] > packed->list_start[first])
         return false;
     run.units = en_pack_strip(p->matrix, place.row_class, first);
     multiply_run(p, &run);
@@ -318,10 +318,11 @@ static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
     for (uint32_t i = place.first_strip; i < place.first_strip + place.n_strips; i++) {
         fetch_list(p->matrix->packed, i);
         fetch_ends(p, i);
-        en_strip_list list = en_pack_list(p->matrix->packed, i);
+        en_pack_list list = en_pack_list_of(p->matrix->packed, i);
         dot_units(p, units, forms, 0, p->x->n_tokens, bases, sums);
         units += strip_bytes;
-        add_list(p, &list, sums);
+        for (size_t t = 0; t < p->x->n_tokens; t++)
+            en_pack_list_add(&list, p->x->q + t * p->x->n_padded, sums[t]);
         store_tokens(p, i, 0, p->x->n_tokens, sums);
     }
 }

@@ -168,10 +168,9 @@ void en_strips_expand(const en_linear *matrix, uint32_t row_class, uint32_t stri
     }
     en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
     en_strips_byte_forms(m, row_class, forms);
-    en_strip_list list = en_pack_list(matrix->packed, strip);
-    const uint8_t *large = list.large;
-    for (uint32_t i = 0; i < list.n; i++) {
-        en_strip_exception e = en_strip_list_entry(&list, i, &large);
+    en_pack_list list = en_pack_list_of(matrix->packed, strip);
+    for (uint32_t i = 0, row = 0; i < list.n + list.n_large; i++) {
+        en_strip_exception e = en_pack_list_entry(&list, i, &row);
         int32_t left = en_strips_add_to_value(bytes, m, forms, e.row, e.col, e.delta);
         if (left != 0)
             rest[(*n_rest)++] = (en_strip_exception){first_row + e.row, e.col, left};

@@ -2,74 +2,22 @@
  * units_avx2.c - units of 1 to 8 bits a value (entropy/strips.h), which lie in memory as they are: products,
  * and turned into bytes.
  *
- * Products are those of nibbles, so that four of them fit 16 bits.  Units of 4 and 8 bits are multiplied as
- * they lie; others become bytes first, some at a time.
+ * A group of four columns is two registers of 8 rows.  Products of two columns are added in 16 bits as long as
+ * they fit, so fewer bits are faster; 8 bits are multiplied as two nibbles.
  */
 #include "kernels/x86/units_avx2.h"
 
-enum { BLOCK_UNITS = 8, BLOCK_VECTORS = 16 };
+#include "base/memory.h"
 
-/* ---- products ---------------------------------------------------------------------------- */
+enum {
+    UNIT_GROUPS = 2 * EN_UNIT_STEPS,
+    HALVES = 2,       /* of the rows */
+    MAX_TOGETHER = 4, /* vectors */
+    AHEAD = 8192,     /* bytes fetched before they are needed */
+    DOT_UNITS = 32,   /* of a block, which stay in the first-level cache for all vectors */
+};
 
-/* Two steps of wide units: high nibbles, then low ones. */
-INLINED void dot_wide(const uint8_t *units, const int8_t *const *x, size_t col, size_t n_vectors,
-                      __m256i *sums)
-{
-    two_steps n;
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        n.of[i / 4][i % 4] =
-            high_nibbles(load(units + i / 4 * REGISTER_BYTES + i % 4 * EN_STRIP_LANES));
-    add_products(&n, 4, 16, x, col, n_vectors, sums);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        n.of[i / 4][i % 4] =
-            low_nibbles(load(units + i / 4 * REGISTER_BYTES + i % 4 * EN_STRIP_LANES));
-    add_products(&n, 4, 1, x, col, n_vectors, sums);
-}
-
-/* Two steps of units of 4 bits. */
-INLINED void dot_narrow(const uint8_t *units, const int8_t *const *x, size_t col, size_t n_vectors,
-                        __m256i *sums)
-{
-    two_steps n;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++)
-        set_nibbles(&n, i / 2, i % 2,
-                    load(units + i / 2 * REGISTER_BYTES + i % 2 * EN_STRIP_LANES));
-    add_products(&n, 4, 1, x, col, n_vectors, sums);
-}
-
-/* sums of up to BLOCK_VECTORS vectors. */
-INLINED void dot_units(const uint8_t *units, bool wide, size_t n_units, const int8_t *const *x,
-                       size_t col, size_t n_vectors, int32_t *sums)
-{
-    __m256i more[2 * BLOCK_VECTORS] = {0};
-    for (size_t i = 0; i < 2 * n_units; i++, col += 2 * EN_STEP_COLS) { /* two steps */
-        const uint8_t *at = units + i * (wide ? 4 : 2) * EN_STRIP_LANES;
-        if (wide)
-            dot_wide(at, x, col, n_vectors, more);
-        else
-            dot_narrow(at, x, col, n_vectors, more);
-    }
-    add_to(sums, more, n_vectors);
-}
-
-/* Units of 4 or 8 bits. */
-static void dot_decoded(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
-                        size_t col, size_t n_vectors, int32_t *sums)
-{
-    for (size_t done = 0, n; done < n_vectors; done += n) {
-        n = smaller(n_vectors - done, BLOCK_VECTORS);
-        int32_t *to = sums + done * EN_STRIP_ROWS;
-        if (bits == 8)
-            dot_units(units, true, n_units, x + done, col, n, to);
-        else
-            dot_units(units, false, n_units, x + done, col, n, to);
-    }
-}
-
-/* ---- units of other numbers of bits -------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------ */
 
 INLINED __m256i shift(__m256i v, int n)
 {
@@ -90,12 +38,104 @@ INLINED __m256i unit_value(const uint8_t *unit, unsigned bits, int j)
         int per_byte = 8 / piece, mask = ((1 << piece) - 1) << n_known;
         __m256i here = load(unit + (at + j / per_byte) * EN_STRIP_LANES);
         here = shift(here, n_known - j % per_byte * piece);
-        v = _mm256_or_si256(v, _mm256_and_si256(here, _mm256_set1_epi8((char)mask)));
+        here = _mm256_and_si256(here, _mm256_set1_epi8((char)mask));
+        v = n_known == 0 ? here : _mm256_or_si256(v, here);
         at += piece;
         n_known += piece;
     }
     return v;
 }
+
+/* ---- products ---------------------------------------------------------------------------- */
+
+/* Groups whose products of 'bits' and of 8 bits, two by two, fit 16 bits together. */
+INLINED int groups_together(unsigned bits)
+{
+    return bits <= 4 ? UNIT_GROUPS : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+}
+
+INLINED void add_scaled(__m256i *sum, __m256i products, short scale)
+{
+    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, _mm256_set1_epi16(scale)));
+}
+
+/* Products of one group, added to those of the groups before; to 'sum' when they are together. */
+INLINED void add_group(__m256i *sum, __m256i parts[2], __m256i value, unsigned bits, int group,
+                       __m256i columns)
+{
+    bool is_byte = bits == 8;
+    int together = groups_together(is_byte ? 4 : bits), at = group % together;
+    __m256i products = _mm256_maddubs_epi16(is_byte ? low_nibbles(value) : value, columns);
+    parts[0] = at == 0 ? products : _mm256_add_epi16(parts[0], products);
+    if (is_byte) {
+        products = _mm256_maddubs_epi16(high_nibbles(value), columns);
+        parts[1] = at == 0 ? products : _mm256_add_epi16(parts[1], products);
+    }
+    if (at != together - 1)
+        return;
+    add_scaled(sum, parts[0], 1);
+    if (is_byte)
+        add_scaled(sum, parts[1], 16);
+}
+
+/* Rows of n_halves halves from 'half' on. */
+INLINED void dot_vectors(const uint8_t *units, unsigned bits, size_t n_units,
+                         const int8_t *const *x, size_t col, int n_vectors, int half, int n_halves,
+                         int32_t *sums)
+{
+    __m256i all[MAX_TOGETHER][HALVES], parts[MAX_TOGETHER][HALVES][2];
+    for (int v = 0; v < n_vectors; v++)
+        for (int k = 0; k < n_halves; k++)
+            all[v][k] = _mm256_setzero_si256();
+    for (size_t unit = 0; unit < n_units;
+         unit++, col += EN_UNIT_COLS, units += en_unit_bytes(bits)) {
+#pragma GCC unroll 8
+        for (int j = 0; j < UNIT_GROUPS; j++)
+#pragma GCC unroll 2
+            for (int k = 0; k < n_halves; k++) {
+                __m256i value = unit_value(units + (half + k) * REGISTER_BYTES, bits, j);
+#pragma GCC unroll 4
+                for (int v = 0; v < n_vectors; v++)
+                    add_group(&all[v][k], parts[v][k], value, bits, j, four(x[v] + col + 4 * j));
+            }
+        if (n_vectors <= 2) /* else they are in a cache */
+            en_fetch(units, AHEAD, en_unit_bytes(bits));
+    }
+    for (int v = 0; v < n_vectors; v++)
+        for (int k = 0; k < n_halves; k++) {
+            __m256i *to = (__m256i *)(void *)(sums + v * EN_STRIP_ROWS + (half + k) * 8);
+            _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), all[v][k]));
+        }
+}
+
+/* With four vectors there are registers for half of the rows. */
+INLINED void dot_block(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
+                       size_t col, size_t n_vectors, int32_t *sums)
+{
+    for (; n_vectors >= 4; n_vectors -= 4, x += 4, sums += 4 * EN_STRIP_ROWS)
+        for (int half = 0; half < HALVES; half++)
+            dot_vectors(units, bits, n_units, x, col, 4, half, 1, sums);
+    if (n_vectors & 2) {
+        dot_vectors(units, bits, n_units, x, col, 2, 0, HALVES, sums);
+        x += 2;
+        sums += 2 * EN_STRIP_ROWS;
+    }
+    if (n_vectors & 1)
+        dot_vectors(units, bits, n_units, x, col, 1, 0, HALVES, sums);
+}
+
+/* One function for each number of bits, so that the compiler sees a constant. */
+#define FOR_BITS(DO) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8)
+#define DEFINE_BITS(BITS)                                                                          \
+    static void dot_##BITS(const uint8_t *units, size_t n_units, const int8_t *const *x,           \
+                           size_t col, size_t n_vectors, int32_t *sums)                            \
+    {                                                                                              \
+        dot_block(units, BITS, n_units, x, col, n_vectors, sums);                                  \
+    }                                                                                              \
+    static void expand_##BITS(const uint8_t *units, size_t n_units, __m256i lift, uint8_t *out)    \
+    {                                                                                              \
+        expand(units, BITS, n_units, lift, out);                                                   \
+    }
 
 INLINED void expand(const uint8_t *units, unsigned bits, size_t n_units, __m256i lift, uint8_t *out)
 {
@@ -107,35 +147,25 @@ INLINED void expand(const uint8_t *units, unsigned bits, size_t n_units, __m256i
                 store(out + k, _mm256_add_epi8(unit_value(units + k, bits, j), lift));
 }
 
-static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
-                        uint8_t *out)
-{
-    __m256i all = _mm256_set1_epi8((char)lift);
-    switch (bits) {
-    case 1: expand(units, 1, n_units, all, out); break;
-    case 2: expand(units, 2, n_units, all, out); break;
-    case 3: expand(units, 3, n_units, all, out); break;
-    case 4: expand(units, 4, n_units, all, out); break;
-    case 5: expand(units, 5, n_units, all, out); break;
-    case 6: expand(units, 6, n_units, all, out); break;
-    case 7: expand(units, 7, n_units, all, out); break;
-    default: expand(units, 8, n_units, all, out); break;
-    }
-}
+FOR_BITS(DEFINE_BITS)
 
 static void unit_dot(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums)
 {
-    _Alignas(64) uint8_t bytes[BLOCK_UNITS * 2 * EN_UNIT_STEPS * EN_STRIP_LANES];
-    if (bits == 4 || bits == 8) {
-        dot_decoded(units, bits, n_units, x, 0, n_vectors, sums);
-        return;
-    }
-    for (size_t done = 0, n; done < n_units; done += n, units += n * en_unit_bytes(bits)) {
-        n = smaller(n_units - done, BLOCK_UNITS);
-        unit_expand(units, bits, n, 0, bytes);
-        dot_decoded(bytes, 8, n, x, done * EN_UNIT_COLS, n_vectors, sums);
-    }
+    static void (*const dots[])(const uint8_t *, size_t, const int8_t *const *, size_t, size_t,
+                                int32_t *) = {NULL,  dot_1, dot_2, dot_3, dot_4,
+                                              dot_5, dot_6, dot_7, dot_8};
+    for (size_t done = 0; done < n_units; done += DOT_UNITS)
+        dots[bits](units + done * en_unit_bytes(bits), smaller(n_units - done, DOT_UNITS), x,
+                   done * EN_UNIT_COLS, n_vectors, sums);
+}
+
+static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
+                        uint8_t *out)
+{
+    static void (*const expands[])(const uint8_t *, size_t, __m256i, uint8_t *) = {
+        NULL, expand_1, expand_2, expand_3, expand_4, expand_5, expand_6, expand_7, expand_8};
+    expands[bits](units, n_units, _mm256_set1_epi8((char)lift), out);
 }
 
 void en_kernels_init_units_avx2(en_kernels *table)

@@ -171,5 +171,6 @@ static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, uns
 void en_kernels_init_units_avx2(en_kernels *table)
 {
     table->unit_dot = unit_dot;
+    table->unit_dot_likes_few_bits = true;
     table->unit_expand = unit_expand;
 }

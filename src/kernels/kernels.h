@@ -122,8 +122,6 @@ typedef struct en_kernels {
     /* sums[vector * 16 + row] += v . x of units of so many bits a value (any n_vectors). */
     void (*unit_dot)(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums);
-    /* Fewer bits are so much faster in it than 8 that no number of vectors makes turning them into bytes pay. */
-    bool unit_dot_likes_few_bits;
     /* Units of fewer bits as units of 8, 'lift' added to each value; sums are below 256. */
     void (*unit_expand)(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
                         uint8_t *out);

@@ -221,19 +221,10 @@ typedef struct strip_run {
     size_t strip_bytes;
     en_strips_form forms[EN_STRIP_MAX_COL_CLASSES];
     uint32_t first_strip, n_strips; /* of the matrix */
-    bool has_lists;                 /* of the packed matrix */
     const en_strip_exception *rest; /* rows counted from the chunk's first */
     size_t n_rest;
     uint32_t first_row; /* of the run, counted likewise */
 } strip_run;
-
-static void add_packed_list(const en_strips_product *p, uint32_t strip, size_t first_token,
-                            size_t n, row_sums *sums)
-{
-    en_pack_list list = en_pack_list_of(p->matrix->packed, strip);
-    for (size_t t = 0; t < n; t++)
-        en_pack_list_add(&list, p->x->q + (first_token + t) * p->x->n_padded, sums[t]);
-}
 
 /* All tokens, a block at a time: the block's planes stay in cache while the strips pass by. */
 static void multiply_run(const en_strips_product *p, const strip_run *run)
@@ -247,8 +238,6 @@ static void multiply_run(const en_strips_product *p, const strip_run *run)
         for (uint32_t s = 0; s < run->n_strips; s++) {
             uint32_t end_row = run->first_row + (s + 1) * EN_STRIP_ROWS;
             dot_units(p, run->units + s * run->strip_bytes, run->forms, first, n, bases, sums);
-            if (run->has_lists)
-                add_packed_list(p, run->first_strip + s, first, n, sums);
             for (; e < end && e->row < end_row; e++)
                 for (size_t t = 0; t < n; t++)
                     sums[t][e->row % EN_STRIP_ROWS] +=
@@ -272,17 +261,15 @@ size_t en_strips_units_bytes(const en_strip_matrix *m)
     return m->n_units * en_unit_bytes(8) * strips_at_once(m);
 }
 
-/* Packed strips as they lie in memory, if they are bytes without lists, as rounded matrices are, or where the
- * processor would rather have them so. */
+/* Packed strips that are bytes as they lie in memory, without lists: so are rounded matrices. */
 static bool run_in_place(const en_strips_product *p, en_strip_chunk place)
 {
     const en_linear_packed *packed = p->matrix->packed;
     uint32_t first = place.first_strip, n = place.n_strips;
     strip_run run = {.first_strip = first, .n_strips = n};
     run.strip_bytes = en_strips_packed_forms(p->matrix, place.row_class, run.forms);
-    run.has_lists = packed->list_start[first + n] > packed->list_start[first];
-    bool is_bytes = run.strip_bytes == p->matrix->coded->strips->n_units * en_unit_bytes(8);
-    if ((run.has_lists || !is_bytes) && !en_kernels_get()->unit_dot_likes_few_bits)
+    if (run.strip_bytes != p->matrix->coded->strips->n_units * en_unit_bytes(8) ||
+        packed->list_start[first + n] > packed->list_start[first])
         return false;
     run.units = en_pack_strip(p->matrix, place.row_class, first);
     multiply_run(p, &run);
@@ -331,9 +318,11 @@ static void run_packed_few(const en_strips_product *p, en_strip_chunk place)
     for (uint32_t i = place.first_strip; i < place.first_strip + place.n_strips; i++) {
         fetch_list(p->matrix->packed, i);
         fetch_ends(p, i);
+        en_pack_list list = en_pack_list_of(p->matrix->packed, i);
         dot_units(p, units, forms, 0, p->x->n_tokens, bases, sums);
         units += strip_bytes;
-        add_packed_list(p, i, 0, p->x->n_tokens, sums);
+        for (size_t t = 0; t < p->x->n_tokens; t++)
+            en_pack_list_add(&list, p->x->q + t * p->x->n_padded, sums[t]);
         store_tokens(p, i, 0, p->x->n_tokens, sums);
     }
 }

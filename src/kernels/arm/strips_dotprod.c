@@ -77,7 +77,9 @@ INLINED void dot_tile(const uint8_t *units, bool wide, bool centred, size_t n_un
         size_t v = 0;                                                                              \
         for (; v + TILE <= n_vectors; v += TILE)                                                   \
             dot_tile(units, WIDE, CENTRED, n_units, x + v, col, TILE, sums + v * EN_STRIP_ROWS);   \
-        for (; v < n_vectors; v++)                                                                 \
+        for (; v + 2 <= n_vectors; v += 2) /* a token */                                           \
+            dot_tile(units, WIDE, CENTRED, n_units, x + v, col, 2, sums + v * EN_STRIP_ROWS);      \
+        if (v < n_vectors)                                                                         \
             dot_tile(units, WIDE, CENTRED, n_units, x + v, col, 1, sums + v * EN_STRIP_ROWS);      \
     }
 DEFINE_DOT(dot_narrow, false, false)

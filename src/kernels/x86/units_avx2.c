@@ -3,7 +3,7 @@
  * and turned into bytes.
  *
  * A group of four columns is two registers of 8 rows.  Products of two columns are added in 16 bits as long as
- * they fit, so fewer bits are faster; 8 bits are multiplied as two nibbles.
+ * they fit, so fewer bits are faster; 8 bits are multiplied as two nibbles, unless no value takes them all.
  */
 #include "kernels/x86/units_avx2.h"
 
@@ -59,7 +59,8 @@ INLINED void add_scaled(__m256i *sum, __m256i products, short scale)
     *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, _mm256_set1_epi16(scale)));
 }
 
-/* Products of one group, added to those of the groups before; to 'sum' when they are together. */
+/* Products of one group of values below 1 << bits, added to those of the groups before; to 'sum' when they are
+ * together. */
 INLINED void add_group(__m256i *sum, __m256i parts[2], __m256i value, unsigned bits, int group,
                        __m256i columns)
 {
@@ -78,8 +79,8 @@ INLINED void add_group(__m256i *sum, __m256i parts[2], __m256i value, unsigned b
         add_scaled(sum, parts[1], 16);
 }
 
-/* Rows of n_halves halves from 'half' on. */
-INLINED void dot_vectors(const uint8_t *units, unsigned bits, size_t n_units,
+/* Rows of n_halves halves from 'half' on.  Values are below 1 << value_bits. */
+INLINED void dot_vectors(const uint8_t *units, unsigned bits, unsigned value_bits, size_t n_units,
                          const int8_t *const *x, size_t col, int n_vectors, int half, int n_halves,
                          int32_t *sums)
 {
@@ -96,7 +97,8 @@ INLINED void dot_vectors(const uint8_t *units, unsigned bits, size_t n_units,
                 __m256i value = unit_value(units + (half + k) * REGISTER_BYTES, bits, j);
 #pragma GCC unroll 4
                 for (int v = 0; v < n_vectors; v++)
-                    add_group(&all[v][k], parts[v][k], value, bits, j, four(x[v] + col + 4 * j));
+                    add_group(&all[v][k], parts[v][k], value, value_bits, j,
+                              four(x[v] + col + 4 * j));
             }
         if (n_vectors <= 2) /* else they are in a cache */
             en_fetch(units, AHEAD, en_unit_bytes(bits));
@@ -109,19 +111,19 @@ INLINED void dot_vectors(const uint8_t *units, unsigned bits, size_t n_units,
 }
 
 /* With four vectors there are registers for half of the rows. */
-INLINED void dot_block(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
-                       size_t col, size_t n_vectors, int32_t *sums)
+INLINED void dot_block(const uint8_t *units, unsigned bits, unsigned value_bits, size_t n_units,
+                       const int8_t *const *x, size_t col, size_t n_vectors, int32_t *sums)
 {
     for (; n_vectors >= 4; n_vectors -= 4, x += 4, sums += 4 * EN_STRIP_ROWS)
         for (int half = 0; half < HALVES; half++)
-            dot_vectors(units, bits, n_units, x, col, 4, half, 1, sums);
+            dot_vectors(units, bits, value_bits, n_units, x, col, 4, half, 1, sums);
     if (n_vectors & 2) {
-        dot_vectors(units, bits, n_units, x, col, 2, 0, HALVES, sums);
+        dot_vectors(units, bits, value_bits, n_units, x, col, 2, 0, HALVES, sums);
         x += 2;
         sums += 2 * EN_STRIP_ROWS;
     }
     if (n_vectors & 1)
-        dot_vectors(units, bits, n_units, x, col, 1, 0, HALVES, sums);
+        dot_vectors(units, bits, value_bits, n_units, x, col, 1, 0, HALVES, sums);
 }
 
 /* One function for each number of bits, so that the compiler sees a constant. */
@@ -130,7 +132,7 @@ INLINED void dot_block(const uint8_t *units, unsigned bits, size_t n_units, cons
     static void dot_##BITS(const uint8_t *units, size_t n_units, const int8_t *const *x,           \
                            size_t col, size_t n_vectors, int32_t *sums)                            \
     {                                                                                              \
-        dot_block(units, BITS, n_units, x, col, n_vectors, sums);                                  \
+        dot_block(units, BITS, BITS, n_units, x, col, n_vectors, sums);                            \
     }                                                                                              \
     static void expand_##BITS(const uint8_t *units, size_t n_units, __m256i lift, uint8_t *out)    \
     {                                                                                              \
@@ -149,15 +151,52 @@ INLINED void expand(const uint8_t *units, unsigned bits, size_t n_units, __m256i
 
 FOR_BITS(DEFINE_BITS)
 
+/* Bytes with values of so many bits. */
+#define DEFINE_BYTES(BITS)                                                                         \
+    static void dot_bytes_##BITS(const uint8_t *units, size_t n_units, const int8_t *const *x,     \
+                                 size_t col, size_t n_vectors, int32_t *sums)                      \
+    {                                                                                              \
+        dot_block(units, 8, BITS, n_units, x, col, n_vectors, sums);                               \
+    }
+DEFINE_BYTES(4)
+DEFINE_BYTES(5)
+DEFINE_BYTES(6)
+DEFINE_BYTES(7)
+
+/* The bits of the largest of n_units units of bytes. */
+static unsigned bits_of_largest(const uint8_t *units, size_t n_units)
+{
+    uint8_t lanes[REGISTER_BYTES];
+    unsigned all = 0, bits = 0;
+    __m256i some = _mm256_setzero_si256();
+    for (size_t i = 0; i < n_units * en_unit_bytes(8); i += REGISTER_BYTES)
+        some = _mm256_or_si256(some, load(units + i));
+    store(lanes, some);
+    for (size_t i = 0; i < REGISTER_BYTES; i++)
+        all |= lanes[i];
+    while (all >> bits > 0)
+        bits++;
+    return bits;
+}
+
 static void unit_dot(const uint8_t *units, unsigned bits, size_t n_units, const int8_t *const *x,
                      size_t n_vectors, int32_t *sums)
 {
+    enum { MANY_VECTORS = 8 }; /* are worth a look at bytes for what they hold */
     static void (*const dots[])(const uint8_t *, size_t, const int8_t *const *, size_t, size_t,
                                 int32_t *) = {NULL,  dot_1, dot_2, dot_3, dot_4,
                                               dot_5, dot_6, dot_7, dot_8};
-    for (size_t done = 0; done < n_units; done += DOT_UNITS)
-        dots[bits](units + done * en_unit_bytes(bits), smaller(n_units - done, DOT_UNITS), x,
-                   done * EN_UNIT_COLS, n_vectors, sums);
+    static void (*const byte_dots[])(const uint8_t *, size_t, const int8_t *const *, size_t, size_t,
+                                     int32_t *) = {dot_bytes_4, dot_bytes_4, dot_bytes_4,
+                                                   dot_bytes_4, dot_bytes_4, dot_bytes_5,
+                                                   dot_bytes_6, dot_bytes_7, dot_8};
+    for (size_t done = 0, n; done < n_units; done += n, units += n * en_unit_bytes(bits)) {
+        n = smaller(n_units - done, DOT_UNITS);
+        if (bits == 8 && n_vectors >= MANY_VECTORS)
+            byte_dots[bits_of_largest(units, n)](units, n, x, done * EN_UNIT_COLS, n_vectors, sums);
+        else
+            dots[bits](units, n, x, done * EN_UNIT_COLS, n_vectors, sums);
+    }
 }
 
 static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, unsigned lift,
@@ -171,6 +210,5 @@ static void unit_expand(const uint8_t *units, unsigned bits, size_t n_units, uns
 void en_kernels_init_units_avx2(en_kernels *table)
 {
     table->unit_dot = unit_dot;
-    table->unit_dot_likes_few_bits = true;
     table->unit_expand = unit_expand;
 }

@@ -163,7 +163,6 @@ static void strip_outputs(const int64_t *sums, const float *steps, const float *
 void en_kernels_init_units_avx512(en_kernels *table)
 {
     table->unit_dot = en_units_avx512_dot;
-    table->unit_dot_likes_few_bits = false;
     table->unit_expand = en_units_avx512_expand;
     table->strip_sums = strip_sums;
     table->strip_outputs = strip_outputs;

@@ -8,12 +8,16 @@
  */
 #include <immintrin.h>
 
+#include "base/memory.h"
 #include "kernels/block_scales.h"
 #include "kernels/kernels.h"
 
 #define INLINED static inline __attribute__((always_inline))
 
-enum { TILE = 4 }; /* vectors at a time, with weights unpacked once */
+enum {
+    TILE = 4,     /* vectors at a time, with weights unpacked once */
+    AHEAD = 4096, /* bytes fetched before they are needed, of all but Q8_0 (see blocks_avx512.c) */
+};
 
 typedef __m256i bytes;
 
@@ -117,6 +121,8 @@ INLINED void dot_32(layout l, const uint8_t *row, size_t n_cols, const en_block_
     for (int v = 0; v < n_vectors; v++)
         sums[v] = min_sums[v] = _mm256_setzero_ps();
     for (size_t col = 0; col < n_cols; col += 32, row += l.block_bytes) {
+        if (n_vectors == 1 && !l.is_signed)
+            en_fetch(row, AHEAD, l.block_bytes);
         add_step(weights_of_block(l, row), l.is_signed, l.centre, half_at(row), x, col, n_vectors,
                  sums);
         if (l.min)
@@ -145,6 +151,8 @@ INLINED void dot_q45_k(bool five_bits, const uint8_t *row, size_t n_cols, const 
     for (int v = 0; v < n_vectors; v++)
         sums[v] = min_sums[v] = _mm256_setzero_ps();
     for (size_t col = 0; col < n_cols; col += 256, row += five_bits ? 176 : 144) {
+        if (n_vectors == 1)
+            en_fetch(row, AHEAD, five_bits ? 176 : 144);
         uint64_t scales, mins;
         en_block_scales(row + 4, &scales, &mins);
         __m256 scale = scaled_bytes(row, scales), min = scaled_bytes(row + 2, mins);
@@ -177,6 +185,8 @@ INLINED void dot_q6(const uint8_t *row, size_t n_cols, const en_block_vector *x,
     for (int v = 0; v < n_vectors; v++)
         sums[v] = _mm256_setzero_ps();
     for (size_t col = 0; col < n_cols; col += 256, row += 210) {
+        if (n_vectors == 1)
+            en_fetch(row, AHEAD, 210);
 #pragma GCC unroll 8
         for (int g = 0; g < 8; g++) { /* 32 weights: two scales of 16 */
             bytes packed = load_32(row + 64 * (g / 4) + 32 * (g % 2));

@@ -2,9 +2,8 @@
  * strip_list.h - what a strip's decoded values must still be added: the exceptions of coding 2 and 4 as they lie in
  * a file.
  *
- * Entries stand by column, then row.  Entry i belongs to column cols[i]
- * and row tags[i] & 15; its difference is ((tags[i] >> 4) - 8) << shift, or, where tags[i] >> 4 is 0, the
- * next one of 'large'.
+ * Entries stand by column, then row.  Entry i belongs to column cols[i] and row tags[i] & 15; its difference
+ * is ((tags[i] >> 4) - 8) << shift, or, where tags[i] >> 4 is 0, the next one of 'large'.
  */
 #ifndef EN_ENTROPY_STRIP_LIST_H
 #define EN_ENTROPY_STRIP_LIST_H

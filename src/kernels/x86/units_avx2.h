@@ -1,5 +1,5 @@
 /*
- * units_avx2.h - what the AVX2 kernels of coding 2 share.
+ * units_avx2.h - what the AVX2 kernels of coding 2 share, and the products of strips as they are decoded.
  */
 #ifndef EN_KERNELS_X86_UNITS_AVX2_H
 #define EN_KERNELS_X86_UNITS_AVX2_H

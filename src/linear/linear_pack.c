@@ -217,8 +217,9 @@ static bool gather_lists(const pack_job *j)
     p->list_start[m->n_strips] = n;
     p->lists = en_alloc_huge(n > 0 ? n : 1, 1);
     for (uint32_t i = 0; p->lists != NULL && i < m->n_chunks; i++)
-        memcpy(p->lists + p->list_start[en_strip_chunk_at(m, i).first_strip], j->chunks[i].data,
-               j->chunks[i].n);
+        if (j->chunks[i].n > 0) /* else it has no memory */
+            memcpy(p->lists + p->list_start[en_strip_chunk_at(m, i).first_strip], j->chunks[i].data,
+                   j->chunks[i].n);
     return p->lists != NULL;
 }
 

@@ -134,6 +134,17 @@ static void note_packed(const entro_model *model)
             cli_bytes((double)info.n_packed_bytes).s);
 }
 
+/* Of a size that even the coded form does not fit. */
+static void note_too_little(const entro_model *model, uint64_t ram_bytes)
+{
+    entro_model_info info;
+    entro_model_get_info(model, &info);
+    if (info.n_strip_matrices > 0 && info.n_packed_matrices == 0 && info.n_file_bytes > ram_bytes)
+        cli_note(
+            "--ram %s is less than the file's %s: nothing is packed, weights run from the file",
+            cli_bytes((double)ram_bytes).s, cli_bytes((double)info.n_file_bytes).s);
+}
+
 int cli_open_to_run(entro_model **out, const cli_command *command, const char *path,
                     const char *ram, int64_t threads, bool quiet)
 {
@@ -153,6 +164,8 @@ int cli_open_to_run(entro_model **out, const cli_command *command, const char *p
     int code = open_model(out, path, &options);
     if (!code && !quiet && options.keep == ENTRO_KEEP_CODED)
         note_packed(*out);
+    if (!code && !quiet && options.keep == ENTRO_KEEP_WITHIN)
+        note_too_little(*out, options.ram_bytes);
     return code;
 }
 

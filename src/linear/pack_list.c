@@ -19,6 +19,12 @@ en_pack_list en_pack_list_at(const uint8_t *data, size_t n_bytes)
     return list;
 }
 
+static en_strip_exception large_entry(const en_pack_list *list, uint32_t i)
+{
+    const uint8_t *at = list->large + EN_PACK_LARGE_BYTES * (size_t)i;
+    return (en_strip_exception){en_load16(at + 6), en_load16(at + 4), (int32_t)en_load32(at)};
+}
+
 /* ---- sums -------------------------------------------------------------------------------- */
 
 /* So many entries' sums stay below 2^31: differences are at most 128, activations below 2^14. */
@@ -58,17 +64,15 @@ void en_pack_list_add(const en_pack_list *list, const int16_t *q, int64_t *sums)
         }
     }
     for (uint32_t i = 0; i < list->n_large; i++) {
-        const uint8_t *at = list->large + EN_PACK_LARGE_BYTES * (size_t)i;
-        sums[en_load16(at + 6)] += (int64_t)(int32_t)en_load32(at) * q[en_load16(at + 4)];
+        en_strip_exception e = large_entry(list, i);
+        sums[e.row] += (int64_t)e.delta * q[e.col];
     }
 }
 
 en_strip_exception en_pack_list_entry(const en_pack_list *list, uint32_t i, uint32_t *row)
 {
-    if (i >= list->n) {
-        const uint8_t *at = list->large + EN_PACK_LARGE_BYTES * (size_t)(i - list->n);
-        return (en_strip_exception){en_load16(at + 6), en_load16(at + 4), (int32_t)en_load32(at)};
-    }
+    if (i >= list->n)
+        return large_entry(list, i - list->n);
     while (i >= en_load32(list->ends + sizeof(uint32_t) * *row))
         ++*row;
     return (en_strip_exception){*row, en_load16(list->cols + 2 * (size_t)i), list->deltas[i]};

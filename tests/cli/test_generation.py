@@ -76,6 +76,14 @@ def check_rans_has_no_least_memory():
         assert "packed all" not in run("run", *args, "--ram", "max").err
 
 
+def check_too_little_memory_is_told():
+    with Folder() as folder:
+        args = (compress(STORIES, folder / "strips.gguf", "--coding", "strips"), *ONCE, "-n", "2")
+        expect(run("run", *args, "--ram", "1kB"), 0, "--ram 1.00 kB is less than the file's")
+        assert "is less than" not in run("run", *args, "--ram", "1kB", "-q").err
+        assert "is less than" not in run("run", *args, "--ram", "1GB").err
+
+
 def check_limits():
     report = json.loads(text(STORIES, *ONCE, "-n", "10", "--json", "--ignore-eos"))
     assert report["n_generated"] == 10 and report["finish"] == "length", report
